@@ -1,0 +1,140 @@
+//! What the detector says about one signal at one moment, with the evidence of every model.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::signal::SignalKey;
+
+/// A score or confidence was not a finite number in 0..=1.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[error("{0} is not a finite number between 0 and 1")]
+pub struct InvalidScore(pub f64);
+
+/// A finite number in 0..=1; 0 is "as always", 1 is "never seen".
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Score(f64);
+
+impl Score {
+    pub const ZERO: Self = Self(0.0);
+
+    /// # Errors
+    /// [`InvalidScore`] for NaN, infinities and values outside 0..=1.
+    pub fn new(value: f64) -> Result<Self, InvalidScore> {
+        if (0.0..=1.0).contains(&value) { Ok(Self(value)) } else { Err(InvalidScore(value)) }
+    }
+
+    /// The nearest score; NaN becomes 0, because "cannot tell" must never look like an anomaly.
+    #[must_use]
+    pub fn clamped(value: f64) -> Self {
+        if value.is_nan() { Self(0.0) } else { Self(value.clamp(0.0, 1.0)) }
+    }
+
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Score {
+    type Error = InvalidScore;
+    fn try_from(value: f64) -> Result<Self, InvalidScore> {
+        Self::new(value)
+    }
+}
+
+impl From<Score> for f64 {
+    fn from(score: Score) -> f64 {
+        score.0
+    }
+}
+
+/// low < 0.8 <= medium < 0.85 <= high < 0.95 <= critical.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    #[must_use]
+    pub fn of(score: Score) -> Self {
+        match score.get() {
+            s if s >= 0.95 => Self::Critical,
+            s if s >= 0.85 => Self::High,
+            s if s >= 0.8 => Self::Medium,
+            _ => Self::Low,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// The models of the ensemble; a bounded set, so it may be a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelName {
+    Stl,
+    IsolationForest,
+    Ewma,
+}
+
+impl ModelName {
+    pub const ALL: [Self; 3] = [Self::Stl, Self::IsolationForest, Self::Ewma];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stl => "stl",
+            Self::IsolationForest => "isolation-forest",
+            Self::Ewma => "ewma",
+        }
+    }
+}
+
+/// One model's vote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelScore {
+    pub model: ModelName,
+    pub score: Score,
+    /// Share of this model in the ensemble score, 0..=1; the weights of one anomaly add up to 1.
+    pub weight: f64,
+    /// What the model saw, in words and numbers, for example `residual 312 is 9.1 MAD from 0`.
+    pub evidence: String,
+}
+
+/// A scored signal. Every scored signal is one of these; it *is* an anomaly when the score reaches the
+/// threshold of the policy that looks at it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Anomaly {
+    pub key: SignalKey,
+    pub at: Timestamp,
+    pub value: f64,
+    /// The band within which the value would have been normal (lower, upper), in the unit of the signal.
+    pub expected: (f64, f64),
+    pub score: Score,
+    /// 1 - standard deviation of the model scores.
+    pub confidence: Score,
+    pub severity: Severity,
+    /// Fewer than 100 samples so far: the score is the EWMA's alone.
+    pub warming_up: bool,
+    pub models: Vec<ModelScore>,
+    /// Season found or given, in slots of the series; `None` when there is none.
+    pub period: Option<u32>,
+    /// The newest values, oldest first, for a sparkline (at most 60).
+    pub recent: Vec<f64>,
+}

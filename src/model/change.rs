@@ -1,0 +1,46 @@
+//! What a proposal changes: fields of objects, files, and the ids that bind a branch to the computed result.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{BranchName, ChangeId, ObjectId, RepoPath, WorkloadRef};
+
+/// One field of one object. `from`/`to` are the scalar as a person would write it; `None` = absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldChange {
+    pub resource: WorkloadRef,
+    pub file: RepoPath,
+    /// Dotted path inside the document that is edited, for example `spec.replicas`.
+    pub field: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+/// The computed change as recorded in the ledger. The merge permit compares what the branch and main hold
+/// with these ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProposedChange {
+    pub change_id: ChangeId,
+    pub branch: BranchName,
+    /// Commit of the watched branch that the change was computed on.
+    pub base: ObjectId,
+    /// The one commit of the proposal's branch.
+    pub head: ObjectId,
+    /// Tree of `head`.
+    pub tree: ObjectId,
+    pub fields: Vec<FieldChange>,
+    /// Number of objects that were read before and after the edit, and of fields that differ.
+    pub objects_compared: u32,
+    pub fields_changed: u32,
+    /// Unified diff for people.
+    pub diff: String,
+}
+
+/// Title and Markdown body of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullRequestText {
+    pub title: String,
+    pub body: String,
+}

@@ -1,0 +1,24 @@
+//! The nouns: plain values with checked constructors. What stages exchange lives here and nowhere else.
+//! Nothing comes in and nothing goes out: no clock, no file, no socket, no log line, no async.
+
+pub mod action;
+pub mod alert;
+pub mod anomaly;
+pub mod change;
+pub mod decision;
+pub mod duration;
+pub mod entry;
+pub mod history;
+pub mod ids;
+pub mod limits;
+pub mod playbook;
+pub mod policy;
+pub mod reason;
+pub mod signal;
+pub mod trailers;
+pub mod tree;
+pub mod verdict;
+pub mod workload;
+
+#[cfg(test)]
+pub mod fixtures;
