@@ -9,6 +9,7 @@
 //! The rooms are private on purpose: the program is the interface, and an unused function is a warning.
 
 mod model;
+mod yaml;
 
 /// Runs the command line and returns the process's exit code.
 #[must_use]
