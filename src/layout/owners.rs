@@ -1,0 +1,188 @@
+//! What a rendered object says about itself and who else owns its fields: replica owners, containers, rollout
+//! width, and the Helm releases that might produce a target. Rendered objects come in, model values go out.
+
+use serde_json::Value as Json;
+
+use super::kustomize::Live;
+use super::objects::{FieldPath, folder, reference};
+use super::{Index, edit_refused, namespace_of};
+use crate::model::ids::WorkloadRef;
+use crate::model::reason::Reason;
+use crate::model::workload::{Container, ReplicaOwner};
+
+/// `kubectl.kubernetes.io/restartedAt`, the annotation that `kubectl rollout restart` sets.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Path of the pod template in every workload kind that rolls.
+pub fn template_path() -> FieldPath {
+    FieldPath::keys(["spec", "template"])
+}
+
+/// Path of the restart annotation.
+pub fn restarted_path() -> FieldPath {
+    template_path().key("metadata").key("annotations").key(RESTARTED_AT)
+}
+
+/// A whole number as Kubernetes reads it (int32, not negative). Absent is `Ok(None)`.
+pub fn count_at(value: &Json, path: &FieldPath) -> Result<Option<u32>, Reason> {
+    match path.find(value) {
+        None | Some(Json::Null) => Ok(None),
+        Some(found) => {
+            let number =
+                found.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| i32::try_from(*n).is_ok());
+            let refused = || edit_refused(format!("{path} is {found}, not a plain whole number"));
+            number.map(Some).ok_or_else(refused)
+        }
+    }
+}
+
+/// Containers and init containers of the pod template, in order.
+pub fn containers(value: &Json) -> Vec<Container> {
+    let pod = &value["spec"]["template"]["spec"];
+    let lists = ["containers", "initContainers"].iter().filter_map(|key| pod[*key].as_array());
+    let text = |v: &Json| v.as_str().unwrap_or_default().to_owned();
+    lists.flatten().map(|c| Container { name: text(&c["name"]), image: text(&c["image"]) }).collect()
+}
+
+/// Path of a container's image, in whichever list the container is.
+pub fn image_path(value: &Json, container: &str) -> Option<FieldPath> {
+    ["containers", "initContainers"].iter().find_map(|list| {
+        let path = template_path().key("spec").key(list).named(container).key("image");
+        path.find(value).map(|_| path)
+    })
+}
+
+/// The most pods that a rollout takes down at once, from the declared strategy and Kubernetes' defaults (25 %
+/// rounded down for Deployments, one for StatefulSets and DaemonSets); `None`: all of them.
+pub fn max_unavailable(kind: &str, value: &Json, replicas: u32) -> Option<u32> {
+    let spec = &value["spec"];
+    let (strategy, rolling, fallback) = match kind {
+        "Deployment" => (&spec["strategy"], "rollingUpdate", Json::from("25%")),
+        _ => (&spec["updateStrategy"], "rollingUpdate", Json::from(1)),
+    };
+    match strategy["type"].as_str() {
+        Some("Recreate") => return None,
+        // The kubelet of nobody restarts anything: the pods stay until somebody deletes them.
+        Some("OnDelete") => return Some(0),
+        _ => {}
+    }
+    let declared = &strategy[rolling]["maxUnavailable"];
+    let surge = &strategy[rolling]["maxSurge"];
+    let value = if declared.is_null() { &fallback } else { declared };
+    let down = part_of(value, replicas)?;
+    let is_zero = |v: &Json| part_of(v, replicas) == Some(0);
+    // The API server turns 0/0 into one unavailable pod, because a rollout could not move otherwise.
+    Some(if down == 0 && !surge.is_null() && is_zero(surge) { 1 } else { down })
+}
+
+/// A count, or a percentage of `replicas` rounded down; `None` when it is neither.
+fn part_of(value: &Json, replicas: u32) -> Option<u32> {
+    match value {
+        Json::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()),
+        Json::String(text) => {
+            let percent: u64 = text.strip_suffix('%')?.parse().ok()?;
+            u32::try_from(u64::from(replicas) * percent / 100).ok()
+        }
+        _ => None,
+    }
+}
+
+/// A manifest without a namespace goes where its neighbours go: Argo CD and Flux fill the namespace per folder.
+fn shares_namespace(other: &Live, live: &Live, namespace: &str) -> bool {
+    match other.namespace.as_deref() {
+        Some(own) => own == namespace,
+        None => {
+            live.namespace.is_none()
+                || folder(other.declared.file.as_str()) == folder(live.declared.file.as_str())
+        }
+    }
+}
+
+/// Inside one kustomization a reference may use any name the object had: kustomize rewrites it.
+fn names_seen_by<'a>(other: &Live, live: &'a Live) -> &'a [String] {
+    let together = other.layers.last().is_some() && other.layers.last() == live.layers.last();
+    let from = if together { 0 } else { live.names.len().saturating_sub(1) };
+    &live.names[from..]
+}
+
+impl Index {
+    /// Who owns the replica count of `live`.
+    pub(super) fn owner_of(&self, live: &Live, target: &WorkloadRef) -> Result<ReplicaOwner, Reason> {
+        let aims = |other: &&Live| {
+            let at = &other.value["spec"]["scaleTargetRef"];
+            let kind = at["kind"].as_str().unwrap_or("Deployment");
+            shares_namespace(other, live, target.namespace.as_str())
+                && names_seen_by(other, live).iter().any(|name| at["name"] == **name)
+                && (kind == live.kind || other.kind == "ScaledObject" && at["kind"].is_null())
+        };
+        let of_kind = |kind: &'static str| self.live.iter().filter(move |o| o.kind == kind).filter(aims);
+        if let Some(scaled) = of_kind("ScaledObject").next() {
+            return Ok(ReplicaOwner::Other(format!(
+                "KEDA ScaledObject {} in {}",
+                scaled.name(),
+                scaled.declared.file
+            )));
+        }
+        let autoscalers: Vec<&Live> = of_kind("HorizontalPodAutoscaler").collect();
+        match autoscalers[..] {
+            [] => Ok(self.hidden_owner(live).unwrap_or(ReplicaOwner::Workload)),
+            [hpa] => {
+                let spec = |key| count_at(&hpa.value, &FieldPath::keys(["spec", key]));
+                let Some(max) = spec("maxReplicas")? else {
+                    return Err(edit_refused(format!("{} has no spec.maxReplicas", hpa.declared.file)));
+                };
+                let owner = reference(target.namespace.as_str(), &hpa.kind, hpa.name())
+                    .ok_or_else(|| edit_refused(format!("{} has an invalid name", hpa.declared.file)))?;
+                Ok(ReplicaOwner::Autoscaler { target: owner, min: spec("minReplicas")?.unwrap_or(1), max })
+            }
+            [..] => {
+                let files: Vec<String> = autoscalers.iter().map(|h| h.declared.file.to_string()).collect();
+                Ok(ReplicaOwner::Other(format!("several autoscalers: {}", files.join(", "))))
+            }
+        }
+    }
+
+    /// A file that cannot be read but speaks of an autoscaler and of this name: assume the worst, because a
+    /// replica count written beside an unseen autoscaler is the one mistake that takes a service down.
+    fn hidden_owner(&self, live: &Live) -> Option<ReplicaOwner> {
+        let hidden = self.autoscaler_texts.iter();
+        let named = |text: &str| live.names.iter().any(|n| text.contains(n.as_str()));
+        hidden.filter(|(_, text)| named(text)).map(|(file, _)| file).next().map(|file| {
+            ReplicaOwner::Other(format!(
+                "{file} cannot be read and may declare an autoscaler for this target"
+            ))
+        })
+    }
+
+    /// Helm releases and charts that may produce `target`: (file, what it is).
+    pub(super) fn helm_candidates(&self, target: &WorkloadRef) -> Vec<String> {
+        let mut found = Vec::new();
+        for object in &self.live {
+            let spec = &object.value["spec"];
+            let (namespace, names): (Option<&str>, Vec<&str>) = match object.kind.as_str() {
+                "HelmRelease" => (
+                    spec["targetNamespace"].as_str().or(Some(namespace_of(object))),
+                    vec![object.name(), spec["releaseName"].as_str().unwrap_or_default()],
+                ),
+                "Application" if self.uses_helm(spec) => {
+                    (spec["destination"]["namespace"].as_str(), vec![object.name()])
+                }
+                _ => continue,
+            };
+            let in_namespace = namespace == Some(target.namespace.as_str());
+            let close = |name: &&str| !name.is_empty() && target.name.as_str().contains(*name);
+            if in_namespace || names.iter().any(close) {
+                found.push(format!("{} {} in {}", object.kind, object.name(), object.declared.file));
+            }
+        }
+        found
+    }
+
+    fn uses_helm(&self, spec: &Json) -> bool {
+        let several = spec["sources"].as_array().into_iter().flatten();
+        several.chain(std::iter::once(&spec["source"])).any(|source| {
+            let path = source["path"].as_str().unwrap_or_default().trim_matches('/');
+            !source["helm"].is_null() || !source["chart"].is_null() || self.charts.iter().any(|c| c == path)
+        })
+    }
+}
