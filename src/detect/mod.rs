@@ -1,0 +1,174 @@
+//! Scores one window of one signal with the ensemble (STL, isolation forest, EWMA).
+//! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls.
+
+mod ewma;
+mod forest;
+mod period;
+mod prepared;
+mod robust;
+mod sparkline;
+mod stl;
+
+#[cfg(test)]
+mod story_tests;
+#[cfg(test)]
+mod tests;
+
+use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score, Severity};
+use crate::model::signal::Series;
+
+pub use period::find_period;
+pub use prepared::Prepared;
+pub use sparkline::sparkline;
+
+/// Values kept with an anomaly for a sparkline.
+const RECENT: usize = 60;
+
+/// Confidence at the end of the warm-up; it grows to this from 0. One model cannot disagree with itself,
+/// so its spread says nothing.
+const WARM_UP_CONFIDENCE: f64 = 0.5;
+
+/// Share of each model in the score; the shares add up to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    stl: f64,
+    forest: f64,
+    ewma: f64,
+}
+
+impl Weights {
+    #[must_use]
+    pub fn of(&self, model: ModelName) -> f64 {
+        match model {
+            ModelName::Stl => self.stl,
+            ModelName::IsolationForest => self.forest,
+            ModelName::Ewma => self.ewma,
+        }
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { stl: 0.4, forest: 0.4, ewma: 0.2 }
+    }
+}
+
+/// How to score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EnsembleSettings {
+    pub weights: Weights,
+    /// Season in slots of the series; `None`: find it in the data. One that does not fit twice into the
+    /// window (without its newest half hour) is not used.
+    pub period: Option<u32>,
+    /// Seed of the isolation forest: the same seed and series give the same score.
+    pub seed: u64,
+    /// Below this many values in the window the EWMA votes alone.
+    pub warm_up_samples: usize,
+}
+
+impl Default for EnsembleSettings {
+    fn default() -> Self {
+        Self { weights: Weights::default(), period: None, seed: 42, warm_up_samples: 100 }
+    }
+}
+
+/// What one model says about the newest value of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vote {
+    pub score: Score,
+    /// Where the value would have scored less than 0.5, in normalised units; infinite when the model has no
+    /// idea of it.
+    pub expected: (f64, f64),
+    pub evidence: String,
+}
+
+/// One member of the ensemble.
+pub trait Model {
+    fn name(&self) -> ModelName;
+
+    /// The vote on `window.newest`, from everything before it. Always finite, for any window.
+    fn score(&self, window: &Prepared) -> Vote;
+}
+
+/// Scores the newest slot of the last 24 hours of `series`.
+///
+/// `None` when that slot is a gap or there are fewer than two values: "no data" is not a score.
+#[must_use]
+pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
+    let window = Prepared::of(series)?;
+    let samples = window.past.len() + 1;
+    let warming_up = samples < settings.warm_up_samples;
+    let mut period = None;
+    let mut votes = Vec::with_capacity(ModelName::ALL.len());
+    if warming_up {
+        votes.push(vote(&ewma::Ewma {}, &window, 1.0));
+    } else {
+        let fits = |period: &u32| *period >= 2 && window.grid.len() / 2 >= *period as usize;
+        period = settings.period.or_else(|| find_period(&window.grid)).filter(fits);
+        let models: [&dyn Model; 3] =
+            [&stl::Stl { period }, &forest::Forest { seed: settings.seed }, &ewma::Ewma {}];
+        votes.extend(models.map(|model| vote(model, &window, settings.weights.of(model.name()))));
+    }
+    let models: Vec<ModelScore> = votes.iter().map(|(score, _)| score.clone()).collect();
+    let (score, agreement) = combine(&models);
+    let confidence = if warming_up {
+        Score::clamped(WARM_UP_CONFIDENCE * samples as f64 / settings.warm_up_samples as f64)
+    } else {
+        agreement
+    };
+    let (lower, upper) = votes.first().map_or((0.0, 0.0), |&(_, expected)| expected);
+    let newest = series.values.len() - 1;
+    let recent = &series.values[series.values.len().saturating_sub(RECENT)..];
+    Some(Anomaly {
+        key: series.key.clone(),
+        at: series.at(newest),
+        value: series.values[newest]?,
+        expected: (window.in_unit(lower), window.in_unit(upper)),
+        score,
+        confidence,
+        severity: Severity::of(score),
+        warming_up,
+        models,
+        period,
+        recent: recent.iter().flatten().copied().filter(|value| value.is_finite()).collect(),
+    })
+}
+
+fn vote(model: &dyn Model, window: &Prepared, weight: f64) -> (ModelScore, (f64, f64)) {
+    let Vote { score, expected, evidence } = model.score(window);
+    (ModelScore { model: model.name(), score, weight, evidence }, expected)
+}
+
+/// The weighted mean of the model scores, and the confidence in it: 1 - their population standard
+/// deviation. No models: no score and no confidence.
+#[must_use]
+pub fn combine(scores: &[ModelScore]) -> (Score, Score) {
+    let total: f64 = scores.iter().map(|model| model.weight).sum();
+    if scores.is_empty() || total <= 0.0 {
+        return (Score::ZERO, Score::ZERO);
+    }
+    let weighted: f64 = scores.iter().map(|model| model.weight * model.score.get()).sum();
+    let count = scores.len() as f64;
+    let mean: f64 = scores.iter().map(|model| model.score.get()).sum::<f64>() / count;
+    let variance = scores.iter().map(|model| (model.score.get() - mean).powi(2)).sum::<f64>() / count;
+    (Score::clamped(weighted / total), Score::clamped(1.0 - variance.sqrt()))
+}
+
+/// The scale all models share: z^2 / (z^2 + 9) for a distance of z sigma-equivalents, so 0.5 at 3, 0.8 at 6,
+/// 0.92 at 10 and 0.95 at 13; increasing, and never quite 1.
+fn calibrated(z: f64) -> Score {
+    let square = z.clamp(-1e9, 1e9).powi(2);
+    Score::clamped(square / (square + 9.0))
+}
+
+/// Four significant digits, as short as they go.
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e6).contains(&size) => format!("{value:.2e}"),
+        size if size >= 1000.0 => format!("{value:.0}"),
+        size if size >= 100.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
