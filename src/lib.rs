@@ -11,6 +11,7 @@
 mod detect;
 mod layout;
 mod model;
+mod verify;
 mod yaml;
 
 /// Runs the command line and returns the process's exit code.
