@@ -10,6 +10,7 @@
 
 mod detect;
 mod layout;
+mod ledger;
 mod model;
 mod verify;
 mod yaml;
