@@ -1,0 +1,280 @@
+//! From evidence to incidents: one per policy, target and cause, however many alerts say the same. Anomalies,
+//! alerts and query results come in, incidents with bounded evidence go out. Never remembers: how long a
+//! trigger has held is the caller's to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::model::action::Cause;
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::anomaly::Anomaly;
+use crate::model::decision::Incident;
+use crate::model::ids::{Fingerprint, PolicyName, WorkloadRef, digest_hex};
+use crate::model::policy::{Policy, Trigger};
+use crate::model::reason::{Reason, ReasonCode};
+
+/// Most alerts that one incident keeps as evidence.
+pub const MAX_ALERTS: usize = 10;
+/// Most labels of one alert, and characters of one value, that are kept.
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_CHARS: usize = 256;
+/// Longest query that goes into a cause key as it is, bytes.
+const MAX_QUERY_KEY: usize = 120;
+
+/// What is known right now.
+pub struct Evidence<'a> {
+    pub anomalies: &'a [Anomaly],
+    pub alerts: &'a [Alert],
+    /// Policy, index of the trigger in it, and whether the query's result is not empty.
+    pub promql: &'a [(PolicyName, usize, bool)],
+    /// Since when this trigger (policy and index) has held without a break; `None`: since now. Keep it with
+    /// the help of [`active_triggers`].
+    pub since: &'a dyn Fn(&PolicyName, usize) -> Option<Timestamp>,
+}
+
+impl std::fmt::Debug for Evidence<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evidence")
+            .field("anomalies", &self.anomalies.len())
+            .field("alerts", &self.alerts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What of the evidence satisfies one trigger.
+struct Match<'a> {
+    anomalies: Vec<&'a Anomaly>,
+    alerts: Vec<&'a Alert>,
+}
+
+/// The trigger's stable text, part of the fingerprint.
+pub fn cause_key(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Anomaly { signal, .. } => format!("anomaly {signal}"),
+        Trigger::Promql { query, .. } if query.len() <= MAX_QUERY_KEY => format!("promql {query}"),
+        Trigger::Promql { query, .. } => format!("promql {}", &digest_hex(&[query])[..16]),
+        Trigger::Webhook { alertname, labels } => {
+            let labels: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+            format!("webhook {alertname}{{{}}}", labels.join(","))
+        }
+    }
+}
+
+fn kind_of(trigger: &Trigger) -> &'static str {
+    match trigger {
+        Trigger::Anomaly { .. } => "anomaly",
+        Trigger::Promql { .. } => "promql",
+        Trigger::Webhook { .. } => "webhook",
+    }
+}
+
+fn matched<'a>(
+    policy: &Policy,
+    index: usize,
+    trigger: &Trigger,
+    evidence: &Evidence<'a>,
+) -> Option<Match<'a>> {
+    match trigger {
+        Trigger::Anomaly { signal, threshold, min_severity, .. } => {
+            // The newest word about a signal counts: an older anomaly of it may be over.
+            let newest = evidence.anomalies.iter().filter(|it| it.key == *signal).max_by_key(|it| it.at)?;
+            let strong =
+                newest.score >= *threshold && min_severity.is_none_or(|least| newest.severity >= least);
+            (strong && newest.value.is_finite())
+                .then(|| Match { anomalies: vec![newest], alerts: Vec::new() })
+        }
+        Trigger::Promql { .. } => {
+            let fires = |it: &&(PolicyName, usize, bool)| it.0 == policy.name && it.1 == index && it.2;
+            evidence.promql.iter().find(fires).map(|_| Match { anomalies: Vec::new(), alerts: Vec::new() })
+        }
+        Trigger::Webhook { alertname, labels } => {
+            let wanted = |alert: &&Alert| {
+                alert.status == AlertStatus::Firing
+                    && alert.name() == alertname
+                    && labels.iter().all(|(key, value)| alert.labels.get(key) == Some(value))
+            };
+            let alerts: Vec<_> = evidence.alerts.iter().filter(wanted).collect();
+            (!alerts.is_empty()).then(|| Match { anomalies: Vec::new(), alerts })
+        }
+    }
+}
+
+/// The triggers whose condition holds right now, whether or not for long enough. The caller keeps the time
+/// at which each appeared here, and forgets it when it is gone.
+#[must_use]
+pub fn active_triggers(policies: &[Policy], evidence: &Evidence<'_>) -> BTreeSet<(PolicyName, usize)> {
+    let mut active = BTreeSet::new();
+    for policy in policies {
+        for (index, trigger) in policy.triggers.iter().enumerate() {
+            if matched(policy, index, trigger, evidence).is_some() {
+                active.insert((policy.name.clone(), index));
+            }
+        }
+    }
+    active
+}
+
+/// What one alert says about where it belongs.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Target(WorkloadRef),
+    /// Several allowed resources could be meant.
+    Unclear,
+    /// It names something that the policy may not touch.
+    Elsewhere,
+}
+
+fn place_of(policy: &Policy, alert: &Alert) -> Place {
+    let label = |key: &str| alert.labels.get(key).map(String::as_str);
+    if label("namespace").is_some_and(|it| it != policy.namespace.as_str()) {
+        return Place::Elsewhere;
+    }
+    let targets = policy.targets();
+    let named = |target: &&WorkloadRef| {
+        label(&target.kind.as_str().to_ascii_lowercase()) == Some(target.name.as_str())
+    };
+    let mut hits: Vec<_> = targets.iter().filter(named).collect();
+    if hits.is_empty() {
+        // An alert about another workload must not move ours, even if ours is the only one allowed.
+        if ["deployment", "statefulset", "daemonset"].iter().any(|kind| label(kind).is_some()) {
+            return Place::Elsewhere;
+        }
+        let service = ["service", "app", "workload"].map(label);
+        let by_service = |target: &&WorkloadRef| service.contains(&Some(target.name.as_str()));
+        hits = targets.iter().filter(by_service).collect();
+    }
+    match (&hits[..], &targets[..]) {
+        ([only], _) => Place::Target((*only).clone()),
+        ([], [only]) => Place::Target(only.clone()),
+        _ => Place::Unclear,
+    }
+}
+
+/// The target of a cause that names a service, or nothing.
+fn place_of_service(policy: &Policy, service: Option<&str>) -> Place {
+    let targets = policy.targets();
+    let hits: Vec<_> = targets.iter().filter(|it| Some(it.name.as_str()) == service).collect();
+    match (&hits[..], &targets[..]) {
+        ([only], _) => Place::Target((*only).clone()),
+        ([], [only]) => Place::Target(only.clone()),
+        _ => Place::Unclear,
+    }
+}
+
+/// Does the evidence of `incident` point at its target? `incidents` gives an unclear one the policy's first
+/// resource, so that there is something to explain; nothing may be done about it.
+pub fn check_target(incident: &Incident, policy: &Policy) -> Result<(), Reason> {
+    if !policy.allows(&incident.target) {
+        let text = format!("{} is not in allowedResources of {}", incident.target, policy.name);
+        return Err(Reason::new(ReasonCode::TargetNotAllowed, text));
+    }
+    let cause = &incident.cause;
+    let mut places: Vec<_> = cause.alerts.iter().map(|alert| place_of(policy, alert)).collect();
+    places.extend(cause.anomalies.iter().map(|it| place_of_service(policy, Some(it.key.service.as_str()))));
+    if places.is_empty() {
+        places.push(place_of_service(policy, None));
+    }
+    if places.iter().all(|place| *place == Place::Target(incident.target.clone())) {
+        return Ok(());
+    }
+    let names: Vec<_> = policy.targets().iter().map(ToString::to_string).collect();
+    let text = format!("nothing says which is meant: {}", names.join(", "));
+    Err(Reason::new(ReasonCode::AmbiguousTarget, text))
+}
+
+/// Every incident that the evidence shows, in the order of policies and triggers: one per policy, target and
+/// cause. A suspended policy has none, and neither has one that allows nothing; a resolved alert starts
+/// nothing.
+#[must_use]
+pub fn incidents(policies: &[Policy], evidence: &Evidence<'_>, now: Timestamp) -> Vec<Incident> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for policy in policies.iter().filter(|it| !it.suspend) {
+        let Some(first) = policy.targets().into_iter().next() else { continue };
+        for (index, trigger) in policy.triggers.iter().enumerate() {
+            let Some(hit) = matched(policy, index, trigger, evidence) else { continue };
+            let since = (evidence.since)(&policy.name, index).unwrap_or(now).min(now);
+            for (place, hit) in by_place(policy, hit) {
+                let target = match place {
+                    Place::Target(target) => target,
+                    Place::Unclear => first.clone(),
+                    Place::Elsewhere => continue,
+                };
+                let incident = incident(policy, target, trigger, &hit, since);
+                if seen.insert(incident.fingerprint.clone()) {
+                    found.push(incident);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn by_place<'a>(policy: &Policy, hit: Match<'a>) -> Vec<(Place, Match<'a>)> {
+    if hit.alerts.is_empty() {
+        let service = hit.anomalies.first().map(|it| it.key.service.as_str());
+        return vec![(place_of_service(policy, service), hit)];
+    }
+    let mut groups: BTreeMap<Place, Vec<&Alert>> = BTreeMap::new();
+    for alert in hit.alerts {
+        groups.entry(place_of(policy, alert)).or_default().push(alert);
+    }
+    let group = |(place, alerts)| (place, Match { anomalies: Vec::new(), alerts });
+    groups.into_iter().map(group).collect()
+}
+
+fn incident(
+    policy: &Policy,
+    target: WorkloadRef,
+    trigger: &Trigger,
+    hit: &Match<'_>,
+    since: Timestamp,
+) -> Incident {
+    let key = cause_key(trigger);
+    let preferred = policy.actions.first().map_or("", |it| it.name().as_str());
+    let mut alerts = hit.alerts.clone();
+    alerts.sort_unstable_by(|a, b| {
+        (b.starts_at, &a.fingerprint, &a.labels).cmp(&(a.starts_at, &b.fingerprint, &b.labels))
+    });
+    alerts.dedup_by(|a, b| a.fingerprint == b.fingerprint && a.labels == b.labels);
+    let since = alerts.last().map_or(since, |oldest| oldest.starts_at.min(since));
+    Incident {
+        fingerprint: Fingerprint::of(&policy.name, &target, preferred, &key),
+        policy: policy.name.clone(),
+        target,
+        cause: Cause {
+            trigger: kind_of(trigger).to_owned(),
+            key,
+            since,
+            anomalies: hit.anomalies.iter().map(|it| finite(it)).collect(),
+            alerts: alerts.iter().take(MAX_ALERTS).map(|it| bounded(it)).collect(),
+            alerts_total: u32::try_from(alerts.len()).unwrap_or(u32::MAX),
+        },
+    }
+}
+
+/// A record keeps only finite numbers, so that it can be written, read and compared.
+fn finite(anomaly: &Anomaly) -> Anomaly {
+    let bound = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
+    let mut kept = anomaly.clone();
+    kept.expected = (bound(kept.expected.0), bound(kept.expected.1));
+    kept.recent.retain(|value| value.is_finite());
+    for model in &mut kept.models {
+        model.weight = bound(model.weight);
+    }
+    kept
+}
+
+/// An alert as large as its sender liked must not become a record that nobody can read. The labels that
+/// say where it belongs are kept first.
+fn bounded(alert: &Alert) -> Alert {
+    const PLACES: [&str; 8] =
+        ["alertname", "namespace", "deployment", "statefulset", "daemonset", "service", "app", "workload"];
+    let mut keys: Vec<_> = alert.labels.keys().collect();
+    keys.sort_by_key(|key| !PLACES.contains(&key.as_str()));
+    let cut = |text: &str| text.chars().take(MAX_LABEL_CHARS).collect::<String>();
+    let labels = keys.into_iter().take(MAX_LABELS).filter(|key| key.len() <= MAX_LABEL_CHARS);
+    let labels = labels.map(|key| (key.clone(), cut(&alert.labels[key]))).collect();
+    Alert { labels, fingerprint: cut(&alert.fingerprint), ..alert.clone() }
+}

@@ -1,0 +1,167 @@
+//! Incidents: one per cause, bounded, and only about what the evidence names.
+
+use jiff::Timestamp;
+
+use crate::decide::{Evidence, Facts, Guards, active_triggers, decide, incidents};
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::anomaly::Score;
+use crate::model::decision::{Incident, Verb};
+use crate::model::fixtures::{anomaly, at, labels, policy, signal};
+use crate::model::history::History;
+use crate::model::ids::*;
+use crate::model::limits::GlobalLimits;
+use crate::model::policy::{AllowedResource, Policy, Trigger};
+use crate::model::reason::{Reason, ReasonCode as C};
+
+fn alert<const N: usize>(index: i64, extra: [(&str, &str); N]) -> Alert {
+    let mut labels = labels(extra);
+    labels.insert("alertname".into(), "Slow".into());
+    labels.insert("pod".into(), index.to_string());
+    let (starts_at, fingerprint) = (at(-index), format!("{index:016x}"));
+    Alert { status: AlertStatus::Firing, labels, starts_at, ends_at: None, fingerprint }
+}
+
+fn webhook(names: &[&str]) -> Policy {
+    let mut it = policy();
+    it.triggers = vec![Trigger::Webhook { alertname: "Slow".into(), labels: labels([]) }];
+    let allowed = |name: &&str| AllowedResource {
+        kind: KindName::new("Deployment").unwrap(),
+        name: ObjectName::new(*name).unwrap(),
+    };
+    it.allowed_resources = names.iter().map(allowed).collect();
+    it
+}
+
+fn never(_: &PolicyName, _: usize) -> Option<Timestamp> {
+    None
+}
+
+fn found(policies: &[Policy], alerts: &[Alert]) -> Vec<Incident> {
+    incidents(policies, &Evidence { anomalies: &[], alerts, promql: &[], since: &never }, at(0))
+}
+
+#[test]
+fn a_storm_of_a_hundred_thousand_alerts_is_one_incident() {
+    let alerts: Vec<_> = (0..100_000).map(|index| alert(index, [])).collect();
+    let found = found(&[webhook(&["backend"])], &alerts);
+    assert_eq!(found.len(), 1);
+    let cause = &found[0].cause;
+    assert_eq!((cause.alerts.len(), cause.alerts_total), (10, 100_000));
+    assert_eq!(cause.alerts[0].starts_at, at(0), "the newest are kept");
+    assert_eq!(cause.since, at(-99_999));
+}
+
+#[test]
+fn a_resolved_alert_starts_nothing() {
+    let mut over = alert(1, []);
+    over.status = AlertStatus::Resolved;
+    assert!(found(&[webhook(&["backend"])], &[over]).is_empty());
+}
+
+#[test]
+fn a_suspended_policy_and_one_that_allows_nothing_have_no_incident() {
+    let suspended = Policy { suspend: true, ..webhook(&["backend"]) };
+    assert!(found(&[suspended, webhook(&[])], &[alert(1, [])]).is_empty());
+}
+
+#[test]
+fn labels_choose_among_several_targets() {
+    let policy = webhook(&["backend", "frontend"]);
+    let alerts = [
+        alert(1, [("deployment", "backend")]),
+        alert(2, [("service", "frontend")]),
+        alert(3, [("service", "frontend"), ("namespace", "other")]),
+        alert(4, [("deployment", "database")]),
+    ];
+    let names: Vec<_> = found(&[policy], &alerts).iter().map(|it| it.target.name.to_string()).collect();
+    assert_eq!(names, ["backend", "frontend"]);
+}
+
+#[test]
+fn an_alert_about_another_workload_does_not_move_the_only_one_allowed() {
+    assert!(found(&[webhook(&["backend"])], &[alert(1, [("deployment", "frontend")])]).is_empty());
+}
+
+#[test]
+fn an_unclear_target_is_held_with_the_candidates() {
+    let policy = webhook(&["backend", "frontend"]);
+    let incident = found(std::slice::from_ref(&policy), &[alert(1, [])]).remove(0);
+    let facts = Facts { workload: Err(Reason::new(C::TargetNotFound, "")), load: None, inside_target: None };
+    let min_confidence = Score::ZERO;
+    let guards = Guards { frozen: None, clock: Ok(()), evidence_age_max_s: 60, min_confidence };
+    let limits = GlobalLimits::default();
+    let decision = decide(&incident, &policy, &facts, &History::default(), &limits, &guards, at(0));
+    let Verb::Hold(reasons) = decision.verb else { panic!() };
+    assert_eq!(reasons[0].code, C::AmbiguousTarget);
+    assert!(reasons[0].text.contains("shop/Deployment/backend, shop/Deployment/frontend"));
+}
+
+#[test]
+fn an_alert_that_was_acted_on_waits_for_a_new_start() {
+    let policy = webhook(&["backend"]);
+    let incident = found(std::slice::from_ref(&policy), &[alert(5, [])]).remove(0);
+    let mut history = History::default();
+    history.handled.insert(incident.fingerprint.clone(), at(-5));
+    let facts = Facts { workload: Err(Reason::new(C::TargetNotFound, "")), load: None, inside_target: None };
+    let guards = Guards { frozen: None, clock: Ok(()), evidence_age_max_s: 60, min_confidence: Score::ZERO };
+    let limits = GlobalLimits::default();
+    let codes =
+        |incident: &Incident| match decide(incident, &policy, &facts, &history, &limits, &guards, at(0)).verb
+        {
+            Verb::Hold(reasons) => reasons.iter().map(|it| it.code).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(codes(&incident), [C::AlreadyHandled]);
+    let again = found(std::slice::from_ref(&policy), &[alert(4, [])]).remove(0);
+    assert_eq!(codes(&again), [C::TargetNotFound]);
+}
+
+#[test]
+fn the_newest_word_about_a_signal_counts() {
+    let key = signal("backend", "latency_p95");
+    let anomalies = [anomaly(key.clone(), 0.99, at(-60)), anomaly(key, 0.1, at(0))];
+    let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &never };
+    assert!(incidents(&[policy()], &evidence, at(0)).is_empty());
+}
+
+#[test]
+fn a_value_that_is_no_number_is_no_anomaly_and_no_record_keeps_one() {
+    let mut odd = anomaly(signal("backend", "latency_p95"), 0.99, at(0));
+    odd.expected = (f64::NEG_INFINITY, f64::NAN);
+    odd.recent = vec![1.0, f64::NAN];
+    let since = |_: &PolicyName, _: usize| Some(at(500));
+    let seen = |odd: &crate::model::anomaly::Anomaly| {
+        let anomalies = [odd.clone()];
+        let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &since };
+        incidents(&[policy()], &evidence, at(0))
+    };
+    let cause = seen(&odd).remove(0).cause;
+    assert_eq!((cause.anomalies[0].expected, &cause.anomalies[0].recent), ((f64::MIN, 0.0), &vec![1.0]));
+    assert_eq!(cause.since, at(0), "nothing has held since the future");
+    odd.value = f64::NAN;
+    assert!(seen(&odd).is_empty());
+}
+
+#[test]
+fn a_query_belongs_to_its_policy_and_index() {
+    let mut it = policy();
+    it.triggers = vec![Trigger::Promql { query: "up == 0".into(), for_s: 0 }];
+    let name = it.name.clone();
+    for (row, count) in [((name.clone(), 0, true), 1), ((name.clone(), 1, true), 0), ((name, 0, false), 0)] {
+        let promql = [row];
+        let evidence = Evidence { anomalies: &[], alerts: &[], promql: &promql, since: &never };
+        assert_eq!(incidents(std::slice::from_ref(&it), &evidence, at(0)).len(), count);
+        assert_eq!(active_triggers(std::slice::from_ref(&it), &evidence).len(), count);
+    }
+}
+
+#[test]
+fn an_alert_as_large_as_its_sender_liked_is_cut() {
+    let mut huge = alert(1, [("namespace", "shop")]);
+    for index in 0..1000 {
+        huge.labels.insert(format!("a{index}"), "x".repeat(5000));
+    }
+    let kept = found(&[webhook(&["backend"])], &[huge]).remove(0).cause.alerts.remove(0);
+    assert!(kept.labels.len() <= 32 && kept.labels.values().all(|it| it.len() <= 256));
+    assert_eq!((kept.name(), kept.labels["namespace"].as_str()), ("Slow", "shop"));
+}
