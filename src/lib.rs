@@ -13,6 +13,7 @@ mod detect;
 mod layout;
 mod ledger;
 mod model;
+mod outside;
 mod verify;
 mod yaml;
 

@@ -1,0 +1,13 @@
+//! Thin drivers for process, socket, file, clock and random: the only room that names them.
+//! Plain strings and bytes come in and go out. No word of the domain appears here, and nothing is logged:
+//! every failure is a value the caller must look at.
+
+pub mod clock;
+pub mod command;
+pub mod files;
+pub mod git;
+pub mod http;
+pub mod random;
+pub mod secret;
+pub mod sign;
+pub mod system;

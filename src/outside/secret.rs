@@ -1,0 +1,117 @@
+//! A secret that cannot be printed: no Display, no Serialize, and a Debug that says nothing. In: a bounded
+//! file or a value. Out: the value, to the driver that puts it on the wire, and a comparison whose time says
+//! nothing about the contents.
+
+use std::fmt;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use super::files::{self, FileError};
+
+/// Longest secret read from a file, in bytes. Tokens of every forge are far below.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+
+/// A token or password.
+#[derive(Clone)]
+pub struct Secret(String);
+
+/// Why a secret could not be taken. Never holds any of its bytes.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    #[error("cannot read the secret file")]
+    File(#[source] FileError),
+    #[error("the secret is empty")]
+    Empty,
+    /// Such a value would become structure in a header or a configuration line.
+    #[error("the secret holds a space, a control character or a byte that is not ASCII")]
+    Characters,
+}
+
+impl Secret {
+    /// Takes a value; blanks at both ends are dropped.
+    ///
+    /// # Errors
+    /// When nothing is left, or a character could not travel in an HTTP header.
+    pub fn new(value: &str) -> Result<Self, SecretError> {
+        let value = value.trim();
+        if value.is_empty() {
+            return Err(SecretError::Empty);
+        }
+        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(SecretError::Characters);
+        }
+        Ok(Self(value.to_owned()))
+    }
+
+    /// Reads a file of at most [`SECRET_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read, is too large, or as [`Secret::new`].
+    pub fn from_file(path: &Path) -> Result<Self, SecretError> {
+        let bytes = files::read_bounded(path, SECRET_BYTES_MAX).map_err(SecretError::File)?;
+        Self::new(&String::from_utf8(bytes).map_err(|_| SecretError::Characters)?)
+    }
+
+    /// The value, for the wire only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in constant time. Both sides are hashed first, so that not even the length leaks.
+    #[must_use]
+    pub fn matches(&self, candidate: &[u8]) -> bool {
+        let ours: [u8; 32] = Sha256::digest(self.0.as_bytes()).into();
+        let theirs: [u8; 32] = Sha256::digest(candidate).into();
+        ours.ct_eq(&theirs).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        let secret = Secret::new("canary-1234").unwrap();
+        assert_eq!(format!("{secret:?} {secret:#?}"), "Secret(..) Secret(..)");
+    }
+
+    #[test]
+    fn only_the_whole_value_matches() {
+        let secret = Secret::new("canary-1234\n").unwrap();
+        assert!(secret.matches(b"canary-1234"));
+        for wrong in [&b"canary-123"[..], b"canary-12345", b"", b"canary-1234\n"] {
+            assert!(!secret.matches(wrong));
+        }
+    }
+
+    #[test]
+    fn a_value_that_could_become_a_header_line_is_refused_without_being_repeated() {
+        for bad in ["canary\r\nHost: evil", "can ary", "canar\u{202e}y", "canary\0"] {
+            let error = Secret::new(bad).unwrap_err();
+            assert!(matches!(error, SecretError::Characters));
+            assert!(!format!("{error} {error:?}").contains("canar"));
+        }
+        assert!(matches!(Secret::new(" \n").unwrap_err(), SecretError::Empty));
+    }
+
+    #[test]
+    fn a_secret_file_is_trimmed_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        files::write_durable(&path, b"  abc\n").unwrap();
+        assert_eq!(Secret::from_file(&path).unwrap().expose(), "abc");
+        files::write_durable(&path, &vec![b'a'; SECRET_BYTES_MAX + 1]).unwrap();
+        assert!(matches!(Secret::from_file(&path), Err(SecretError::File(FileError::TooLarge { .. }))));
+    }
+}
