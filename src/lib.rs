@@ -14,6 +14,7 @@ mod layout;
 mod ledger;
 mod model;
 mod outside;
+mod telemetry;
 mod verify;
 mod yaml;
 
