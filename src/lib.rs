@@ -8,6 +8,7 @@
 //!
 //! The rooms are private on purpose: the program is the interface, and an unused function is a warning.
 
+mod config;
 mod crd;
 mod decide;
 mod detect;

@@ -1,0 +1,382 @@
+//! First stage: the settings file as it is written. Text comes in, plain values with defaults go out.
+//! Nothing is checked against another field here, and the world is not touched: help, schema and
+//! `tars config validate` work when everything else is broken.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, lines};
+use crate::model::policy;
+
+/// Settings of `tars run`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "tars settings")]
+pub struct RawSettings {
+    pub repository: Repository,
+    /// The most any policy may do; a policy may ask for less.
+    pub mode: Mode,
+    pub signing: SigningKeys,
+    pub prometheus: Prometheus,
+    /// The time series to watch; policies name them by signal and service.
+    pub signals: Vec<Signal>,
+    /// Time between two looks at the world (duration).
+    pub tick: Tick,
+    pub limits: Limits,
+    pub sync: Sync,
+    pub webhook: Webhook,
+    /// Address of API, metrics and webhook.
+    pub listen: Listen,
+    pub pushgateway: Pushgateway,
+    /// Name of this process in commits and metrics. Default: made up at start.
+    pub instance: Option<String>,
+    pub log: Log,
+    pub clock: Clock,
+    /// Oldest sample that may be acted on (duration).
+    pub evidence_age_max: EvidenceAge,
+    #[serde(skip)]
+    pub(super) source: Source,
+}
+
+/// Where the settings stood, for error messages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Source {
+    pub file: String,
+    pub lines: BTreeMap<String, u32>,
+}
+
+macro_rules! text_with_default {
+    ($($name:ident = $default:literal),*) => {$(
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        #[schemars(inline)]
+        pub struct $name(pub String);
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self($default.into())
+            }
+        }
+    )*};
+}
+text_with_default!(Tick = "30s", Listen = "127.0.0.1:8080", EvidenceAge = "5m");
+
+/// The GitOps repository: what is watched, what is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Repository {
+    /// Anything git can fetch from and push to: https, ssh, or an absolute path. No password in it.
+    pub url: Option<String>,
+    /// The branch that reaches the cluster.
+    pub branch: String,
+    /// Folder of the policies on that branch.
+    pub policies_path: String,
+    /// The branch that holds the ledger.
+    pub ledger_branch: String,
+    /// Identity that budgets are counted for. Default: the URL in its canonical spelling.
+    pub repo_id: Option<String>,
+    /// Folder for disposable clones and spooled alerts.
+    pub state_dir: String,
+    /// Most time one git command may take, seconds.
+    #[schemars(range(min = 1, max = 3600))]
+    pub timeout_s: u32,
+}
+
+impl Default for Repository {
+    fn default() -> Self {
+        Self {
+            url: None,
+            branch: "main".into(),
+            policies_path: "policies".into(),
+            ledger_branch: "tars/ledger".into(),
+            repo_id: None,
+            state_dir: "/var/lib/tars".into(),
+            timeout_s: 30,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Decide and record, change nothing.
+    Observe,
+    /// Open proposals; people merge.
+    Propose,
+    /// Policies that say so merge low-risk proposals by themselves.
+    #[default]
+    AutoMerge,
+}
+
+impl From<Mode> for policy::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Observe => Self::Observe,
+            Mode::Propose => Self::Propose,
+            Mode::AutoMerge => Self::AutoMerge,
+        }
+    }
+}
+
+/// Every commit and ledger entry is signed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SigningKeys {
+    /// OpenSSH private key without passphrase.
+    pub key_file: Option<String>,
+    /// Keys whose ledger entries are believed, as ssh-keygen(1) describes under ALLOWED SIGNERS.
+    pub allowed_signers_file: Option<String>,
+    /// Author of the commits.
+    pub name: String,
+    pub email: String,
+}
+
+impl Default for SigningKeys {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            allowed_signers_file: None,
+            name: "tars".into(),
+            email: "tars@localhost".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    /// Base URL of the HTTP API.
+    pub url: Option<String>,
+    pub bearer_token_file: Option<String>,
+    /// Most time one query may take, seconds.
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_s: u32,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self { url: None, bearer_token_file: None, timeout_s: 10 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    pub signal: String,
+    pub service: String,
+    /// PromQL whose result is one series.
+    pub query: String,
+    /// Distance of two samples (duration). Default 30s.
+    pub step: Option<String>,
+    /// What is kept and learned from (duration). Default 24h.
+    pub window: Option<String>,
+    /// Length of the season (duration), at most half the window. Default: found in the data.
+    pub period: Option<String>,
+    /// A sample older than this is no evidence (duration). Default: four steps.
+    pub staleness: Option<String>,
+}
+
+/// Limits over all policies together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Most actions in any 60 minutes.
+    #[schemars(range(min = 1, max = 600))]
+    pub max_executions_per_hour: u32,
+    /// Most proposals that are open at once.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_open_proposals: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let it = crate::model::limits::GlobalLimits::default();
+        Self {
+            max_executions_per_hour: it.max_executions_per_hour,
+            max_open_proposals: it.max_open_proposals,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SyncKind {
+    /// It takes `wait`, and nobody reports it.
+    #[default]
+    FixedWait,
+    /// A page (`url`) that names the commit that is live.
+    Http,
+    /// A query that gives at least 1 once the commit is live; `$commit` stands for its id.
+    Metric,
+}
+
+/// How tars learns that a merged commit is live.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    pub kind: SyncKind,
+    /// For fixedWait (duration). Default 1m.
+    pub wait: Option<String>,
+    /// For http.
+    pub url: Option<String>,
+    /// For metric.
+    pub query: Option<String>,
+    /// Not live after this time: the outcome is Unknown (duration).
+    pub timeout: String,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self { kind: SyncKind::FixedWait, wait: None, url: None, query: None, timeout: "15m".into() }
+    }
+}
+
+/// Alertmanager's webhook.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhook {
+    pub enabled: bool,
+    /// File with the bearer token that senders must present.
+    pub secret_file: Option<String>,
+    /// Accept alerts from anybody; only on a loopback address.
+    pub insecure: bool,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self { enabled: true, secret_file: None, insecure: false }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pushgateway {
+    /// Base URL of a Prometheus Pushgateway that receives the scores. Default: none.
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clock {
+    /// Most difference to outside clocks before automatic merges hold, seconds.
+    #[schemars(range(min = 1, max = 300))]
+    pub max_skew_s: u32,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { max_skew_s: 30 }
+    }
+}
+
+/// Reads the text of a settings file; `file` is its name for messages. An empty text is all defaults.
+///
+/// # Errors
+/// [`ConfigError`] with the line of a syntax error, an unknown field or a value of the wrong type.
+pub fn parse(text: &str, file: &str) -> Result<RawSettings, ConfigError> {
+    let source = Source { file: file.to_owned(), lines: lines::by_path(text) };
+    // A file of comments is an empty document, which YAML calls null.
+    let parsed: Result<Option<RawSettings>, _> = yaml_serde::from_str(text);
+    match parsed {
+        Ok(settings) => Ok(RawSettings { source, ..settings.unwrap_or_default() }),
+        Err(error) => Err(unreadable(&error, &source)),
+    }
+}
+
+/// JSON schema (2020-12) of the settings file.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}", schemars::schema_for!(RawSettings).to_value())
+}
+
+fn unreadable(error: &yaml_serde::Error, source: &Source) -> ConfigError {
+    let text = error.to_string();
+    let line = error.location().map(|it| it.line());
+    let message = text.split(" at line ").next().unwrap_or_default();
+    // The parser puts the path in front: `repository: unknown field ...`.
+    let path_end = message.find(": ").filter(|end| message[..*end].bytes().all(is_path_byte));
+    let (path, message) = path_end.map_or(("", message), |end| (&message[..end], &message[end + 2..]));
+    // `invalid type: string "...", expected ...` would show the value, and a misplaced one may be a secret.
+    let expected = message.rfind(", expected ").filter(|_| message.starts_with("invalid "));
+    let message = expected.map_or(message, |at| &message[at + 2..]);
+    let section = "expected a section: its settings below it, indented";
+    let message = if message.starts_with("expected struct") { section } else { message };
+    let field = match quoted_names(message).first() {
+        Some(unknown) if message.starts_with("unknown field") => [path, unknown].join("."),
+        _ => path.to_owned(),
+    };
+    let field = field.trim_matches('.');
+    ConfigError {
+        origin: line.map_or_else(|| source.file.clone(), |line| format!("{}:{line}", source.file)),
+        field: if field.is_empty() { "settings".into() } else { field.chars().take(80).collect() },
+        message: message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect(),
+        fix: fix_of(message),
+    }
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.[]".contains(&byte)
+}
+
+/// What stands between backticks: the parser's way to name fields and variants.
+fn quoted_names(message: &str) -> Vec<&str> {
+    message.split('`').skip(1).step_by(2).collect()
+}
+
+fn fix_of(message: &str) -> String {
+    let names = quoted_names(message);
+    if let [given, known @ ..] = names.as_slice()
+        && message.starts_with("unknown ")
+    {
+        if ["secret", "token", "bearer_token", "password", "key"].contains(given) {
+            return "put the secret into a file and name the file: see `tars config schema`".into();
+        }
+        let near = known.iter().map(|name| (strsim::damerau_levenshtein(given, name), name)).min();
+        if let Some((wrong, name)) = near
+            && wrong <= (name.len() / 3).max(1)
+        {
+            return format!("did you mean `{name}`?");
+        }
+    }
+    "every setting is described by `tars config schema`".into()
+}

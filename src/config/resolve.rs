@@ -1,0 +1,389 @@
+//! Second stage: settings that can be used. Raw settings, environment and flags come in; typed, bounded
+//! values or the first error go out. No file is opened: whether a file exists is found out where it is read.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::model::duration;
+use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, SignalName};
+use crate::model::limits::GlobalLimits;
+use crate::model::policy::Mode;
+use crate::model::signal::SignalKey;
+
+use super::overlay::{self, Origins, Overrides};
+use super::raw::{self, LogFormat, RawSettings, SyncKind};
+use super::{ConfigError, repo_id};
+
+const DAY_S: u32 = 86_400;
+/// Most signals of one process.
+const MAX_SIGNALS: usize = 1_000;
+/// Most samples of one window: a day at one second, and a little more.
+const MAX_SAMPLES: u32 = 100_000;
+
+/// Everything `tars run` needs to know.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Settings {
+    pub repository_url: String,
+    pub branch: BranchName,
+    pub policies_path: RepoPath,
+    pub ledger_branch: BranchName,
+    pub repo_id: RepoId,
+    pub state_dir: PathBuf,
+    /// Most time for one git command, seconds.
+    pub git_timeout_s: u32,
+    /// The most any policy may do.
+    pub mode: Mode,
+    pub signing: Signing,
+    pub prometheus_url: String,
+    pub prometheus_token_file: Option<PathBuf>,
+    pub prometheus_timeout_s: u32,
+    pub signals: Vec<SignalSettings>,
+    pub tick_s: u32,
+    pub limits: GlobalLimits,
+    pub sync: SyncSettings,
+    /// Without a report for this long after the merge the outcome is Unknown, seconds.
+    pub sync_timeout_s: u32,
+    pub webhook: WebhookAuth,
+    pub listen: SocketAddr,
+    pub pushgateway_url: Option<String>,
+    /// `None`: make one up at start.
+    pub instance: Option<InstanceId>,
+    pub log_format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: &'static str,
+    pub clock_max_skew_s: u32,
+    pub evidence_age_max_s: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Signing {
+    pub key_file: PathBuf,
+    pub allowed_signers_file: PathBuf,
+    pub name: String,
+    pub email: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SignalSettings {
+    pub key: SignalKey,
+    pub query: String,
+    pub step_s: u32,
+    pub window_s: u32,
+    /// Season in samples, when it is known.
+    pub period: Option<u32>,
+    pub staleness_s: u32,
+}
+
+/// How tars learns that a commit is live.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub enum SyncSettings {
+    FixedWait {
+        wait_s: u32,
+    },
+    Http {
+        url: String,
+    },
+    /// `$commit` in the query stands for the commit id.
+    Metric {
+        query: String,
+    },
+}
+
+/// Who may post alerts.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub enum WebhookAuth {
+    /// Nobody: there is no webhook.
+    Off,
+    /// Who presents the bearer token in this file.
+    SecretFile(PathBuf),
+    /// Anybody who reaches the loopback address.
+    InsecureLoopback,
+}
+
+/// Settings in force: `flags` over `env` over `raw`.
+///
+/// # Errors
+/// [`ConfigError`] for the first setting that is missing, malformed or out of bounds.
+pub fn resolve(
+    raw: &RawSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<Settings, ConfigError> {
+    let (raw, origins) = overlay::apply(raw, env, flags)?;
+    let at = Resolve { origins: &origins };
+    let repository_url = at.required("repository.url", raw.repository.url.as_ref())?;
+    let derived_id = repo_id::of_url(&repository_url).map_err(|rule| {
+        origins.error(
+            "repository.url",
+            rule,
+            "for example https://host/owner/repository.git or /srv/git/repository.git",
+        )
+    })?;
+    let repo_id = match &raw.repository.repo_id {
+        Some(given) => at.name("repository.repo_id", RepoId::new(given.as_str()))?,
+        None => derived_id,
+    };
+    let branch = at.name("repository.branch", BranchName::new(raw.repository.branch.as_str()))?;
+    let ledger_branch =
+        at.name("repository.ledger_branch", BranchName::new(raw.repository.ledger_branch.as_str()))?;
+    if branch == ledger_branch {
+        let fix = "give the ledger a branch of its own, for example tars/ledger";
+        return Err(origins.error("repository.ledger_branch", "this is the watched branch", fix));
+    }
+    let listen = at.listen(&raw.listen.0)?;
+    let policies_path = raw.repository.policies_path.trim_end_matches('/');
+    Ok(Settings {
+        repository_url,
+        branch,
+        policies_path: at.name("repository.policies_path", RepoPath::new(policies_path))?,
+        ledger_branch,
+        repo_id,
+        state_dir: at.absolute("repository.state_dir", &raw.repository.state_dir)?,
+        git_timeout_s: at.bounded("repository.timeout_s", raw.repository.timeout_s, (1, 3600))?,
+        mode: raw.mode.into(),
+        signing: at.signing(&raw.signing)?,
+        prometheus_url: at
+            .http_url("prometheus.url", &at.required("prometheus.url", raw.prometheus.url.as_ref())?)?,
+        prometheus_token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
+        prometheus_timeout_s: at.bounded("prometheus.timeout_s", raw.prometheus.timeout_s, (1, 600))?,
+        signals: at.signals(&raw.signals)?,
+        tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
+        limits: at.limits(&raw.limits)?,
+        sync: at.sync(&raw.sync)?,
+        sync_timeout_s: at.duration("sync.timeout", &raw.sync.timeout, (1, DAY_S))?,
+        webhook: at.webhook(&raw.webhook, listen)?,
+        listen,
+        pushgateway_url: match &raw.pushgateway.url {
+            Some(url) => Some(at.http_url("pushgateway.url", url)?),
+            None => None,
+        },
+        instance: match &raw.instance {
+            Some(name) => Some(at.name("instance", InstanceId::new(name.as_str()))?),
+            None => None,
+        },
+        log_format: raw.log.format,
+        log_level: raw.log.level.as_str(),
+        clock_max_skew_s: at.bounded("clock.max_skew_s", raw.clock.max_skew_s, (1, 300))?,
+        evidence_age_max_s: at.duration("evidence_age_max", &raw.evidence_age_max.0, (1, DAY_S))?,
+    })
+}
+
+struct Resolve<'a> {
+    origins: &'a Origins,
+}
+
+impl Resolve<'_> {
+    fn required(&self, path: &str, value: Option<&String>) -> Result<String, ConfigError> {
+        let value = value.filter(|it| !it.trim().is_empty()).cloned();
+        value.ok_or_else(|| {
+            let variable = format!("TARS_{}", path.to_ascii_uppercase().replace('.', "_"));
+            self.origins.error(path, "this setting is missing", format!("set it in the file, or {variable}"))
+        })
+    }
+
+    fn name<T>(&self, path: &str, name: Result<T, InvalidName>) -> Result<T, ConfigError> {
+        name.map_err(|error| {
+            let message = format!("invalid {} {:?}", error.what, error.given);
+            self.origins.error(path, message, format!("use {}", error.rule))
+        })
+    }
+
+    fn bounded(&self, path: &str, value: u32, (least, most): (u32, u32)) -> Result<u32, ConfigError> {
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        Err(self.origins.error(path, format!("{value} is out of bounds"), format!("use {least} to {most}")))
+    }
+
+    fn duration(&self, path: &str, text: &str, bounds_s: (u32, u32)) -> Result<u32, ConfigError> {
+        let fix = || {
+            let (least, most) = (duration::format_s(bounds_s.0), duration::format_s(bounds_s.1));
+            format!("use {least} to {most}, written like 90s, 10m or 1h30m")
+        };
+        let seconds =
+            duration::parse_s(text).map_err(|error| self.origins.error(path, error.to_string(), fix()))?;
+        if (bounds_s.0..=bounds_s.1).contains(&seconds) {
+            return Ok(seconds);
+        }
+        Err(self.origins.error(path, format!("{text} is out of bounds"), fix()))
+    }
+
+    fn absolute(&self, path: &str, text: &str) -> Result<PathBuf, ConfigError> {
+        if text.starts_with('/') {
+            return Ok(PathBuf::from(text));
+        }
+        Err(self.origins.error(path, "this is not an absolute path", "begin it with /"))
+    }
+
+    /// Plain http(s) with a host, and nobody's password in it; without a slash at the end.
+    fn http_url(&self, path: &str, text: &str) -> Result<String, ConfigError> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.contains('@') {
+            let fix = "remove it; a bearer token goes into a file";
+            return Err(self.origins.error(path, "the URL holds a user or a password", fix));
+        }
+        if authority.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(self.origins.error(
+                path,
+                "this is not an http URL",
+                "for example http://prometheus:9090",
+            ));
+        }
+        Ok(text.trim_end_matches('/').to_owned())
+    }
+
+    fn listen(&self, text: &str) -> Result<SocketAddr, ConfigError> {
+        text.parse().map_err(|_| {
+            let message = "this is not an address with a port";
+            self.origins.error("listen", message, "for example 127.0.0.1:8080 or [::1]:8080")
+        })
+    }
+
+    fn signing(&self, raw: &raw::SigningKeys) -> Result<Signing, ConfigError> {
+        for (path, text) in [("signing.name", &raw.name), ("signing.email", &raw.email)] {
+            // These characters end a name or an address in a commit header.
+            if text.trim().is_empty() || text.chars().any(|c| c.is_control() || "<>".contains(c)) {
+                return Err(self.origins.error(
+                    path,
+                    "this cannot stand in a commit",
+                    "use text without < and >",
+                ));
+            }
+        }
+        Ok(Signing {
+            key_file: self.required("signing.key_file", raw.key_file.as_ref())?.into(),
+            allowed_signers_file: self
+                .required("signing.allowed_signers_file", raw.allowed_signers_file.as_ref())?
+                .into(),
+            name: raw.name.clone(),
+            email: raw.email.clone(),
+        })
+    }
+
+    fn limits(&self, raw: &raw::Limits) -> Result<GlobalLimits, ConfigError> {
+        let per_hour = raw.max_executions_per_hour;
+        Ok(GlobalLimits {
+            max_executions_per_hour: self.bounded("limits.max_executions_per_hour", per_hour, (1, 600))?,
+            max_open_proposals: self.bounded(
+                "limits.max_open_proposals",
+                raw.max_open_proposals,
+                (1, 1000),
+            )?,
+        })
+    }
+
+    fn signals(&self, raw: &[raw::Signal]) -> Result<Vec<SignalSettings>, ConfigError> {
+        if raw.len() > MAX_SIGNALS {
+            return Err(self.origins.error("signals", "too many signals", format!("at most {MAX_SIGNALS}")));
+        }
+        let mut signals: Vec<SignalSettings> = Vec::new();
+        for (index, it) in raw.iter().enumerate() {
+            let signal = self.signal(&format!("signals.{index}"), it)?;
+            if signals.iter().any(|other| other.key == signal.key) {
+                let message = format!("signal {} is there twice", signal.key);
+                return Err(self.origins.error(&format!("signals.{index}"), message, "rename one of them"));
+            }
+            signals.push(signal);
+        }
+        Ok(signals)
+    }
+
+    fn signal(&self, path: &str, raw: &raw::Signal) -> Result<SignalSettings, ConfigError> {
+        let at = |field: &str| format!("{path}.{field}");
+        let or = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
+        let key = SignalKey {
+            signal: self.name(&at("signal"), SignalName::new(raw.signal.as_str()))?,
+            service: self.name(&at("service"), SignalName::new(raw.service.as_str()))?,
+        };
+        if raw.query.trim().is_empty() {
+            return Err(self.origins.error(&at("query"), "the query is empty", "write a PromQL expression"));
+        }
+        let step_s = self.duration(&at("step"), &or(&raw.step, "30s"), (1, 3600))?;
+        let window_s = self.duration(&at("window"), &or(&raw.window, "24h"), (1, 30 * DAY_S))?;
+        if !(10..=MAX_SAMPLES).contains(&(window_s / step_s)) {
+            let message = format!("{} samples in the window", window_s / step_s);
+            return Err(self.origins.error(
+                &at("window"),
+                message,
+                format!("10 to {MAX_SAMPLES}: change step or window"),
+            ));
+        }
+        let period = match &raw.period {
+            Some(text) => Some(self.period(&at("period"), text, step_s, window_s)?),
+            None => None,
+        };
+        let staleness_s = match &raw.staleness {
+            Some(text) => self.duration(&at("staleness"), text, (step_s, DAY_S))?,
+            None => step_s * 4,
+        };
+        Ok(SignalSettings { key, query: raw.query.clone(), step_s, window_s, period, staleness_s })
+    }
+
+    /// A season can be told from a trend only when it is seen twice.
+    fn period(&self, path: &str, text: &str, step_s: u32, window_s: u32) -> Result<u32, ConfigError> {
+        let period_s = self.duration(path, text, (1, 30 * DAY_S))?;
+        if period_s < step_s * 2 || period_s > window_s / 2 || !period_s.is_multiple_of(step_s) {
+            let fix = "use a multiple of the step, at least two steps and at most half the window";
+            return Err(self.origins.error(path, format!("{text} cannot be the season"), fix));
+        }
+        Ok(period_s / step_s)
+    }
+
+    fn sync(&self, raw: &raw::Sync) -> Result<SyncSettings, ConfigError> {
+        let given =
+            [("wait", raw.wait.is_some()), ("url", raw.url.is_some()), ("query", raw.query.is_some())];
+        let wanted = match raw.kind {
+            SyncKind::FixedWait => "wait",
+            SyncKind::Http => "url",
+            SyncKind::Metric => "query",
+        };
+        if let Some((field, _)) = given.iter().find(|(field, given)| *given && *field != wanted) {
+            let message = "this does not belong to the sync kind";
+            return Err(self.origins.error(&format!("sync.{field}"), message, format!("it has `{wanted}`")));
+        }
+        match raw.kind {
+            SyncKind::FixedWait => {
+                let wait = raw.wait.as_deref().unwrap_or("1m");
+                Ok(SyncSettings::FixedWait { wait_s: self.duration("sync.wait", wait, (0, DAY_S))? })
+            }
+            SyncKind::Http => {
+                let url = self.required("sync.url", raw.url.as_ref())?;
+                self.http_url("sync.url", &url)?;
+                Ok(SyncSettings::Http { url })
+            }
+            SyncKind::Metric => {
+                let query = self.required("sync.query", raw.query.as_ref())?;
+                if !query.contains("$commit") {
+                    let fix = "for example count(app_info{revision=\"$commit\"})";
+                    return Err(self.origins.error("sync.query", "the query does not name $commit", fix));
+                }
+                Ok(SyncSettings::Metric { query })
+            }
+        }
+    }
+
+    fn webhook(&self, raw: &raw::Webhook, listen: SocketAddr) -> Result<WebhookAuth, ConfigError> {
+        match (raw.enabled, &raw.secret_file, raw.insecure) {
+            (false, _, _) => Ok(WebhookAuth::Off),
+            (true, Some(_), true) => {
+                let message = "a secret and `insecure` contradict each other";
+                Err(self.origins.error("webhook.insecure", message, "remove one of them"))
+            }
+            (true, Some(file), false) => Ok(WebhookAuth::SecretFile(file.into())),
+            (true, None, true) if listen.ip().is_loopback() => Ok(WebhookAuth::InsecureLoopback),
+            (true, None, true) => {
+                let message = format!("anybody could post alerts to {listen}");
+                Err(self.origins.error(
+                    "webhook.insecure",
+                    message,
+                    "use webhook.secret_file, or listen on 127.0.0.1",
+                ))
+            }
+            (true, None, false) => {
+                let fix = "set it or TARS_WEBHOOK_SECRET_FILE; without alerts: webhook.enabled: false";
+                Err(self.origins.error("webhook.secret_file", "the webhook has no secret", fix))
+            }
+        }
+    }
+}

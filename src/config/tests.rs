@@ -1,0 +1,421 @@
+//! Promises of the settings: documented defaults, one variable per setting, errors that say what to do.
+
+#![allow(clippy::disallowed_methods, reason = "the example's settings are read from the work tree")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::raw::LogLevel;
+use super::*;
+use crate::model::fixtures::signal;
+use crate::model::policy::Mode;
+
+const MINIMAL: &str = "\
+repository:
+  url: https://git.example.com/shop/gitops.git
+signing:
+  key_file: /keys/tars
+  allowed_signers_file: /keys/allowed
+prometheus:
+  url: http://prometheus:9090
+webhook:
+  secret_file: /keys/webhook
+";
+
+fn no_env(_: &str) -> Option<String> {
+    None
+}
+
+fn resolved(text: &str) -> Result<Settings, ConfigError> {
+    resolve(&parse(text, "tars.yaml")?, &no_env, &Overrides::default())
+}
+
+/// The minimal file with `from` replaced; fails when there is nothing to replace.
+fn edited(from: &str, to: &str) -> String {
+    assert!(MINIMAL.contains(from), "{from:?} is not in the minimal file");
+    MINIMAL.replacen(from, to, 1)
+}
+
+fn with(lines: &str) -> String {
+    format!("{MINIMAL}{lines}\n")
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let it = resolved(MINIMAL).unwrap();
+    assert_eq!((it.branch.as_str(), it.ledger_branch.as_str()), ("main", "tars/ledger"));
+    assert_eq!(it.policies_path.as_str(), "policies");
+    assert_eq!(it.repo_id.as_str(), "git.example.com/shop/gitops");
+    assert_eq!((it.mode, it.tick_s, it.listen.to_string().as_str()), (Mode::AutoMerge, 30, "127.0.0.1:8080"));
+    assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals), (6, 10));
+    assert_eq!((it.clock_max_skew_s, it.evidence_age_max_s, it.sync_timeout_s), (30, 300, 900));
+    assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
+    assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
+    assert_eq!(
+        (it.git_timeout_s, it.prometheus_timeout_s, it.state_dir),
+        (30, 10, PathBuf::from("/var/lib/tars"))
+    );
+    assert_eq!((it.signals.len(), it.instance, it.pushgateway_url, it.log_level), (0, None, None, "info"));
+}
+
+#[test]
+fn a_file_without_settings_is_all_defaults() {
+    for text in ["", "# nothing yet\n", "---\n"] {
+        let raw = parse(text, "tars.yaml").unwrap();
+        assert_eq!(
+            (raw.mode, raw.tick, raw.log.level),
+            (raw::Mode::AutoMerge, raw::Tick::default(), LogLevel::Info)
+        );
+    }
+}
+
+#[test]
+fn a_signal_has_defaults_and_every_field_of_it_is_read() {
+    let plain = resolved(&with("signals: [{signal: p95, service: web, query: up}]")).unwrap();
+    let expected = SignalSettings {
+        key: signal("web", "p95"),
+        query: "up".into(),
+        step_s: 30,
+        window_s: 86_400,
+        period: None,
+        staleness_s: 120,
+    };
+    assert_eq!(plain.signals.as_slice(), std::slice::from_ref(&expected));
+    let all =
+        "signals: [{signal: p95, service: web, query: up, step: 1m, window: 6h, period: 2h, staleness: 5m}]";
+    let expected =
+        SignalSettings { step_s: 60, window_s: 21_600, period: Some(120), staleness_s: 300, ..expected };
+    assert_eq!(resolved(&with(all)).unwrap().signals, [expected]);
+}
+
+#[test]
+fn each_kind_of_sync_and_webhook_is_read() {
+    let sync = |lines: &str| resolved(&with(&format!("sync: {lines}"))).unwrap().sync;
+    assert_eq!(sync("{kind: fixedWait, wait: 5s}"), SyncSettings::FixedWait { wait_s: 5 });
+    assert_eq!(sync("{kind: http, url: 'http://a/rev'}"), SyncSettings::Http { url: "http://a/rev".into() });
+    let query = "count(up{rev=\"$commit\"})";
+    assert_eq!(
+        sync(&format!("{{kind: metric, query: '{query}'}}")),
+        SyncSettings::Metric { query: query.into() }
+    );
+    let webhook = |lines: &str| resolved(&edited("secret_file: /keys/webhook", lines)).unwrap().webhook;
+    assert_eq!(webhook("insecure: true"), WebhookAuth::InsecureLoopback);
+    assert_eq!(webhook("enabled: false"), WebhookAuth::Off);
+}
+
+/// A variable, a value that is not its default, and what else must be set for that to be legal.
+type ChangedCase = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const CHANGED: &[ChangedCase] = &[
+    ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
+    ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
+    ("TARS_INSTANCE", "tars-0", &[]),
+    ("TARS_LIMITS_MAX_EXECUTIONS_PER_HOUR", "3", &[]),
+    ("TARS_LIMITS_MAX_OPEN_PROPOSALS", "4", &[]),
+    ("TARS_LISTEN", "[::1]:9000", &[]),
+    ("TARS_LOG_FORMAT", "json", &[]),
+    ("TARS_LOG_LEVEL", "debug", &[]),
+    ("TARS_MODE", "Observe", &[]),
+    ("TARS_PROMETHEUS_BEARER_TOKEN_FILE", "/t", &[]),
+    ("TARS_PROMETHEUS_TIMEOUT_S", "3", &[]),
+    ("TARS_PROMETHEUS_URL", "https://p/prefix/", &[]),
+    ("TARS_PUSHGATEWAY_URL", "http://push:9091", &[]),
+    ("TARS_REPOSITORY_BRANCH", "live", &[]),
+    ("TARS_REPOSITORY_LEDGER_BRANCH", "ops/ledger", &[]),
+    ("TARS_REPOSITORY_POLICIES_PATH", "ops/policies", &[]),
+    ("TARS_REPOSITORY_REPO_ID", "forge:42", &[]),
+    ("TARS_REPOSITORY_STATE_DIR", "/tmp/state", &[]),
+    ("TARS_REPOSITORY_TIMEOUT_S", "60", &[]),
+    ("TARS_REPOSITORY_URL", "/srv/git/other.git", &[]),
+    ("TARS_SIGNING_ALLOWED_SIGNERS_FILE", "/a", &[]),
+    ("TARS_SIGNING_EMAIL", "ops@example.com", &[]),
+    ("TARS_SIGNING_KEY_FILE", "/k", &[]),
+    ("TARS_SIGNING_NAME", "robot", &[]),
+    ("TARS_SYNC_KIND", "http", &[("TARS_SYNC_URL", "http://a/rev")]),
+    ("TARS_SYNC_QUERY", "up{rev=\"$commit\"}", &[("TARS_SYNC_KIND", "metric")]),
+    ("TARS_SYNC_TIMEOUT", "20m", &[]),
+    ("TARS_SYNC_URL", "http://a/rev", &[("TARS_SYNC_KIND", "http")]),
+    ("TARS_SYNC_WAIT", "7s", &[]),
+    ("TARS_TICK", "1s", &[]),
+    ("TARS_WEBHOOK_ENABLED", "false", &[]),
+    ("TARS_WEBHOOK_INSECURE", "true", &[("TARS_WEBHOOK_SECRET_FILE", "")]),
+    ("TARS_WEBHOOK_SECRET_FILE", "/s", &[]),
+];
+
+#[test]
+fn every_setting_has_a_variable_and_every_variable_changes_the_settings() {
+    let known: BTreeSet<String> = variables().into_iter().map(|(name, _)| name).collect();
+    let tested: BTreeSet<String> = CHANGED.iter().map(|it| it.0.to_owned()).collect();
+    assert_eq!(known, tested);
+    assert_eq!(known.len(), variables().len(), "two settings share a variable");
+    let base = resolved(MINIMAL).unwrap();
+    for (name, value, also) in CHANGED {
+        // `insecure` is legal only where the file names no secret.
+        let insecure = *name == "TARS_WEBHOOK_INSECURE";
+        let text =
+            if insecure { edited("secret_file: /keys/webhook", "enabled: true") } else { MINIMAL.to_owned() };
+        let env = |asked: &str| {
+            let pair = also.iter().find(|it| it.0 == asked).map(|it| it.1.to_owned());
+            if asked == *name { Some((*value).to_owned()) } else { pair }
+        };
+        let changed = resolve(&parse(&text, "tars.yaml").unwrap(), &env, &Overrides::default());
+        assert_ne!(changed.unwrap_or_else(|error| panic!("{name}: {error}")), base, "{name} changes nothing");
+    }
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+    let raw = parse(&with("listen: 127.0.0.1:1"), "tars.yaml").unwrap();
+    let env = |name: &str| (name == "TARS_LISTEN").then(|| "127.0.0.1:2".to_owned());
+    let empty = |name: &str| (name == "TARS_LISTEN").then(String::new);
+    let flags = Overrides::default().with("listen", Some("127.0.0.1:3".into())).with("tick", None);
+    let port =
+        |env: &dyn Fn(&str) -> Option<String>, flags| resolve(&raw, env, &flags).unwrap().listen.port();
+    assert_eq!(port(&no_env, Overrides::default()), 1);
+    assert_eq!(port(&empty, Overrides::default()), 1);
+    assert_eq!(port(&env, Overrides::default()), 2);
+    assert_eq!(port(&env, flags), 3);
+}
+
+#[test]
+fn an_error_names_where_the_value_came_from() {
+    assert_eq!(parse(&with("tock: 5"), "tars.yaml").unwrap_err().origin, "tars.yaml:10");
+    let raw = parse(&with("tick: 1d"), "tars.yaml").unwrap();
+    let env = |name: &str| (name == "TARS_TICK").then(|| "soon".to_owned());
+    let origin = |env, flags: Overrides| resolve(&raw, env, &flags).unwrap_err().origin;
+    assert_eq!(origin(&no_env, Overrides::default()), "tars.yaml:10");
+    assert_eq!(origin(&env, Overrides::default()), "TARS_TICK");
+    assert_eq!(origin(&env, Overrides::default().with("tick", Some("x".into()))), "flag for tick");
+    let unknown = resolve(&raw, &no_env, &Overrides::default().with("tock", Some("x".into())));
+    assert_eq!(unknown.unwrap_err().field, "tock");
+}
+
+/// (text, origin, field, part of the fix)
+type ErrorCase = (String, &'static str, &'static str, &'static str);
+
+fn errors_in_the_file_and_repository() -> Vec<ErrorCase> {
+    let url = "https://git.example.com/shop/gitops.git";
+    vec![
+        ("repository: []".into(), "tars.yaml:1", "repository", "tars config schema"),
+        ("tick: {".into(), "tars.yaml:1", "tick", "tars config schema"),
+        (edited("  url: https", "  ulr: https"), "tars.yaml:2", "repository.ulr", "did you mean `url`?"),
+        (with("lisen: x"), "tars.yaml:10", "lisen", "did you mean `listen`?"),
+        (edited("secret_file", "secret"), "tars.yaml:9", "webhook.secret", "into a file"),
+        (with("log: {level: loud}"), "tars.yaml:10", "log.level", "tars config schema"),
+        (
+            edited(&format!("  url: {url}\n"), "  branch: main\n"),
+            "tars.yaml:1",
+            "repository.url",
+            "TARS_REPOSITORY_URL",
+        ),
+        (edited(url, "https://me:pw@git.example.com/x"), "tars.yaml:2", "repository.url", "for example"),
+        (edited(url, "repo.git"), "tars.yaml:2", "repository.url", "for example"),
+        (edited(url, &format!("{url}\n  branch: a b")), "tars.yaml:3", "repository.branch", "use parts"),
+        (
+            edited(url, &format!("{url}\n  ledger_branch: main")),
+            "tars.yaml:3",
+            "repository.ledger_branch",
+            "tars/ledger",
+        ),
+        (
+            edited(url, &format!("{url}\n  policies_path: ../x")),
+            "tars.yaml:3",
+            "repository.policies_path",
+            "no '.'",
+        ),
+        (
+            edited(url, &format!("{url}\n  state_dir: x")),
+            "tars.yaml:3",
+            "repository.state_dir",
+            "begin it with /",
+        ),
+        (edited(url, &format!("{url}\n  timeout_s: 0")), "tars.yaml:3", "repository.timeout_s", "1 to 3600"),
+        (edited("  key_file: /keys/tars\n", ""), "tars.yaml:3", "signing.key_file", "TARS_SIGNING_KEY_FILE"),
+        (edited("signing:\n", "signing:\n  email: a<b\n"), "tars.yaml:4", "signing.email", "without <"),
+    ]
+}
+
+fn errors_elsewhere() -> Vec<ErrorCase> {
+    let signal =
+        |rest: &str| with(&format!("signals:\n  - signal: a\n    service: b\n    query: up\n    {rest}"));
+    let insecure = "webhook:\n  secret_file: /keys/webhook\n";
+    vec![
+        (edited("http://prometheus:9090", "prometheus:9090"), "tars.yaml:7", "prometheus.url", "http://"),
+        (edited("http://prom", "http://u:pw@prom"), "tars.yaml:7", "prometheus.url", "bearer token"),
+        (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
+        (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
+        (
+            with("limits: {max_executions_per_hour: 0}"),
+            "tars.yaml:10",
+            "limits.max_executions_per_hour",
+            "1 to 600",
+        ),
+        (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
+        (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
+        (with("sync: {kind: http}"), "tars.yaml:10", "sync.url", "TARS_SYNC_URL"),
+        (with("sync: {kind: metric, query: up}"), "tars.yaml:10", "sync.query", "$commit"),
+        (with("sync: {kind: http, wait: 1m}"), "tars.yaml:10", "sync.wait", "`url`"),
+        (edited(insecure, ""), "tars.yaml", "webhook.secret_file", "TARS_WEBHOOK_SECRET_FILE"),
+        (
+            edited(insecure, "webhook:\n  insecure: true\nlisten: 0.0.0.0:80\n"),
+            "tars.yaml:9",
+            "webhook.insecure",
+            "127.0.0.1",
+        ),
+        (with("  insecure: true"), "tars.yaml:10", "webhook.insecure", "one of them"),
+        (signal("step: 1s\n    window: 5s"), "tars.yaml:15", "signals.0.window", "10 to"),
+        (signal("period: 13h"), "tars.yaml:14", "signals.0.period", "half the window"),
+        (signal("period: 45s"), "tars.yaml:14", "signals.0.period", "multiple of the step"),
+        (signal("staleness: 1s"), "tars.yaml:14", "signals.0.staleness", "30s to"),
+        (signal("") + "  - {signal: a, service: b, query: down}\n", "tars.yaml:15", "signals.1", "rename"),
+    ]
+}
+
+#[test]
+fn every_error_names_file_line_field_and_fix() {
+    let cases = [errors_in_the_file_and_repository(), errors_elsewhere()].concat();
+    let mut wrong = Vec::new();
+    for (text, origin, field, fix) in cases {
+        let error = resolved(&text).expect_err(&text);
+        if (error.origin.as_str(), error.field.as_str()) != (origin, field) || !error.fix.contains(fix) {
+            wrong.push(format!("{origin}: {field}: {fix}\n  but got {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_error_never_shows_a_password() {
+    let cases = [
+        edited("https://git", "https://me:hunter2@git"),
+        edited("http://prom", "http://me:hunter2@prom"),
+        edited("webhook:\n  secret_file: /keys/webhook\n", "webhook: hunter2\n"),
+        edited("secret_file: /keys/webhook", "secret: hunter2"),
+        with("log: {level: [hunter2]}"),
+    ];
+    for text in cases {
+        let error = resolved(&text).expect_err(&text);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn the_examples_settings_work_and_watch_what_its_policies_name() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("gitops-example/tars.yaml");
+    let settings = resolved(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let watched: Vec<String> = settings.signals.iter().map(|it| it.key.to_string()).collect();
+    let named = ["backend/latency_p95", "frontend/latency_p95", "backend/error_ratio", "worker/memory_ratio"];
+    assert_eq!(watched, named);
+}
+
+#[test]
+fn the_schema_describes_every_section() {
+    let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 15);
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+fn id(url: &str) -> String {
+    repo_id::of_url(url).unwrap_or_else(|rule| panic!("{url}: {rule}")).as_str().to_owned()
+}
+
+#[test]
+fn one_repository_has_one_identity_however_it_is_spelled() {
+    let spellings = [
+        "git@h.example:o/r",
+        "git@h.example:/o/r.git",
+        "h.example:o/r.git/",
+        "ssh://git@h.example/o/r.git",
+        "ssh://h.example:22/o/r",
+        "git+ssh://git@h.example/o/r",
+        "https://h.example/o/r",
+        "https://H.Example/O/R/",
+        "HTTPS://h.example.:443//o/./r.git/",
+        "http://h.example:80/o/r.git",
+        "git://h.example:9418/o/r",
+        "https://h.example/o/%72",
+    ];
+    for url in spellings {
+        assert_eq!(id(url), "h.example/o/r", "{url}");
+    }
+    for url in [
+        "/srv/git/Shop.git",
+        "/srv/git//Shop/",
+        "file:///srv/git/Shop.git",
+        "file://localhost/srv/./git/Shop/.git",
+    ] {
+        assert_eq!(id(url), "file:/srv/git/Shop", "{url}");
+    }
+}
+
+#[test]
+fn different_repositories_have_different_identities() {
+    let urls = [
+        "https://h.example/o/r",
+        "https://h.example:8443/o/r",
+        "https://h.example/o/r2",
+        "https://i.example/o/r",
+        "/h.example/o/r",
+        "/H.example/o/r",
+        "ssh://[::1]/o/r",
+        "ssh://[::1]:2222/o/r",
+        "https://h.example/o/r%20x",
+    ];
+    let ids: BTreeSet<String> = urls.iter().map(|url| id(url)).collect();
+    assert_eq!(ids.len(), urls.len(), "{ids:?}");
+    let long = |end: &str| id(&format!("https://h.example/{}{end}", "x".repeat(300)));
+    assert_ne!(long("a"), long("b"));
+}
+
+#[test]
+fn a_url_that_git_would_run_or_that_leaves_its_folder_is_refused() {
+    for url in [
+        "",
+        " /srv/x",
+        "-u/x:y",
+        "--upload-pack=x",
+        "ext::sh -c x",
+        "fd::17",
+        "/srv/../etc",
+        "https://h/../x",
+        "./x",
+        "x",
+        "https://h.example",
+        "https:///x",
+        "ftp://h/x",
+        "https://h:port/x",
+        "https://tok@h/x",
+        "ssh://a:b@h/x",
+        "h:",
+        "/",
+        "https://h/%2e%2e/x",
+    ] {
+        assert!(repo_id::of_url(url).is_err(), "{url:?} must be refused");
+    }
+}
+
+proptest! {
+    #[test]
+    fn decoration_never_changes_an_identity(owner in "[a-z][a-z0-9-]{0,8}", name in "[a-z][a-z0-9_-]{0,8}") {
+        let plain = id(&format!("https://h.example/{owner}/{name}"));
+        for url in [
+            format!("git@h.example:{owner}/{name}.git"),
+            format!("ssh://git@H.EXAMPLE:22/{owner}/{name}/"),
+            format!("https://h.example:443/{}/{}.GIT", owner.to_uppercase(), name.to_uppercase()),
+        ] {
+            prop_assert_eq!(&id(&url), &plain, "{}", url);
+        }
+    }
+
+    #[test]
+    fn no_url_and_no_file_makes_the_reader_panic(
+        text in "\\PC{0,40}",
+        line in "[a-z_]{0,8}: ?[\\[{'\"&*|>-]?\\PC{0,10}",
+    ) {
+        let _ = repo_id::of_url(&text);
+        let _ = repo_id::of_url(&format!("https://{text}"));
+        let _ = resolved(&with(&line));
+    }
+}
