@@ -15,6 +15,7 @@ mod detect;
 mod layout;
 mod ledger;
 mod model;
+mod observe;
 mod outside;
 mod telemetry;
 mod verify;

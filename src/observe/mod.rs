@@ -1,0 +1,16 @@
+//! Reads the world: metrics, alerts, the repository, the sync state. Queries go out; samples, alerts and
+//! probe answers come in, with gaps, ages and failures kept visible. It never invents a value, never
+//! decides, and writes nothing but its own spool.
+
+pub mod alertmanager;
+pub mod metrics;
+pub mod prometheus;
+pub mod prometheus_wire;
+pub mod repository;
+pub mod signals;
+pub mod spool;
+pub mod sync_probe;
+pub mod window;
+
+#[cfg(test)]
+mod loopback;

@@ -1,0 +1,232 @@
+//! One signal's sliding window on a fixed time grid. In go samples and the range they were asked for, out
+//! comes a series with gaps. A slot holds a value only if the source reported a finite one for exactly that
+//! time: nothing is interpolated, carried forward or moved.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+
+use crate::model::signal::{Sample, Series, SignalKey};
+
+/// Newest part of the window that is asked for again with every read, seconds: samples and recording rules
+/// may arrive late.
+const OVERLAP_S: i64 = 120;
+/// The overlap is at least this many slots, for coarse steps.
+const OVERLAP_SLOTS_MIN: i64 = 2;
+
+/// A range to ask for, both ends on the grid and inclusive, seconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub start_s: i64,
+    pub end_s: i64,
+}
+
+/// The slots of the last `window_s` seconds up to the newest successful read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    step_s: i64,
+    slots: usize,
+    /// Time of the newest slot; `None` before the first successful read.
+    end_s: Option<i64>,
+    values: VecDeque<Option<f64>>,
+}
+
+impl Window {
+    /// An empty window of `window_s / step_s` slots. Both are at least 1 here: [`super::signals`] checks
+    /// them.
+    #[must_use]
+    pub fn new(step_s: u32, window_s: u32) -> Self {
+        let step_s = step_s.max(1);
+        let slots = (window_s / step_s).max(1) as usize;
+        Self { step_s: i64::from(step_s), slots, end_s: None, values: VecDeque::new() }
+    }
+
+    fn on_grid(&self, time_s: i64) -> i64 {
+        time_s - time_s.rem_euclid(self.step_s)
+    }
+
+    fn length_s(&self) -> i64 {
+        self.step_s * (self.slots as i64 - 1)
+    }
+
+    /// What to ask for at `now`: everything the first time, after a pause longer than the window and after
+    /// the clock went back; otherwise what is new and a small overlap. `None` when no new slot has begun.
+    #[must_use]
+    pub fn wanted(&self, now: Timestamp) -> Option<Span> {
+        let to = self.on_grid(now.as_second());
+        let everything = Span { start_s: to - self.length_s(), end_s: to };
+        let Some(end_s) = self.end_s else { return Some(everything) };
+        if to == end_s {
+            return None;
+        }
+        if to < end_s {
+            return Some(everything);
+        }
+        let overlap_s = OVERLAP_S.max(OVERLAP_SLOTS_MIN * self.step_s);
+        let start_s = self.on_grid(end_s - overlap_s).max(everything.start_s);
+        Some(Span { start_s, end_s: to })
+    }
+
+    /// Takes in the answer for `asked`. A value overwrites the one of the same slot; a slot without one keeps
+    /// what an earlier answer reported for it.
+    pub fn absorb(&mut self, asked: Span, samples: &[Sample]) {
+        self.move_to(asked);
+        let Some(end_s) = self.end_s else { return };
+        let first_s = end_s - self.step_s * (self.values.len() as i64 - 1);
+        for sample in samples {
+            let at_s = sample.at.as_second();
+            let exact = sample.at.subsec_nanosecond() == 0 && at_s.rem_euclid(self.step_s) == 0;
+            if !exact || !(asked.start_s..=asked.end_s).contains(&at_s) || at_s < first_s {
+                continue;
+            }
+            let index = ((at_s - first_s) / self.step_s) as usize;
+            if let Some(slot) = self.values.get_mut(index)
+                && sample.value.is_finite()
+            {
+                *slot = Some(sample.value);
+            }
+        }
+    }
+
+    /// Makes the end of `asked` the newest slot. Slots that `asked` does not join up with are dropped.
+    fn move_to(&mut self, asked: Span) {
+        let joined =
+            self.end_s.is_some_and(|end_s| asked.start_s <= end_s + self.step_s && asked.end_s >= end_s);
+        if !joined {
+            self.values.clear();
+            self.end_s = None;
+        }
+        let from_s = self.end_s.map_or(asked.start_s, |end_s| end_s + self.step_s);
+        let fresh = ((asked.end_s - from_s) / self.step_s + 1).clamp(0, self.slots as i64);
+        self.values.extend(std::iter::repeat_n(None, fresh as usize));
+        let surplus = self.values.len().saturating_sub(self.slots);
+        self.values.drain(..surplus);
+        self.end_s = Some(asked.end_s);
+    }
+
+    /// Time of the newest slot that holds a value.
+    #[must_use]
+    pub fn newest(&self) -> Option<Timestamp> {
+        let index = self.values.iter().rposition(Option::is_some)?;
+        let back = (self.values.len() - 1 - index) as i64;
+        Timestamp::from_second(self.end_s? - back * self.step_s).ok()
+    }
+
+    /// The window as a series; empty before the first successful read.
+    #[must_use]
+    pub fn series(&self, key: SignalKey) -> Series {
+        let back = (self.values.len() as i64 - 1).max(0);
+        let start_s = self.end_s.map_or(0, |end_s| end_s - back * self.step_s);
+        Series {
+            key,
+            start: Timestamp::from_second(start_s).unwrap_or(Timestamp::UNIX_EPOCH),
+            step_s: u32::try_from(self.step_s).unwrap_or(u32::MAX),
+            values: self.values.iter().copied().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::fixtures::{at, signal};
+
+    const BASE_S: i64 = 1_795_428_000;
+
+    fn sample(offset_s: i64, value: f64) -> Sample {
+        Sample { at: at(offset_s), value }
+    }
+
+    fn span(from_s: i64, to_s: i64) -> Span {
+        Span { start_s: BASE_S + from_s, end_s: BASE_S + to_s }
+    }
+
+    fn values(window: &Window) -> Vec<Option<f64>> {
+        window.series(signal("backend", "latency_p95")).values
+    }
+
+    #[test]
+    fn the_first_read_wants_the_whole_window_and_the_next_only_what_is_new() {
+        let mut window = Window::new(60, 86_400);
+        let first = window.wanted(at(30)).unwrap();
+        assert_eq!(first, span(-1_439 * 60, 0));
+        window.absorb(first, &[]);
+        assert_eq!(window.wanted(at(59)), None);
+        assert_eq!(window.wanted(at(61)), Some(span(-120, 60)));
+    }
+
+    #[test]
+    fn a_gap_stays_a_gap_and_nan_is_no_value() {
+        let mut window = Window::new(60, 300);
+        let samples = [sample(-240, 1.0), sample(-120, f64::NAN), sample(-60, f64::INFINITY), sample(0, 5.0)];
+        window.absorb(span(-240, 0), &samples);
+        assert_eq!(values(&window), [Some(1.0), None, None, None, Some(5.0)]);
+        assert_eq!(window.newest(), Some(at(0)));
+    }
+
+    #[test]
+    fn a_sample_off_the_grid_or_outside_the_question_is_not_taken() {
+        let mut window = Window::new(60, 300);
+        window.absorb(span(-240, 0), &[sample(-30, 1.0), sample(60, 2.0), sample(-300, 3.0)]);
+        assert_eq!(values(&window), [None; 5]);
+    }
+
+    #[test]
+    fn a_late_sample_fills_its_slot_and_an_absent_one_does_not_erase() {
+        let mut window = Window::new(60, 300);
+        window.absorb(span(-240, 0), &[sample(-60, 1.0)]);
+        window.absorb(span(-120, 60), &[sample(0, 2.0), sample(60, 3.0)]);
+        assert_eq!(values(&window), [None, None, Some(1.0), Some(2.0), Some(3.0)]);
+    }
+
+    #[test]
+    fn a_pause_longer_than_the_window_starts_over() {
+        let mut window = Window::new(60, 300);
+        window.absorb(span(-240, 0), &[sample(0, 1.0)]);
+        let wanted = window.wanted(at(10_000)).unwrap();
+        assert_eq!(wanted, span(9_720, 9_960));
+        window.absorb(wanted, &[]);
+        assert_eq!(values(&window), [None; 5]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_starts_over_instead_of_waiting_for_the_future() {
+        let mut window = Window::new(60, 300);
+        window.absorb(span(86_400 - 240, 86_400), &[sample(86_400, 9.0)]);
+        let wanted = window.wanted(at(0)).unwrap();
+        window.absorb(wanted, &[sample(0, 1.0)]);
+        assert_eq!(values(&window), [None, None, None, None, Some(1.0)]);
+    }
+
+    proptest! {
+        /// Whatever the order of ticks, every value in the window is the source's value for that very slot,
+        /// the window is never longer than configured, and it ends at the last answered slot.
+        #[test]
+        fn no_value_is_ever_invented(
+            step_s in 1_u32..120,
+            slots in 1_u32..40,
+            ticks in prop::collection::vec((0_i64..2_000, any::<bool>()), 1..30),
+        ) {
+            let truth = |at_s: i64| (at_s % 3 != 0).then_some(at_s as f64);
+            let mut window = Window::new(step_s, step_s * slots);
+            for (offset_s, answered) in ticks {
+                let Some(asked) = window.wanted(at(offset_s)) else { continue };
+                prop_assert!((asked.end_s - asked.start_s) / i64::from(step_s) < i64::from(slots) + 1);
+                if !answered { continue }
+                let samples: Vec<Sample> = (asked.start_s..=asked.end_s)
+                    .step_by(step_s as usize)
+                    .filter_map(|t| Some(Sample { at: Timestamp::from_second(t).unwrap(), value: truth(t)? }))
+                    .collect();
+                window.absorb(asked, &samples);
+                let series = window.series(signal("s", "x"));
+                prop_assert!(series.values.len() <= slots as usize);
+                prop_assert_eq!(series.at(series.values.len() - 1).as_second(), asked.end_s);
+                for (index, value) in series.values.iter().enumerate() {
+                    prop_assert_eq!(*value, truth(series.at(index).as_second()));
+                }
+            }
+        }
+    }
+}
