@@ -1,0 +1,25 @@
+//! From a decision and a repository tree to checked edits and to the texts people read. A plan and a tree
+//! come in; bytes whose effect is proven, a decision sentence, a commit message and a pull request go out.
+//! Nothing is written, signed or sent here, and text templates never make YAML.
+
+mod commit_text;
+mod edits;
+mod escape;
+mod guard;
+mod proof;
+mod pull_request;
+mod template_check;
+mod text;
+mod undo;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod refusals;
+
+pub use commit_text::commit_message;
+pub use edits::{CheckedChanges, RenderRequest, edits};
+pub use pull_request::pull_request;
+pub use template_check::{TemplateError, Templates};
+pub use text::{decision_sentence, number, what as headline};
+pub use undo::stands;

@@ -1,0 +1,163 @@
+//! The proof that an edit does what was decided and nothing else: all objects rendered before and after are
+//! compared leaf by leaf. Two indexes and the intended changes come in, counts or `ProofFailed` go out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value as Json;
+
+use crate::layout::{FieldPath, Index, RenderedKey, leaves};
+use crate::model::ids::WorkloadRef;
+use crate::model::reason::{Reason, ReasonCode};
+
+/// What the field must hold afterwards.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expected {
+    Value(Json),
+    /// Something else than before; what it is depends on a layer below.
+    Changed,
+}
+
+/// One field of one rendered object that is meant to change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intent {
+    pub object: WorkloadRef,
+    pub path: FieldPath,
+    pub expected: Expected,
+}
+
+/// Number of objects that were compared and of fields that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    pub objects: usize,
+    pub fields: usize,
+}
+
+type Difference = (RenderedKey, FieldPath, Option<Json>);
+
+/// Compares everything that `before` and `after` render with what was intended.
+///
+/// # Errors
+/// `ProofFailed` with the first few fields that changed without being meant to, or did not change.
+pub fn prove(before: &Index, after: &Index, intents: &[Intent]) -> Result<Proven, Reason> {
+    let (old, new) = (before.rendered(), after.rendered());
+    let failed = |why: String| Err(Reason::new(ReasonCode::ProofFailed, why));
+    if old.keys().ne(new.keys()) {
+        return failed("the edit adds, removes or renames an object".into());
+    }
+    let found = differences(&old, &new, intents);
+    let meant = |(key, path, value): &&Difference| {
+        intents.iter().any(|i| {
+            key.object == i.object.to_string()
+                && *path == i.path
+                && match &i.expected {
+                    Expected::Value(wanted) => value.as_ref() == Some(wanted),
+                    Expected::Changed => true,
+                }
+        })
+    };
+    let stray: Vec<String> = found
+        .iter()
+        .filter(|d| !meant(d))
+        .take(5)
+        .map(|(key, path, value)| match value {
+            Some(value) => format!("{} {path} becomes {value}", key.object),
+            None => format!("{} {path} disappears", key.object),
+        })
+        .collect();
+    if !stray.is_empty() {
+        return failed(format!("rendered with the edit, {}", stray.join("; ")));
+    }
+    let changed: BTreeSet<(&str, &FieldPath)> =
+        found.iter().map(|(key, path, _)| (key.object.as_str(), path)).collect();
+    for intent in intents {
+        if !changed.contains(&(intent.object.to_string().as_str(), &intent.path)) {
+            return failed(format!("{} {} does not change when rendered", intent.object, intent.path));
+        }
+    }
+    Ok(Proven { objects: new.len(), fields: changed.len() })
+}
+
+fn differences(
+    old: &BTreeMap<RenderedKey, &Json>,
+    new: &BTreeMap<RenderedKey, &Json>,
+    intents: &[Intent],
+) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for (key, after) in new {
+        let Some(before) = old.get(key).filter(|before| *before != after) else { continue };
+        let (before, after) = (leaves(before), leaves(after));
+        let paths: BTreeSet<&FieldPath> = before.keys().chain(after.keys()).collect();
+        for path in paths {
+            let (from, to) = (before.get(path), after.get(path));
+            if from != to && !is_empty_parent(path, from.or(to), intents) {
+                found.push((key.clone(), path.clone(), to.cloned()));
+            }
+        }
+    }
+    found
+}
+
+/// `annotations: {}` that comes or goes with the one annotation in it says nothing of its own.
+fn is_empty_parent(path: &FieldPath, leaf: Option<&Json>, intents: &[Intent]) -> bool {
+    let empty = match leaf {
+        Some(Json::Object(map)) => map.is_empty(),
+        Some(Json::Array(list)) => list.is_empty(),
+        _ => false,
+    };
+    empty && intents.iter().any(|i| i.path != *path && i.path.is_within(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::tree;
+    use super::*;
+    use crate::layout::index;
+    use crate::model::fixtures::target;
+
+    fn repository(backend: u32, worker: u32, more: &str) -> Index {
+        let object = |name: &str, replicas: u32| {
+            let head = "apiVersion: apps/v1\nkind: Deployment";
+            format!("{head}\nmetadata: {{name: {name}}}\nspec: {{replicas: {replicas}}}\n")
+        };
+        let text = format!("{}---\n{}{more}", object("backend", backend), object("worker", worker));
+        index(&tree([("a.yaml", text.as_bytes())]))
+    }
+
+    fn intent(to: Expected) -> [Intent; 1] {
+        let path = FieldPath::keys(["spec", "replicas"]);
+        [Intent { object: target("default/Deployment/backend"), path, expected: to }]
+    }
+
+    #[track_caller]
+    fn fails(after: &Index, intents: &[Intent], words: &str) {
+        let reason = prove(&repository(3, 3, ""), after, intents).unwrap_err();
+        assert_eq!(reason.code, ReasonCode::ProofFailed);
+        assert!(reason.text.contains(words), "{reason}");
+    }
+
+    #[test]
+    fn exactly_the_intended_field_passes_and_is_counted() {
+        let proven = prove(&repository(3, 3, ""), &repository(5, 3, ""), &intent(Expected::Value(5.into())));
+        assert_eq!(proven.unwrap(), Proven { objects: 2, fields: 1 });
+        assert!(prove(&repository(3, 3, ""), &repository(4, 3, ""), &intent(Expected::Changed)).is_ok());
+    }
+
+    #[test]
+    fn a_change_of_another_object_field_or_value_fails() {
+        let five = intent(Expected::Value(5.into()));
+        fails(&repository(5, 5, ""), &five, "default/Deployment/worker spec.replicas becomes 5");
+        fails(&repository(6, 3, ""), &five, "default/Deployment/backend spec.replicas becomes 6");
+        fails(&repository(5, 3, "paused: true\n"), &five, "worker paused becomes true");
+    }
+
+    #[test]
+    fn a_field_that_did_not_change_when_rendered_fails() {
+        fails(&repository(3, 3, ""), &intent(Expected::Changed), "does not change");
+    }
+
+    #[test]
+    fn an_object_that_comes_or_goes_fails() {
+        let more = "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\n";
+        fails(&repository(5, 3, more), &intent(Expected::Value(5.into())), "adds, removes or renames");
+    }
+}
