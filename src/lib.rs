@@ -17,6 +17,7 @@ mod ledger;
 mod model;
 mod observe;
 mod outside;
+mod propose;
 mod render;
 mod telemetry;
 mod verify;
