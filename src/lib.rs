@@ -19,6 +19,7 @@ mod observe;
 mod outside;
 mod propose;
 mod render;
+mod report;
 mod telemetry;
 mod verify;
 mod yaml;
