@@ -20,6 +20,7 @@ mod outside;
 mod propose;
 mod render;
 mod report;
+mod serve;
 mod telemetry;
 mod verify;
 mod yaml;

@@ -1,0 +1,12 @@
+//! What tars answers over HTTP/1: webhooks in; predictions, metrics and health out. In go a listening
+//! address and a backend the caller implements, out comes a bounded server. No scoring, no disk and no verb
+//! about the repository lives here.
+
+mod listener;
+mod predict;
+mod problem;
+mod routes;
+pub mod server;
+
+#[cfg(test)]
+mod tests;

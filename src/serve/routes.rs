@@ -1,0 +1,200 @@
+//! The routes and their bounds. In goes a request, out comes an answer or a problem document. A body is
+//! read only after the sender was admitted, never beyond its limit and never past its deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::predict::{Prediction, Request};
+use super::problem::Problem;
+use super::server::{Backend, Readiness, Refusal, TokenCheck};
+use crate::telemetry::events::Event;
+use crate::telemetry::names::{Metrics, OPENMETRICS, Received};
+
+/// Largest webhook body, bytes.
+pub const MAX_WEBHOOK_BYTES: usize = 1024 * 1024;
+/// Largest `/predict` body, bytes: 20 000 points with RFC 3339 times.
+pub const MAX_PREDICT_BYTES: usize = 2 * 1024 * 1024;
+/// A body must have arrived after this long.
+pub const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Webhook messages being read or stored at the same time.
+pub const WEBHOOKS_AT_ONCE: usize = 64;
+/// Series being read or scored at the same time: scoring is all processor.
+pub const PREDICTIONS_AT_ONCE: usize = 2;
+
+const INDEX: &str = "tars
+
+POST /webhook/alertmanager  Alertmanager webhook, version 4 (bearer token)
+POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]}
+GET  /metrics               OpenMetrics
+GET  /healthz               is the process alive
+GET  /readyz                what is ready and what is not
+";
+
+struct App {
+    token: Option<TokenCheck>,
+    backend: Arc<dyn Backend>,
+    metrics: Arc<Metrics>,
+    webhooks: Arc<Semaphore>,
+    predictions: Arc<Semaphore>,
+    read_deadline: Duration,
+}
+
+/// All routes. Without a token the webhook is open; the caller has checked that this is allowed.
+pub fn router(
+    token: Option<TokenCheck>,
+    backend: Arc<dyn Backend>,
+    metrics: Arc<Metrics>,
+    read_deadline: Duration,
+) -> Router {
+    let app = App {
+        token,
+        backend,
+        metrics,
+        webhooks: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
+        predictions: Arc::new(Semaphore::new(PREDICTIONS_AT_ONCE)),
+        read_deadline,
+    };
+    Router::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/webhook/alertmanager", post(webhook))
+        .route("/predict", post(predict))
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has another method; see /")
+        })
+        .with_state(Arc::new(app))
+}
+
+async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
+    if let Some(check) = &app.token
+        && !bearer(&headers).is_some_and(|token| check(token))
+    {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "send the configured bearer token"));
+    }
+    let place = admit(&app.webhooks).inspect_err(|_| app.metrics.count_alerts(Received::Shed, 1))?;
+    let body = read(body, MAX_WEBHOOK_BYTES, app.read_deadline).await?;
+    let backend = Arc::clone(&app.backend);
+    let taken = blocking(place, move || backend.accept(&body)).await?.map_err(|refusal| {
+        let (counted, problem) = refused(refusal);
+        app.metrics.count_alerts(counted, 1);
+        problem
+    })?;
+    for (status, count) in [
+        (Received::Firing, taken.firing),
+        (Received::Resolved, taken.resolved),
+        (Received::Repeated, taken.repeated),
+        (Received::Refused, taken.refused),
+    ] {
+        app.metrics.count_alerts(status, count);
+    }
+    if taken.firing + taken.resolved + taken.refused > 0 {
+        let (firing, resolved, repeated, refused) =
+            (taken.firing, taken.resolved, taken.repeated, taken.refused);
+        Event::AlertsReceived { firing, resolved, repeated, refused }.emit();
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn refused(refusal: Refusal) -> (Received, Problem) {
+    match refusal {
+        Refusal::NotJson(detail) => (Received::Refused, Problem::new(StatusCode::BAD_REQUEST, detail)),
+        Refusal::Field { field, rule } => (Received::Refused, Problem::field(field, rule)),
+        Refusal::TryLater(detail) => {
+            Event::AlertsRefused { reason: &detail }.emit();
+            // What stands in the log may name paths; the sender learns only that it should come again.
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "alerts cannot be stored now");
+            (Received::Shed, problem)
+        }
+    }
+}
+
+async fn predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Prediction>, Problem> {
+    let place = admit(&app.predictions)?;
+    let body = read(body, MAX_PREDICT_BYTES, app.read_deadline).await?;
+    let backend = Arc::clone(&app.backend);
+    let scored = blocking(place, move || {
+        let Request { series, period, timed } = Request::parse(&body)?;
+        let anomaly = backend.score(series, period).map_err(|detail| Problem::field("values", detail))?;
+        Ok(Prediction::of(anomaly, timed))
+    });
+    scored.await?.map(Json)
+}
+
+async fn metrics_text(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let text = app.metrics.encode();
+    let text =
+        text.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written"))?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
+}
+
+#[derive(serde::Serialize)]
+struct Ready {
+    ready: bool,
+    #[serde(flatten)]
+    readiness: Readiness,
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
+    let readiness = app.backend.ready();
+    let ready = readiness.is_ready();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, readiness }))
+}
+
+/// The token of the one `Authorization: Bearer` header (RFC 6750); the scheme's case does not matter.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next()?.as_bytes();
+    if all.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
+fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let place = Arc::clone(places).try_acquire_owned();
+    place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time"))
+}
+
+/// The whole body, if it is small and quick enough.
+async fn read(body: Body, max_bytes: usize, deadline: Duration) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("at most {max_bytes} bytes"));
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(too_large());
+    }
+    match timeout(deadline, to_bytes(body, max_bytes)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // The only other failure is a connection that broke, and then nobody reads the answer.
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", deadline.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+/// Runs `work` where it may block. It keeps its place until it is done, even if the client has left.
+async fn blocking<T: Send + 'static>(
+    place: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let work = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    work.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed"))
+}

@@ -1,0 +1,331 @@
+//! The server over real sockets: who is admitted, what is bounded, and what a refusal looks like.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::listener::MAX_CONNECTIONS;
+use super::routes::{MAX_WEBHOOK_BYTES, WEBHOOKS_AT_ONCE};
+use super::server::*;
+use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score};
+use crate::model::fixtures::{anomaly, signal};
+use crate::model::signal::Series;
+use crate::telemetry::names::Metrics;
+
+/// Takes messages as its script says, and lets none finish while the gate is closed.
+#[derive(Default)]
+struct Stub {
+    accepted: AtomicUsize,
+    refusal: Option<Refusal>,
+    gate_closed: Mutex<bool>,
+    gate_moved: Condvar,
+    waiting: AtomicUsize,
+    not_ready: bool,
+}
+
+impl Backend for Stub {
+    fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
+        let (at, value) = series.last().ok_or("no value")?;
+        if value < 0.0 {
+            return Err("negative".into());
+        }
+        let models = vec![ModelScore {
+            model: ModelName::Ewma,
+            score: Score::new(0.9).unwrap(),
+            weight: 1.0,
+            evidence: "far away".into(),
+        }];
+        Ok(Anomaly { value, models, period, ..anomaly(series.key, 0.876, at) })
+    }
+
+    fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut closed = self.gate_closed.lock().unwrap();
+        while *closed {
+            closed = self.gate_moved.wait(closed).unwrap();
+        }
+        assert!(!body.is_empty());
+        self.accepted.fetch_add(1, Ordering::SeqCst);
+        match &self.refusal {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(Taken { firing: 1, ..Taken::default() }),
+        }
+    }
+
+    fn ready(&self) -> Readiness {
+        let check = Check { name: "first_tick", ok: !self.not_ready, detail: "x".into() };
+        Readiness { checks: vec![check], newest_evidence_age_s: Some(7) }
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    stub: Arc<Stub>,
+    metrics: Arc<Metrics>,
+    _stop: oneshot::Sender<()>,
+}
+
+fn settings() -> Settings {
+    Settings {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        token: Some(Arc::new(|token: &[u8]| token == b"hunter2")),
+        insecure_webhook: false,
+    }
+}
+
+async fn start(stub: Stub) -> Running {
+    let stub = Arc::new(stub);
+    let metrics = Arc::new(Metrics::new("0.1.0", [signal("backend", "latency_p95")]));
+    let backend: Arc<dyn Backend> = Arc::clone(&stub) as _;
+    let deadline = Duration::from_millis(300);
+    let server = Server::bind_with(settings(), backend, Arc::clone(&metrics), deadline).await.unwrap();
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(server.run(async move {
+        let _ = stopped.await;
+    }));
+    Running { address, stub, metrics, _stop: stop }
+}
+
+/// Sends `request` and returns everything until the server closes.
+async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let mut reply = Vec::new();
+    // The server may answer and close before it has read everything; then writing fails and reading may too.
+    let (_, _) = tokio::join!(writing.write_all(request), reading.read_to_end(&mut reply));
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}");
+    format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn status(reply: &str) -> u16 {
+    reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+fn json_body(reply: &str) -> serde_json::Value {
+    serde_json::from_str(reply.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+const TOKEN: &str = "authorization: Bearer hunter2\r\n";
+const HOOK: &str = "/webhook/alertmanager";
+
+#[tokio::test]
+async fn only_the_right_token_reaches_the_backend() {
+    let running = start(Stub::default()).await;
+    for headers in [
+        "",
+        "authorization: Bearer \r\n",
+        "authorization: Bearer wrong\r\n",
+        "authorization: Bearer hunter\r\n",
+        "authorization: Bearer hunter22\r\n",
+        "authorization: Basic hunter2\r\n",
+        "authorization: hunter2\r\n",
+        "authorization: Bearer hunter2\r\nauthorization: Bearer hunter2\r\n",
+        "x-authorization: Bearer hunter2\r\n",
+    ] {
+        let reply = exchange(running.address, &request("POST", HOOK, headers, "{}")).await;
+        assert_eq!(status(&reply), 401, "{headers:?} {reply}");
+        assert!(reply.contains("application/problem+json") && reply.contains("www-authenticate: Bearer"));
+    }
+    assert_eq!(running.stub.accepted.load(Ordering::SeqCst), 0);
+    for headers in [TOKEN, "Authorization: bearer hunter2\r\n"] {
+        let reply = exchange(running.address, &request("POST", HOOK, headers, "{}")).await;
+        assert_eq!(status(&reply), 204, "{reply}");
+    }
+    assert_eq!(running.stub.accepted.load(Ordering::SeqCst), 2);
+    assert!(running.metrics.encode().unwrap().contains("tars_alerts_received_total{status=\"firing\"} 2"));
+}
+
+#[tokio::test]
+async fn a_stranger_is_turned_away_before_the_body_is_read() {
+    let running = start(Stub::default()).await;
+    let head = format!("POST {HOOK} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n");
+    assert_eq!(status(&exchange(running.address, head.as_bytes()).await), 401);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
+    let running = start(Stub::default()).await;
+    let announced = format!(
+        "POST {HOOK} HTTP/1.1\r\nhost: x\r\n{TOKEN}content-length: {}\r\n\r\n",
+        MAX_WEBHOOK_BYTES + 1
+    );
+    assert_eq!(status(&exchange(running.address, announced.as_bytes()).await), 413);
+    let mut chunked =
+        format!("POST {HOOK} HTTP/1.1\r\nhost: x\r\n{TOKEN}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    for _ in 0..=16 {
+        chunked.extend_from_slice(b"10000\r\n");
+        chunked.extend_from_slice(&[b'x'; 0x10000]);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    assert_eq!(status(&exchange(running.address, &chunked).await), 413);
+    assert_eq!(running.stub.accepted.load(Ordering::SeqCst), 0);
+    let fits = request("POST", HOOK, TOKEN, &"x".repeat(MAX_WEBHOOK_BYTES));
+    assert_eq!(status(&exchange(running.address, &fits).await), 204);
+}
+
+#[tokio::test]
+async fn a_slow_body_meets_the_deadline() {
+    let running = start(Stub::default()).await;
+    let head = format!("POST {HOOK} HTTP/1.1\r\nhost: x\r\n{TOKEN}content-length: 10\r\n\r\nabc");
+    assert_eq!(status(&exchange(running.address, head.as_bytes()).await), 408);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_message_too_many_is_shed_and_the_others_are_kept() {
+    let running = start(Stub { gate_closed: Mutex::new(true), ..Stub::default() }).await;
+    let message = request("POST", HOOK, TOKEN, "{}");
+    let address = running.address;
+    let waiting: Vec<_> = (0..WEBHOOKS_AT_ONCE)
+        .map(|_| {
+            let message = message.clone();
+            tokio::spawn(async move { status(&exchange(address, &message).await) })
+        })
+        .collect();
+    while running.stub.waiting.load(Ordering::SeqCst) < WEBHOOKS_AT_ONCE {
+        tokio::task::yield_now().await;
+    }
+    let reply = exchange(address, &message).await;
+    assert_eq!(status(&reply), 503, "{reply}");
+    assert!(reply.contains("retry-after: "), "{reply}");
+    assert_eq!(status(&exchange(address, &request("GET", "/healthz", "", "")).await), 200);
+    *running.stub.gate_closed.lock().unwrap() = false;
+    running.stub.gate_moved.notify_all();
+    for reply in waiting {
+        assert_eq!(reply.await.unwrap(), 204);
+    }
+}
+
+#[tokio::test]
+async fn what_the_backend_refuses_is_never_acknowledged() {
+    let field = Refusal::Field { field: "alerts[3].startsAt".into(), rule: "must be a time".into() };
+    for (refusal, code) in [
+        (Refusal::NotJson("x".into()), 400),
+        (field, 422),
+        (Refusal::TryLater("/var/spool is full".into()), 503),
+    ] {
+        let running = start(Stub { refusal: Some(refusal), ..Stub::default() }).await;
+        let reply = exchange(running.address, &request("POST", HOOK, TOKEN, "{}")).await;
+        assert_eq!(status(&reply), code, "{reply}");
+        assert_eq!(json_body(&reply)["status"], code);
+        assert!(!reply.contains("/var/spool"), "{reply}");
+        assert_eq!(code == 422, json_body(&reply)["field"] == "alerts[3].startsAt");
+    }
+}
+
+#[tokio::test]
+async fn a_series_is_scored_with_every_models_vote() {
+    let running = start(Stub::default()).await;
+    let body = r#"{"values":[180,null,520],"signal":"latency_p95","service":"backend","period":1440}"#;
+    let reply = exchange(running.address, &request("POST", "/predict", "", body)).await;
+    assert_eq!(status(&reply), 200, "{reply}");
+    let answer = json_body(&reply);
+    let expected = serde_json::json!({
+        "signal": "latency_p95", "service": "backend", "value": 520.0, "score": 0.876, "confidence": 0.95,
+        "severity": "high", "warming_up": false, "expected": {"lower": 150.0, "upper": 230.0}, "period": 1440,
+        "models": [{"model": "ewma", "score": 0.9, "weight": 1.0, "evidence": "far away"}]
+    });
+    assert_eq!(answer, expected);
+    let timed = r#"{"values":[1],"timestamps":["2026-11-23T10:00:00Z"]}"#;
+    let reply = exchange(running.address, &request("POST", "/predict", "", timed)).await;
+    assert_eq!(json_body(&reply)["at"], "2026-11-23T10:00:00Z");
+}
+
+#[tokio::test]
+async fn a_bad_series_is_a_problem_document_that_names_the_field() {
+    let running = start(Stub::default()).await;
+    for (body, code, field) in [
+        ("{", 400, serde_json::Value::Null),
+        (r#"{"values":[true]}"#, 422, "values[0]".into()),
+        (r#"{"values":[-1]}"#, 422, "values".into()),
+    ] {
+        let reply = exchange(running.address, &request("POST", "/predict", "", body)).await;
+        assert_eq!((status(&reply), &json_body(&reply)["field"]), (code, &field), "{reply}");
+        assert!(reply.contains("content-type: application/problem+json"), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn health_readiness_metrics_and_the_rest() {
+    let running = start(Stub { not_ready: true, ..Stub::default() }).await;
+    let get = async |path: &str| exchange(running.address, &request("GET", path, "", "")).await;
+    assert_eq!(status(&get("/healthz").await), 200);
+    let ready = get("/readyz").await;
+    assert_eq!(status(&ready), 503);
+    assert_eq!(json_body(&ready)["ready"], false);
+    assert_eq!(json_body(&ready)["checks"][0]["name"], "first_tick");
+    assert_eq!(json_body(&ready)["newest_evidence_age_s"], 7);
+    running.metrics.set_score(&signal("backend", "latency_p95"), 0.5, 0.5);
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    assert!(metrics.contains("tars_anomaly_score{signal=\"latency_p95\",service=\"backend\"} 0.5"));
+    assert!(metrics.ends_with("# EOF\n"));
+    assert!(get("/").await.contains("POST /predict"));
+    for (path, code) in [("/nothing", 404), ("/../etc/passwd", 404), ("/predict", 405)] {
+        let reply = get(path).await;
+        assert_eq!(status(&reply), code, "{reply}");
+        assert!(reply.contains("application/problem+json"), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_webhook_needs_the_flag_and_a_loopback_address() {
+    let metrics = || Arc::new(Metrics::new("0.1.0", []));
+    let bind = async |listen: &str, insecure_webhook: bool| {
+        let settings = Settings { listen: listen.parse().unwrap(), token: None, insecure_webhook };
+        Server::bind(settings, Arc::new(Stub::default()), metrics()).await
+    };
+    assert!(matches!(bind("127.0.0.1:0", false).await, Err(ServeError::NoSecret)));
+    assert!(matches!(bind("0.0.0.0:0", true).await, Err(ServeError::InsecureBeyondLoopback(_))));
+    let server = bind("127.0.0.1:0", true).await.unwrap();
+    let address = server.address();
+    tokio::spawn(server.run(std::future::pending()));
+    assert_eq!(status(&exchange(address, &request("POST", HOOK, "", "{}")).await), 204);
+}
+
+#[tokio::test]
+async fn http2_is_not_spoken() {
+    let running = start(Stub::default()).await;
+    let reply = exchange(running.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert_eq!(reply, "");
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_keep_others_out() {
+    let running = start(Stub::default()).await;
+    let mut idle = Vec::new();
+    for _ in 0..=MAX_CONNECTIONS {
+        idle.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    assert_eq!(status(&exchange(running.address, &request("GET", "/healthz", "", "")).await), 200);
+    let mut byte = [0];
+    let ended = tokio::time::timeout(Duration::from_secs(10), idle[0].read(&mut byte)).await;
+    assert_eq!(ended.expect("the oldest one makes room at once").unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn the_server_stops_although_a_connection_is_open() {
+    let metrics = Arc::new(Metrics::new("0.1.0", []));
+    let server = Server::bind(settings(), Arc::new(Stub::default()), metrics).await.unwrap();
+    let address = server.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = tokio::spawn(server.run(async move {
+        let _ = stopped.await;
+    }));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut first = [0; 8];
+    stream.read_exact(&mut first).await.unwrap();
+    stop.send(()).unwrap();
+    run.await.unwrap().unwrap();
+}
