@@ -18,6 +18,7 @@ mod model;
 mod observe;
 mod outside;
 mod propose;
+mod reconcile;
 mod render;
 mod report;
 mod serve;

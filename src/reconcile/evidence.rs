@@ -1,0 +1,197 @@
+//! One look at the metrics and the alerts: windows, scores, firing alerts, queries that answer.
+//! The sources are read once per tick; deciding may happen several times on the same evidence. Nothing is
+//! written but the spool's own housekeeping.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::detect::{self, EnsembleSettings};
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::anomaly::Anomaly;
+use crate::model::ids::PolicyName;
+use crate::model::policy::{Policy, Trigger};
+use crate::model::signal::{Series, SignalKey};
+use crate::observe::metrics::MetricSource;
+use crate::observe::signals::{SignalState, SignalWindows};
+use crate::observe::spool::Spool;
+
+/// Everything measured in one tick.
+#[derive(Debug)]
+pub struct Evidence {
+    pub at: Timestamp,
+    pub signals: Vec<SignalState>,
+    pub anomalies: Vec<Anomaly>,
+    pub alerts: Vec<Alert>,
+    /// Policy, query of its trigger, and whether the query answered with anything. The query and not its
+    /// place: the policy may be another one by the time this is used.
+    pub promql: Vec<(PolicyName, String, bool)>,
+    /// An outside clock and the local time at which it was seen.
+    pub outside_clock: Option<(Timestamp, Timestamp)>,
+}
+
+impl Evidence {
+    #[must_use]
+    pub fn series(&self, key: &SignalKey) -> Option<&Series> {
+        self.signals.iter().map(|state| &state.series).find(|series| series.key == *key)
+    }
+
+    #[must_use]
+    pub fn anomaly(&self, key: &SignalKey) -> Option<&Anomaly> {
+        self.anomalies.iter().find(|it| it.key == *key)
+    }
+
+    /// Is this trigger of `policy` an anomaly while the signal is inside the policy's limit? Nothing is done
+    /// about one, so an incident does not begin with it either: "before the change" would be mostly a time
+    /// without trouble.
+    #[must_use]
+    pub fn is_harmless(&self, policy: &Policy, trigger: usize) -> bool {
+        let is_anomaly = matches!(policy.triggers.get(trigger), Some(Trigger::Anomaly { .. }));
+        let newest = || self.series(&policy.verify.signal)?.last();
+        is_anomaly && newest().zip(policy.verify.below).is_some_and(|((_, value), below)| value < below)
+    }
+
+    /// Is an alert with this fingerprint known to be resolved?
+    #[must_use]
+    pub fn is_resolved(&self, alert: &Alert) -> bool {
+        self.alerts.iter().any(|it| it.fingerprint == alert.fingerprint && it.status == AlertStatus::Resolved)
+    }
+}
+
+/// Keeps the windows of all signals and scores them.
+#[derive(Debug)]
+pub struct Observer {
+    source: Arc<dyn MetricSource>,
+    windows: SignalWindows,
+    ensemble: EnsembleSettings,
+    periods: BTreeMap<SignalKey, u32>,
+}
+
+impl Observer {
+    #[must_use]
+    pub fn new(
+        source: Arc<dyn MetricSource>,
+        windows: SignalWindows,
+        ensemble: EnsembleSettings,
+        periods: BTreeMap<SignalKey, u32>,
+    ) -> Self {
+        Self { source, windows, ensemble, periods }
+    }
+
+    #[must_use]
+    pub fn source(&self) -> &Arc<dyn MetricSource> {
+        &self.source
+    }
+
+    /// Reads what is new and scores every signal whose newest slot holds a value. `policies` are those of
+    /// the last look at the repository: their PromQL triggers are asked here, so that one slow query does
+    /// not hold up the git side.
+    pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
+        let signals = self.windows.tick(self.source.as_ref(), now).await;
+        let mut anomalies = Vec::with_capacity(signals.len());
+        for state in &signals {
+            let mut settings = self.ensemble;
+            settings.period = self.periods.get(&state.series.key).copied().or(settings.period);
+            anomalies.extend(detect::score(&state.series, &settings));
+        }
+        let promql = self.ask_triggers(policies, now).await;
+        Evidence {
+            at: now,
+            signals,
+            anomalies,
+            alerts: spool.load(),
+            promql,
+            outside_clock: self.source.outside_clock().map(|clock| (clock.says, clock.seen_at)),
+        }
+    }
+
+    async fn ask_triggers(&self, policies: &[Policy], now: Timestamp) -> Vec<(PolicyName, String, bool)> {
+        let mut answers = Vec::new();
+        for policy in policies {
+            for trigger in &policy.triggers {
+                let Trigger::Promql { query, .. } = trigger else { continue };
+                // A query that cannot be answered is neither firing nor resolved.
+                if let Ok(answer) = self.source.instant(query, now).await {
+                    answers.push((policy.name.clone(), query.clone(), answer.non_empty));
+                }
+            }
+        }
+        answers
+    }
+}
+
+/// Since when each trigger has held without a break; what "for 2 minutes" is measured with. A trigger is its
+/// policy and the stable text of its cause: an edited one begins anew.
+#[derive(Debug, Default)]
+pub struct Since {
+    triggers: BTreeMap<(PolicyName, String), Timestamp>,
+}
+
+impl Since {
+    /// Notes which triggers hold at `now`; all others are over.
+    pub fn update(&mut self, holding: impl IntoIterator<Item = (PolicyName, String)>, now: Timestamp) {
+        let mut next = BTreeMap::new();
+        for trigger in holding {
+            let since = self.triggers.get(&trigger).copied().unwrap_or(now);
+            next.insert(trigger, since);
+        }
+        self.triggers = next;
+    }
+
+    #[must_use]
+    pub fn get(&self, policy: &PolicyName, cause: &str) -> Option<Timestamp> {
+        self.triggers.get(&(policy.clone(), cause.to_owned())).copied()
+    }
+}
+
+/// Difference between the local and an outside clock, when one was seen within the last five minutes.
+#[must_use]
+pub fn clock_skew(evidence: &Evidence) -> Option<SignedDuration> {
+    let (outside, local) = evidence.outside_clock?;
+    let fresh = evidence.at.duration_since(local) < SignedDuration::from_mins(5);
+    fresh.then(|| local.duration_since(outside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{at, policy};
+
+    fn evidence(key: &SignalKey, newest: f64) -> Evidence {
+        let series =
+            Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(100.0), Some(newest)] };
+        let state = SignalState {
+            key: key.clone(),
+            series,
+            age_s: Some(0),
+            stale: false,
+            error: None,
+            warnings: Vec::new(),
+        };
+        Evidence {
+            at: at(30),
+            signals: vec![state],
+            anomalies: Vec::new(),
+            alerts: Vec::new(),
+            promql: Vec::new(),
+            outside_clock: None,
+        }
+    }
+
+    #[test]
+    fn an_anomaly_inside_the_limit_begins_no_incident_and_one_outside_does() {
+        let mut policy = policy();
+        policy.verify.below = Some(250.0);
+        let key = policy.verify.signal.clone();
+        assert!(matches!(policy.triggers[0], Trigger::Anomaly { .. }));
+        assert!(evidence(&key, 249.0).is_harmless(&policy, 0));
+        assert!(!evidence(&key, 250.0).is_harmless(&policy, 0));
+        policy.verify.below = None;
+        assert!(!evidence(&key, 249.0).is_harmless(&policy, 0));
+        policy.verify.below = Some(250.0);
+        let labels = BTreeMap::new();
+        policy.triggers[0] = Trigger::Webhook { alertname: "Slow".into(), labels };
+        assert!(!evidence(&key, 249.0).is_harmless(&policy, 0), "an alert speaks for itself");
+    }
+}

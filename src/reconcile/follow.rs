@@ -1,0 +1,313 @@
+//! The next step of an action that is open: waiting, reserved, merged, synced.
+//! One open record and one look at the world come in, at most one step goes out. Every step is idempotent:
+//! any replica may take it, and taking it twice changes nothing.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::error::TurnError;
+use super::step::Step;
+use super::turn::Turn;
+use super::view::BranchFate;
+use crate::model::action::{ActionState, MergeRecord, MergedBy, Purpose, RemediationAction};
+use crate::model::change::ProposedChange;
+use crate::model::history::Effect;
+use crate::model::ids::ObjectId;
+use crate::model::reason::{Reason, ReasonCode};
+use crate::model::verdict::{Outcome, Verdict};
+use crate::observe::sync_probe::ProbeAnswer;
+use crate::verify::{self, VerifyInput};
+
+/// A merge that somebody else reserved is left to them for this long, then any replica finishes it. Only
+/// courtesy: the merge and its entry are one push, which one replica alone can win.
+const FINISH_AFTER_S: i64 = 5;
+/// A reservation somebody else made is given back only after this long: they may know more than we do, and
+/// the slot of the budget is gone.
+const GIVE_BACK_AFTER_S: i64 = 30;
+/// Holds of a waiting proposal are recorded at most this often.
+const HOLDS_UPDATE_S: i64 = 60;
+/// After this many lines of its story, a proposal's holds are recorded hourly: reasons that come and go must
+/// not fill the ledger.
+const HOLDS_OFTEN: usize = 20;
+const HOLDS_LATER_S: i64 = 3600;
+/// After this many lines they are not recorded any more: a record has a largest size.
+const HOLDS_MAX: usize = 300;
+
+/// The next step for `record`, if there is one now.
+///
+/// # Errors
+/// When the local copy cannot be read.
+pub async fn next(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
+    let Some(change) = &record.spec.change else { return Ok(None) };
+    match record.state() {
+        ActionState::Proposed => proposed(turn, record, change),
+        ActionState::MergeReserved => reserved(turn, record, change),
+        ActionState::Merged => merged(turn, record).await,
+        ActionState::Synced => Ok(synced(turn, record)),
+        _ => Ok(None),
+    }
+}
+
+fn proposed(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    change: &ProposedChange,
+) -> Result<Option<Step>, TurnError> {
+    match turn.view.fate(change)? {
+        BranchFate::Merged(commit) => {
+            let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
+            return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), branch_left)));
+        }
+        BranchFate::Deleted => {
+            let reason = Reason::new(ReasonCode::ClosedByPerson, "the branch was deleted without a merge");
+            return Ok(Some(Step::enter(closed(turn, record, reason), false)));
+        }
+        BranchFate::Taken(head) => {
+            let text = format!("{} is not tars' commit; tars leaves this branch alone", head.short());
+            return Ok(holds_changed(turn, record, vec![Reason::new(ReasonCode::HumanCommits, text)]));
+        }
+        BranchFate::Waiting => {}
+    }
+    if let Some(reason) = recovered_first(turn, record) {
+        return Ok(Some(Step::enter(closed(turn, record, reason), true)));
+    }
+    let moved = turn.view.moved_paths(change)?.is_some();
+    match turn.permit(record)? {
+        // The watched branch is about to move: a reservation or a rebuild on today's would be in vain.
+        Ok(_) if merge_under_way(turn) => Ok(None),
+        Err(reasons)
+            if merge_under_way(turn) && reasons.iter().all(|it| it.code == ReasonCode::BaseMoved) =>
+        {
+            Ok(None)
+        }
+        Ok(_) => {
+            let mut next = record.clone();
+            next.status.holds.clear();
+            next.enter(
+                ActionState::MergeReserved,
+                turn.now,
+                "a slot of the budget is reserved for the merge",
+            );
+            Ok(Some(Step::enter(next, false)))
+        }
+        // A branch that moved under the files must be followed at once; one that moved elsewhere only when
+        // nothing else stands in the way, so that a person's approval survives.
+        Err(reasons) if moved || reasons.iter().all(|it| it.code == ReasonCode::BaseMoved) => {
+            Ok(Some(Step::Rebuild(Box::new(record.clone()))))
+        }
+        Err(reasons) => Ok(holds_changed(turn, record, reasons)),
+    }
+}
+
+/// Is an action reserved and not merged yet? Merges go one after the other, because each moves the base of
+/// all others; a slot of the budget reserved for a base that moves away would be lost for an hour.
+fn merge_under_way(turn: &Turn<'_>) -> bool {
+    turn.history().open.values().any(|it| it.state() == ActionState::MergeReserved)
+}
+
+fn reserved(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    change: &ProposedChange,
+) -> Result<Option<Step>, TurnError> {
+    let fate = turn.view.fate(change)?;
+    if let BranchFate::Merged(commit) = fate {
+        // Our own merge and its entry are one push: whoever brought it in without one was somebody else.
+        return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), false)));
+    }
+    let age_s = seconds_since(last_event(record), turn.now);
+    let is_own = turn.memory.reserved_here(record.id());
+    if !is_own && age_s < FINISH_AFTER_S {
+        return Ok(None);
+    }
+    match turn.permit(record)? {
+        Ok(permit) => {
+            let merged = landed(turn, record, permit.head().clone(), MergedBy::Tars);
+            Ok(Some(Step::Merge { record: Box::new(merged), permit }))
+        }
+        Err(_) if !is_own && age_s < GIVE_BACK_AFTER_S => Ok(None),
+        Err(reasons) if fate == BranchFate::Deleted => {
+            let text = reasons.first().map_or_else(String::new, ToString::to_string);
+            Ok(Some(Step::enter(closed(turn, record, Reason::new(ReasonCode::ClosedByPerson, text)), false)))
+        }
+        Err(reasons) => {
+            let mut next = record.clone();
+            next.status.holds = reasons;
+            next.enter(ActionState::Proposed, turn.now, "the merge was held; its budget slot stays taken");
+            Ok(Some(Step::enter(next, false)))
+        }
+    }
+}
+
+async fn merged(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
+    let Some(merge) = &record.status.merge else { return Ok(None) };
+    if let Some(at) = synced_at(turn, merge).await? {
+        let mut next = record.clone();
+        next.status.synced_at = Some(at);
+        next.enter(ActionState::Synced, turn.now, format!("{} is applied", merge.commit.short()));
+        return Ok(Some(Step::enter(next, false)));
+    }
+    let waited_s = seconds_since(merge.at, turn.now);
+    if waited_s < i64::from(turn.rules.sync_timeout_s) {
+        return Ok(None);
+    }
+    let text = format!("{} was not applied within {waited_s} s", merge.commit.short());
+    let mut next = record.clone();
+    next.status.holds = vec![Reason::new(ReasonCode::SyncTimeout, text.clone())];
+    next.status.verdict = Some(Verdict {
+        outcome: Outcome::Unknown,
+        before: None,
+        after: None,
+        samples_before: 0,
+        samples_after: 0,
+        judged_at: turn.now,
+        text: text.clone(),
+    });
+    next.enter(ActionState::Unknown, turn.now, text);
+    Ok(Some(Step::enter(next, false)))
+}
+
+/// When the merge took effect, if the probe says it did. A probe that reports a commit is believed only if
+/// that commit contains the merge.
+async fn synced_at(turn: &Turn<'_>, merge: &MergeRecord) -> Result<Option<Timestamp>, TurnError> {
+    let answer = turn.probe.synced(&merge.commit, merge.at, turn.now, turn.source.as_ref(), turn.http).await;
+    match answer {
+        Ok(ProbeAnswer::Yes(at)) => Ok(Some(at)),
+        Ok(ProbeAnswer::Reported(commit)) => {
+            let known = turn.view.objects.is_ancestor(merge.commit.as_str(), commit.as_str());
+            // A commit this clone does not have yet is not an answer.
+            Ok(known.unwrap_or(false).then_some(turn.now))
+        }
+        // A probe that cannot answer is neither yes nor no.
+        Ok(ProbeAnswer::NotYet | ProbeAnswer::Unknown(_)) | Err(_) => Ok(None),
+    }
+}
+
+fn synced(turn: &Turn<'_>, record: &RemediationAction) -> Option<Step> {
+    let (merge, synced_at) = (record.status.merge.as_ref()?, record.status.synced_at?);
+    let spec = &record.spec.verify;
+    let dependants: Vec<_> =
+        spec.dependants.iter().filter_map(|key| turn.evidence.series(key)).cloned().collect();
+    let alerts = &record.spec.cause.alerts;
+    let verdict = verify::judge(
+        &VerifyInput {
+            spec,
+            signal: turn.evidence.series(&spec.signal),
+            dependants: &dependants,
+            incident_since: record.spec.cause.since,
+            merged_at: merge.at,
+            synced_at,
+            expected: record.spec.cause.anomalies.first().map(|it| it.expected),
+            resolved_alert: !alerts.is_empty() && alerts.iter().all(|alert| turn.evidence.is_resolved(alert)),
+        },
+        turn.now,
+    )?;
+    let state = match verdict.outcome {
+        Outcome::Recovered => ActionState::Verified,
+        Outcome::NotRecovered => ActionState::NotRecovered,
+        Outcome::Worse => ActionState::Worse,
+        Outcome::Unknown => ActionState::Unknown,
+    };
+    let mut next = record.clone();
+    if let Some(result) = &mut next.status.result {
+        result.success = state == ActionState::Verified;
+    }
+    let text = verdict.text.clone();
+    next.status.verdict = Some(verdict);
+    next.enter(state, turn.now, text);
+    Some(Step::enter(next, false))
+}
+
+/// The record after its change arrived in the watched branch.
+fn landed(turn: &Turn<'_>, record: &RemediationAction, commit: ObjectId, by: MergedBy) -> RemediationAction {
+    let mut next = record.clone();
+    let text = match by {
+        MergedBy::Tars => format!("merged as {}", commit.short()),
+        MergedBy::Person => format!("merged by a person as {}", commit.short()),
+    };
+    next.status.holds.clear();
+    next.status.merge = Some(MergeRecord { commit, by, at: turn.now });
+    next.status.expires_at = record
+        .spec
+        .revert_after_s
+        .filter(|_| record.spec.purpose == Purpose::Remediate)
+        .and_then(|s| turn.now.checked_add(SignedDuration::from_secs(i64::from(s))).ok());
+    next.enter(ActionState::Merged, turn.now, text);
+    next
+}
+
+/// The last entry of an action whose undo was merged.
+#[must_use]
+pub fn undone(turn: &Turn<'_>, effect: &Effect) -> Step {
+    let mut next = effect.record.clone();
+    next.status.undone_by.clone_from(&effect.undo);
+    let (state, text) = if next.did_not_help() {
+        (ActionState::Reverted, "undone, because it did not help; it is not proposed again for this cause")
+    } else {
+        (ActionState::Expired, "undone, because it was no longer needed")
+    };
+    next.enter(state, turn.now, text);
+    Step::enter(next, false)
+}
+
+fn closed(turn: &Turn<'_>, record: &RemediationAction, reason: Reason) -> RemediationAction {
+    let mut next = record.clone();
+    next.enter(ActionState::Closed, turn.now, reason.to_string());
+    next.status.holds = vec![reason];
+    next
+}
+
+/// A waiting proposal whose cause went away by itself is closed, not merged.
+fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
+    if record.spec.purpose != Purpose::Remediate {
+        // A scale-back that nobody merged must not keep the target from being helped again.
+        let text =
+            format!("{} is not calm any more: what was to be undone is needed", record.spec.verify.signal);
+        let expires = matches!(record.spec.purpose, Purpose::Expire { .. });
+        return (expires && turn.is_wanted_again(record))
+            .then(|| Reason::new(ReasonCode::SignalRecovered, text));
+    }
+    let cause = &record.spec.cause;
+    if !cause.alerts.is_empty() {
+        let resolved = cause.alerts.iter().all(|alert| turn.evidence.is_resolved(alert));
+        return resolved
+            .then(|| Reason::new(ReasonCode::SignalRecovered, "every alert of the incident is resolved"));
+    }
+    // Calm alone is not enough: the quiet time before the incident says nothing about its end, and what still
+    // asks for the action would ask for it again in the next tick.
+    let window_s = i64::from(record.spec.verify.window_s);
+    let lasted = seconds_since(cause.since, turn.now) >= window_s;
+    let over = lasted && turn.still_needed(record) == Some(false);
+    let text = format!("{} is back to normal without the change", record.spec.verify.signal);
+    over.then(|| Reason::new(ReasonCode::SignalRecovered, text))
+}
+
+/// Records the reasons a proposal waits for, when they are others than before.
+fn holds_changed(turn: &Turn<'_>, record: &RemediationAction, reasons: Vec<Reason>) -> Option<Step> {
+    let codes = |reasons: &[Reason]| {
+        let mut codes: Vec<ReasonCode> = reasons.iter().map(|it| it.code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        codes
+    };
+    if codes(&record.status.holds) == codes(&reasons) {
+        return None;
+    }
+    let recorded = record.status.timeline.len();
+    let pause_s = if recorded < HOLDS_OFTEN { HOLDS_UPDATE_S } else { HOLDS_LATER_S };
+    if recorded >= HOLDS_MAX || seconds_since(last_event(record), turn.now) < pause_s {
+        return None;
+    }
+    let text = reasons.first().map_or_else(|| "nothing holds it any more".to_owned(), ToString::to_string);
+    let mut next = record.clone();
+    next.status.holds = reasons;
+    next.enter(ActionState::Proposed, turn.now, text);
+    Some(Step::enter(next, false))
+}
+
+fn last_event(record: &RemediationAction) -> Timestamp {
+    record.status.timeline.last().map_or(record.spec.cause.since, |event| event.at)
+}
+
+fn seconds_since(then: Timestamp, now: Timestamp) -> i64 {
+    now.duration_since(then).as_secs()
+}

@@ -1,0 +1,221 @@
+//! One tick as metrics and log lines. Evidence and report come in, counters and typed events go out.
+//! Nothing is decided here; the same report, told twice, would be counted twice.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Reconciler;
+use super::error::{ErrorCategory, TurnError};
+use super::evidence::Evidence;
+use super::memory::Recorded;
+use super::report::{Happening, TickReport};
+use crate::model::action::{ActionState, MergedBy, RemediationAction};
+use crate::model::reason::ReasonCode;
+use crate::model::signal::SignalKey;
+use crate::telemetry::events::{Clean, Event};
+use crate::telemetry::names::{Budget, BudgetLine, Decided, Ended, Metrics, Milestone, Push, Stage};
+
+/// What the log was told by the last tick. A state that lasts is told when it begins and when it ends, not
+/// with every tick: at a tick each half minute a night's hold would bury the line that matters.
+#[derive(Debug, Default)]
+pub struct Said {
+    last: BTreeSet<String>,
+    now: BTreeSet<String>,
+    failing: BTreeSet<SignalKey>,
+    failed_ticks: u64,
+}
+
+impl Said {
+    /// Tells `event` unless the last tick told the same; `what` is its identity.
+    fn once(&mut self, what: String, event: &Event<'_>) {
+        if self.is_known(&what) {
+            Event::Lasts { what: &what }.emit();
+        } else {
+            event.emit();
+        }
+        self.now.insert(what);
+    }
+
+    fn is_known(&self, what: &str) -> bool {
+        self.last.contains(what) || self.now.contains(what)
+    }
+
+    /// The tick is told.
+    fn close(&mut self, failed: bool) {
+        self.last = std::mem::take(&mut self.now);
+        if failed {
+            self.failed_ticks += 1;
+        } else if self.failed_ticks > 0 {
+            Event::Recovered { stage: "tick", failed: self.failed_ticks }.emit();
+            self.failed_ticks = 0;
+        }
+    }
+}
+
+/// Counts and logs what one tick saw and did.
+pub fn tick(
+    metrics: &Metrics,
+    evidence: &Evidence,
+    report: &TickReport,
+    reconciler: &Reconciler,
+    (took, said): (Duration, &mut Said),
+) {
+    signals(metrics, evidence, said);
+    for happening in &report.happenings {
+        happened(metrics, happening);
+    }
+    for held in &report.held {
+        for reason in &held.reasons {
+            metrics.count_hold(reason.code);
+            let (policy, target) = (&held.incident.policy, &held.incident.target);
+            // The text may count seconds; the code does not change while the hold lasts.
+            let what =
+                format!("{policy} {target} {} held: {}", held.incident.cause.key, reason.code.as_str());
+            said.once(what, &Event::Held { policy, target, reason });
+        }
+    }
+    metrics.count_races_lost(report.races_lost);
+    for push in &report.pushes {
+        metrics.count_push(match push {
+            Recorded::Landed => Push::Accepted,
+            Recorded::Lost => Push::Rejected,
+            Recorded::LandedUnsaid | Recorded::Unsettled => Push::Unknown,
+        });
+        if matches!(push, Recorded::LandedUnsaid | Recorded::Unsettled) {
+            Event::PushSettled { landed: *push == Recorded::LandedUnsaid }.emit();
+        }
+    }
+    for error in &report.errors {
+        metrics.count_reconcile_error(stage(error));
+        let stage = error.category().as_str();
+        said.once(format!("failed: {stage}: {}", Clean::chain(error)), &Event::Failed { stage, error });
+    }
+    budgets(metrics, reconciler, evidence);
+    metrics.observe_reconcile(took.as_secs_f64());
+    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
+    said.close(!report.errors.is_empty());
+}
+
+fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
+    for state in &evidence.signals {
+        metrics.set_signal_age(&state.key, state.age_s.map(|age| age as f64));
+        match evidence.anomaly(&state.key).filter(|_| !state.stale) {
+            Some(anomaly) => metrics.set_score(&state.key, anomaly.score.get(), anomaly.confidence.get()),
+            // An old score must not look like a new one.
+            None => metrics.clear_score(&state.key),
+        }
+        let signal = &state.key;
+        if let Some(error) = &state.error {
+            said.failing.insert(signal.clone());
+            let what = format!("{signal} unavailable: {}", Clean::chain(error.as_ref()));
+            said.once(what, &Event::SignalFailed { signal, error: error.as_ref() });
+        } else if said.failing.remove(signal) {
+            Event::SignalBack { signal }.emit();
+        }
+        for warning in &state.warnings {
+            said.once(format!("{signal} warned: {warning}"), &Event::SourceWarned { signal, warning });
+        }
+    }
+}
+
+fn stage(error: &TurnError) -> Stage {
+    match error.category() {
+        ErrorCategory::Remote => Stage::Fetch,
+        ErrorCategory::Configuration => Stage::Observe,
+        ErrorCategory::Ledger => Stage::Ledger,
+        ErrorCategory::Local => Stage::Propose,
+    }
+}
+
+fn happened(metrics: &Metrics, happening: &Happening) {
+    let record = &happening.record;
+    let decided = match (record.state(), record.status.merge.as_ref().map(|it| it.by)) {
+        (ActionState::Observed, _) => Some(Decided::Observed),
+        (ActionState::Proposed, _) if record.status.timeline.len() == 1 => Some(Decided::Proposed),
+        (ActionState::Merged, Some(MergedBy::Tars)) => Some(Decided::AutoMerged),
+        _ => None,
+    };
+    if let Some(decided) = decided {
+        let policy = (&record.spec.target.namespace, &record.spec.policy);
+        metrics.count_remediation(policy, record.spec.playbook, record.spec.risk.class, decided);
+    }
+    if let Some(ended) = ended(record) {
+        metrics.count_outcome(&record.spec.policy, ended);
+    }
+    let milestone = match record.state() {
+        ActionState::Proposed if record.status.timeline.len() == 1 => Some(Milestone::Proposed),
+        ActionState::Merged => Some(Milestone::Merged),
+        ActionState::Verified => Some(Milestone::Verified),
+        _ => None,
+    };
+    if let Some(milestone) = milestone {
+        let elapsed_s = happening.at.duration_since(record.spec.cause.since).as_secs_f64();
+        metrics.observe_progress(milestone, record.spec.playbook, elapsed_s.max(0.0));
+    }
+}
+
+fn ended(record: &RemediationAction) -> Option<Ended> {
+    match record.state() {
+        ActionState::Verified => Some(Ended::Verified),
+        ActionState::NotRecovered | ActionState::Worse => Some(Ended::Failed),
+        ActionState::Unknown => Some(Ended::Unknown),
+        ActionState::Reverted => Some(Ended::Reverted),
+        ActionState::Closed => Some(match record.status.holds.first().map(|hold| hold.code) {
+            Some(ReasonCode::SignalRecovered) => Ended::SelfRecovered,
+            _ => Ended::Rejected,
+        }),
+        _ => None,
+    }
+}
+
+fn budgets(metrics: &Metrics, reconciler: &Reconciler, evidence: &Evidence) {
+    let history = reconciler.memory().history();
+    let limits = reconciler.limits();
+    let mut lines: Vec<BudgetLine> = reconciler
+        .policies()
+        .iter()
+        .map(|policy| BudgetLine {
+            policy: Some((policy.namespace.clone(), policy.name.clone())),
+            budget: Budget::PolicyPerHour,
+            used: history.executions_within(evidence.at, Some(&policy.name), None).used,
+            limit: policy.max_executions_per_hour,
+        })
+        .collect();
+    lines.push(BudgetLine {
+        policy: None,
+        budget: Budget::GlobalPerHour,
+        used: history.executions_within(evidence.at, None, None).used,
+        limit: limits.max_executions_per_hour,
+    });
+    lines.push(BudgetLine {
+        policy: None,
+        budget: Budget::OpenProposals,
+        used: history.open_proposals(),
+        limit: limits.max_open_proposals,
+    });
+    metrics.set_budgets(&lines);
+    metrics.set_open_proposals(history.open_proposals() as usize);
+    metrics.set_suspended(reconciler.is_suspended());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_once_and_told_again_after_it_was_over() {
+        let mut said = Said::default();
+        let tick = |said: &mut Said, holds: bool| {
+            let news = holds && !said.is_known("held");
+            if holds {
+                said.once("held".to_owned(), &Event::Stopped);
+            }
+            said.close(false);
+            news
+        };
+        let told = [true, true, true, false, true].map(|holds| tick(&mut said, holds));
+        assert_eq!(told, [true, false, false, false, true]);
+    }
+}

@@ -1,0 +1,379 @@
+//! The ledger as this process knows it: read from git, folded, and extended by compare-and-swap.
+//! A remote head comes in, a history goes out; a new entry goes out as one push. It never decides what to
+//! record, and it never repairs a ledger: a rewritten one stops every write.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::error::TurnError;
+use crate::ledger;
+use crate::model::action::{ActionState, RemediationAction};
+use crate::model::entry::{Entry, EntryKind, Envelope, Signer};
+use crate::model::history::History;
+use crate::model::ids::{ActionId, EntryId, InstanceId, ObjectId, RepoId};
+use crate::outside::files;
+use crate::outside::git::{Edit, Mirror, Objects, PushOutcome, RefUpdate};
+use crate::outside::random;
+use crate::outside::sign::{AllowedSigners, SignatureCheck};
+use crate::propose::{EntryDraft, Recording, Rider, Writer};
+
+/// Longest tail that is read before a checkpoint must have been met.
+const ENTRIES_MAX: usize = 200_000;
+/// What a person finds who looks into the branch.
+const README_FILE: &str = "README.md";
+const README_TEXT: &str = "# The ledger of tars\n\nOne signed commit per state of a remediation, in one line: `git log` is \
+    the audit.\n`open/` holds the one open action of a target, `actions/` the finished ones. Nobody but tars writes\n\
+    here; a rewritten branch stops every automatic merge. Check it with `tars audit verify`.\n";
+/// Name of the file that remembers the newest entry this machine has seen.
+const LAST_SEEN_FILE: &str = "ledger-last-seen";
+
+/// Reads one commit of the ledger branch as an entry.
+///
+/// # Errors
+/// When the commit is no entry, carries files an entry of its kind does not have, or cannot be read.
+pub fn read_entry(
+    objects: &Objects,
+    commit: &ObjectId,
+    allowed: Option<&AllowedSigners>,
+) -> Result<Entry, TurnError> {
+    let raw = objects.commit(commit.as_str()).map_err(TurnError::Objects)?;
+    let envelope = ledger::parse_message(&raw.message)
+        .map_err(|source| TurnError::Grammar { commit: commit.clone(), source })?;
+    let parent = raw.parents.first().map(String::as_str);
+    let mut record = None;
+    let mut checkpoint = None;
+    let mut touched = Vec::new();
+    for (path, _, new) in objects.changed_paths(parent, commit.as_str()).map_err(TurnError::Objects)? {
+        let Some(oid) = new else {
+            touched.push((path, false));
+            continue;
+        };
+        let bytes = objects.blob(&oid, bytes_max(envelope.kind)).map_err(TurnError::Objects)?;
+        match envelope.kind {
+            EntryKind::Transition(_) => {
+                let read = ledger::record_from_yaml(&bytes);
+                record = Some(read.map_err(|source| TurnError::Record { commit: commit.clone(), source })?);
+            }
+            EntryKind::Checkpoint => checkpoint = String::from_utf8(bytes).ok(),
+            EntryKind::Genesis => {}
+        }
+        touched.push((path, true));
+    }
+    check_files(commit, &envelope, record.as_ref(), &touched)?;
+    let signer = match allowed {
+        None => Signer::Allowed("not checked".to_owned()),
+        Some(allowed) => match allowed.verify(&raw.payload, raw.signature.as_deref()) {
+            SignatureCheck::Allowed(key) => Signer::Allowed(key),
+            SignatureCheck::Unsigned => Signer::Unsigned,
+            SignatureCheck::Rejected(why) => Signer::Rejected(why),
+        },
+    };
+    let parents = raw.parents.into_iter().map(ObjectId::new).collect::<Result<_, _>>()?;
+    Ok(Entry { commit: commit.clone(), parents, signer, envelope, record, checkpoint })
+}
+
+/// Largest file of an entry: whatever its writer is allowed to write, every reader must be able to read, or
+/// one large entry would stop everybody for ever.
+fn bytes_max(kind: EntryKind) -> usize {
+    match kind {
+        EntryKind::Checkpoint => ledger::MAX_CHECKPOINT_BYTES,
+        EntryKind::Transition(_) | EntryKind::Genesis => ledger::MAX_RECORD_BYTES,
+    }
+}
+
+/// An entry touches the files of its record and nothing else; `touched` says path and "written".
+fn check_files(
+    commit: &ObjectId,
+    envelope: &Envelope,
+    record: Option<&RemediationAction>,
+    touched: &[(String, bool)],
+) -> Result<(), TurnError> {
+    let wrong = |detail: String| TurnError::Files { commit: commit.clone(), detail };
+    let allowed: Vec<(String, bool)> = match (envelope.kind, record) {
+        (EntryKind::Genesis, _) => vec![(README_FILE.to_owned(), true)],
+        (EntryKind::Checkpoint, _) => {
+            let path = ledger::checkpoint_file()
+                .map_err(|source| TurnError::Checkpoint { commit: commit.clone(), source })?;
+            vec![(path.to_string(), true)]
+        }
+        (EntryKind::Transition(_), None) => return Err(wrong("it has no record".to_owned())),
+        (EntryKind::Transition(_), Some(record)) => ledger::files(record)
+            .map_err(|source| TurnError::Record { commit: commit.clone(), source })?
+            .into_iter()
+            .map(|(path, text)| (path.to_string(), text.is_some()))
+            .collect(),
+    };
+    for row in touched {
+        if !allowed.contains(row) {
+            return Err(wrong(format!("{} does not belong to it", row.0)));
+        }
+    }
+    match allowed.iter().find(|row| row.1 && !touched.contains(row)) {
+        Some((path, _)) => Err(wrong(format!("{path} is missing"))),
+        None => Ok(()),
+    }
+}
+
+/// The ledger of one repository, followed by one process.
+#[derive(Debug)]
+pub struct Memory {
+    history: History,
+    head: Option<ObjectId>,
+    allowed: AllowedSigners,
+    repo: RepoId,
+    instance: InstanceId,
+    /// Actions this very process reserved: nobody else may be in the middle of merging them.
+    reserved: BTreeSet<ActionId>,
+    last_seen: PathBuf,
+}
+
+/// What an entry's subject line says about a record.
+fn headline(record: &RemediationAction) -> String {
+    format!("{} {}", record.state().as_str(), crate::render::headline(record))
+}
+
+/// What is to be recorded next.
+#[derive(Debug, Clone, Copy)]
+pub struct NextEntry<'a> {
+    pub kind: EntryKind,
+    /// The record as it is to be afterwards; `None` for genesis and checkpoints.
+    pub record: Option<&'a RemediationAction>,
+    /// Goes out in the same push.
+    pub rider: Option<&'a Rider<'a>>,
+}
+
+/// How an attempt to record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    Landed,
+    /// The push said neither yes nor no, and the branch showed that it had landed.
+    LandedUnsaid,
+    /// Somebody else wrote first: read again, decide again.
+    Lost,
+    /// The push said neither yes nor no, and the entry is not the head now: read again, decide again.
+    Unsettled,
+}
+
+/// How an attempt to record ended, and the branches that the push moved.
+#[derive(Debug)]
+pub struct Appended {
+    pub recorded: Recorded,
+    /// Empty unless the push landed.
+    pub moved: Vec<RefUpdate>,
+    /// What git said about a push that did not land, for people only.
+    pub said: String,
+}
+
+impl Memory {
+    #[must_use]
+    pub fn new(
+        allowed: AllowedSigners,
+        repo: RepoId,
+        instance: InstanceId,
+        state_dir: &std::path::Path,
+    ) -> Self {
+        let last_seen = state_dir.join(LAST_SEEN_FILE);
+        Self {
+            history: History::default(),
+            head: None,
+            allowed,
+            repo,
+            instance,
+            reserved: BTreeSet::new(),
+            last_seen,
+        }
+    }
+
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// Did this very process make the reservation of `action`?
+    #[must_use]
+    pub fn reserved_here(&self, action: &ActionId) -> bool {
+        self.reserved.contains(action)
+    }
+
+    /// Follows the ledger branch to `remote`, which was just fetched.
+    ///
+    /// # Errors
+    /// When the branch vanished, was rewritten, or holds anything that is not a legal next entry.
+    pub fn refresh(
+        &mut self,
+        objects: &Objects,
+        remote: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), TurnError> {
+        let Some(remote) = remote else {
+            if let Some(seen) = self.newest_seen()? {
+                return Err(TurnError::Rewritten(format!("the branch is gone; it was at {seen}")));
+            }
+            return Ok(());
+        };
+        let remote = ObjectId::new(remote)?;
+        if self.head.as_ref() == Some(&remote) {
+            return Ok(());
+        }
+        if let Some(seen) = self.newest_seen()? {
+            // A fresh clone does not even have an entry that was cut off.
+            let follows = objects.has(seen.as_str()).map_err(TurnError::Objects)?
+                && objects.is_ancestor(seen.as_str(), remote.as_str()).map_err(TurnError::Objects)?;
+            if !follows {
+                return Err(TurnError::Rewritten(format!(
+                    "{} does not follow {}, the newest entry seen here",
+                    remote.short(),
+                    seen.short()
+                )));
+            }
+        }
+        let mut history = self.history.clone();
+        let stop = self.head.as_ref().map(ObjectId::as_str);
+        let entries = self.tail(objects, &remote, stop)?;
+        if let Some(newest) = entries.last() {
+            ledger::check_not_future(newest, now)
+                .map_err(|source| TurnError::Violation { commit: newest.commit.clone(), source })?;
+        }
+        for entry in entries {
+            if history.seq.is_none() && entry.envelope.kind == EntryKind::Checkpoint {
+                history = ledger::from_json(entry.checkpoint.as_deref().unwrap_or_default())
+                    .map_err(|source| TurnError::Checkpoint { commit: entry.commit.clone(), source })?;
+            }
+            ledger::step(&mut history, &entry)
+                .map_err(|source| TurnError::Violation { commit: entry.commit.clone(), source })?;
+        }
+        if history.repo.as_ref().is_some_and(|repo| *repo != self.repo) {
+            return Err(TurnError::Rewritten(format!("it belongs to another repository than {}", self.repo)));
+        }
+        self.history = history;
+        self.remember(&remote)
+    }
+
+    /// Entries after `stop`, oldest first; without `stop` from the newest checkpoint on.
+    fn tail(&self, objects: &Objects, head: &ObjectId, stop: Option<&str>) -> Result<Vec<Entry>, TurnError> {
+        let commits = objects.walk(head.as_str(), stop, ENTRIES_MAX).map_err(TurnError::Objects)?;
+        let mut entries = Vec::new();
+        for commit in commits {
+            let entry = read_entry(objects, &ObjectId::new(commit)?, Some(&self.allowed))?;
+            let is_start = stop.is_none() && entry.envelope.kind == EntryKind::Checkpoint;
+            entries.push(entry);
+            if is_start {
+                break;
+            }
+        }
+        entries.reverse();
+        Ok(entries)
+    }
+
+    fn newest_seen(&self) -> Result<Option<ObjectId>, TurnError> {
+        if let Some(head) = &self.head {
+            return Ok(Some(head.clone()));
+        }
+        match files::read_bounded(&self.last_seen, 200) {
+            Ok(bytes) => Ok(Some(ObjectId::new(String::from_utf8_lossy(&bytes).trim())?)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(TurnError::LastSeen(error)),
+        }
+    }
+
+    fn remember(&mut self, head: &ObjectId) -> Result<(), TurnError> {
+        self.head = Some(head.clone());
+        files::write_durable(&self.last_seen, head.as_str().as_bytes()).map_err(TurnError::LastSeen)
+    }
+
+    /// Records one entry on top of what was read, with `rider` in the same push. After anything but a clear
+    /// success the branch is read again: the push may have landed all the same.
+    ///
+    /// # Errors
+    /// When the entry would break the ledger's rules or git cannot be run.
+    pub async fn append(
+        &mut self,
+        mirror: &Mirror,
+        writer: &Writer,
+        next: &NextEntry<'_>,
+        now: Timestamp,
+    ) -> Result<Appended, TurnError> {
+        let NextEntry { kind, record, rider } = *next;
+        let id = EntryId::new(random::hex(16).map_err(TurnError::Random)?)?;
+        let draft = ledger::Draft { kind, record, now };
+        let envelope =
+            ledger::next_envelope(&self.history, &draft, id, self.repo.clone(), self.instance.clone());
+        let message = ledger::message(&envelope, &record.map(headline).unwrap_or_default())
+            .map_err(TurnError::Message)?;
+        let entry = EntryDraft {
+            parent: self.head.as_ref(),
+            message: &message,
+            files: self.files(kind, record)?,
+            time: envelope.time,
+        };
+        self.rehearse(&envelope, record)?;
+        let Recording { commit, updates, outcome } =
+            writer.record(mirror, entry, rider).await.map_err(TurnError::Propose)?;
+        let not_landed = |recorded, said| Ok(Appended { recorded, moved: Vec::new(), said });
+        let recorded = match outcome {
+            PushOutcome::Landed => Recorded::Landed,
+            PushOutcome::Rejected(said) => return not_landed(Recorded::Lost, said),
+            PushOutcome::Unknown(said) => {
+                if !self.did_land(mirror, writer, &commit).await? {
+                    return not_landed(Recorded::Unsettled, said);
+                }
+                Recorded::LandedUnsaid
+            }
+        };
+        let entry = read_entry(mirror.objects(), &commit, Some(&self.allowed))?;
+        ledger::step(&mut self.history, &entry)
+            .map_err(|source| TurnError::Violation { commit: commit.clone(), source })?;
+        self.remember(&commit)?;
+        if let (EntryKind::Transition(ActionState::MergeReserved), Some(record)) = (kind, record) {
+            self.reserved.insert(record.id().clone());
+        }
+        Ok(Appended { recorded, moved: updates, said: String::new() })
+    }
+
+    fn files(&self, kind: EntryKind, record: Option<&RemediationAction>) -> Result<Vec<Edit>, TurnError> {
+        let edits = match (kind, record) {
+            (EntryKind::Checkpoint, _) => {
+                let path = ledger::checkpoint_file().map_err(TurnError::DraftCheckpoint)?;
+                let text = ledger::to_json(&self.history).map_err(TurnError::DraftCheckpoint)?;
+                vec![(path, Some(text))]
+            }
+            (_, Some(record)) => ledger::files(record).map_err(TurnError::DraftRecord)?,
+            (_, None) => {
+                return Ok(vec![(README_FILE.to_owned(), Some(README_TEXT.as_bytes().to_vec()))]);
+            }
+        };
+        Ok(edits.into_iter().map(|(path, text)| (path.to_string(), text.map(String::into_bytes))).collect())
+    }
+
+    /// Steps the entry on a copy before anything is pushed: an illegal entry would stop every reader.
+    fn rehearse(&self, envelope: &Envelope, record: Option<&RemediationAction>) -> Result<(), TurnError> {
+        let EntryKind::Transition(_) = envelope.kind else { return Ok(()) };
+        let entry = Entry {
+            commit: ObjectId::new("0".repeat(40))?,
+            parents: self.head.iter().cloned().collect(),
+            signer: Signer::Allowed(String::new()),
+            envelope: envelope.clone(),
+            record: record.cloned(),
+            checkpoint: None,
+        };
+        ledger::step(&mut self.history.clone(), &entry).map_err(TurnError::Draft)
+    }
+
+    /// Is `commit` in the remote ledger now? The only honest answer after an unknown outcome.
+    async fn did_land(&self, mirror: &Mirror, writer: &Writer, commit: &ObjectId) -> Result<bool, TurnError> {
+        let name = format!("refs/heads/{}", writer.ledger);
+        let refs = mirror.fetch(&[&name]).await.map_err(TurnError::Fetch)?;
+        match refs.get(&name) {
+            // Found deeper in the branch means it landed and somebody wrote on top: `refresh` will fold both.
+            Some(head) => Ok(head == commit.as_str()),
+            None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! The only room that knows the order: observe, detect, decide, render, propose, verify, report.
+//! A tick comes in, a report of what was done and why goes out. It contains no rule of its own.
+//!
+//! One tick looks at the metrics once and then takes steps until there is none left. Before every step the
+//! git side is read again, because every step may have been taken by somebody else in the meantime.
+
+pub mod error;
+pub mod evidence;
+pub mod measure;
+pub mod memory;
+pub mod report;
+
+mod follow;
+mod open;
+mod perform;
+mod step;
+mod turn;
+mod view;
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod isolation_tests;
+#[cfg(test)]
+mod promises_tests;
+#[cfg(test)]
+mod simulation_tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::error::TurnError;
+use self::evidence::{Evidence, Observer, Since};
+use self::memory::Memory;
+use self::perform::{Done, Performer};
+use self::report::{Held, TickReport};
+use self::step::{About, Step};
+pub use self::turn::Rules;
+use self::turn::Turn;
+use self::view::View;
+use crate::decide::{self, Facts, Undoing};
+use crate::ledger;
+use crate::model::action::RemediationAction;
+use crate::model::decision::{Decision, Incident, Verb};
+use crate::model::history::Effect;
+use crate::model::ids::{ActionId, Fingerprint, ObjectId};
+use crate::model::limits::GlobalLimits;
+use crate::model::playbook::{PlaybookSpec, ScaleBy};
+use crate::model::policy::{Mode, Policy};
+use crate::model::reason::{Reason, ReasonCode};
+use crate::observe::repository::Repository;
+use crate::observe::spool::Spool;
+use crate::observe::sync_probe::SyncProbe;
+use crate::outside::clock::{self, Clock};
+use crate::outside::git::{GitSettings, Mirror, RefUpdate};
+use crate::outside::http::Http;
+use crate::outside::random;
+use crate::propose::Writer;
+use crate::render::Templates;
+
+/// Most steps of one tick; what is left waits for the next one.
+const STEPS_MAX: usize = 500;
+/// Most steps on what is known before the remote is asked again. Every push holds only if the ledger still
+/// stands where we left it, so what is known can be old but never wrong enough to harm.
+const KNOWN_STEPS_MAX: usize = 20;
+/// Lost races after which a tick gives the others room until the next one.
+const RACES_MAX: u32 = 40;
+/// Mean wait before reading again after the first lost race in a row; it doubles with each further one.
+const RACE_WAIT: Duration = Duration::from_millis(50);
+/// Most doublings of that wait.
+const RACE_DOUBLINGS_MAX: u32 = 4;
+/// A local copy is made anew after this long.
+const COPY_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// Everything a reconciler is made of; see `cli` for where each comes from.
+#[derive(Debug)]
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub observer: Observer,
+    pub spool: Arc<Spool>,
+    pub git: GitSettings,
+    pub writer: Writer,
+    pub memory: Memory,
+    pub repository: Repository,
+    pub templates: Templates,
+    pub rules: Rules,
+    pub probe: SyncProbe,
+    pub http: Http,
+    /// The most any policy may do.
+    pub mode_ceiling: Mode,
+}
+
+/// Branches of the remote as our own pushes left them, full name to commit.
+#[derive(Debug)]
+struct Known {
+    refs: BTreeMap<String, String>,
+    /// Steps taken since they were read.
+    steps: usize,
+}
+
+/// Watches one repository.
+#[derive(Debug)]
+pub struct Reconciler {
+    parts: Parts,
+    mirror: Option<Mirror>,
+    copied_at: Option<Timestamp>,
+    /// What the remote must have after our last push, if that landed: no need to ask.
+    known: Option<Known>,
+    since: Since,
+    policies: Vec<Policy>,
+    suspended: bool,
+    /// The remote's branches as of the last look.
+    seen: BTreeMap<String, String>,
+}
+
+/// What is not tried again before the next tick.
+#[derive(Debug, Default)]
+struct PutAside {
+    /// Causes whose change was computed and refused, was opened already, or could not be pushed.
+    causes: BTreeMap<Fingerprint, Vec<Reason>>,
+    /// Actions whose next step failed: one poisoned record must not stop the others.
+    actions: BTreeSet<ActionId>,
+}
+
+impl PutAside {
+    /// Puts `about` aside; `false`: nothing can go on without it.
+    fn put(&mut self, about: About, why: &TurnError) -> bool {
+        match about {
+            About::Action(id) => self.actions.insert(id),
+            About::Cause(fingerprint) => {
+                let reason = Reason::new(ReasonCode::RemoteUnreachable, why.to_string());
+                self.causes.insert(fingerprint, vec![reason]).is_none()
+            }
+            About::Ledger => false,
+        }
+    }
+}
+
+/// A push that did not land, and what the remote looked like before it.
+type Lost = (About, BTreeMap<String, String>);
+
+impl Reconciler {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            mirror: None,
+            copied_at: None,
+            known: None,
+            since: Since::default(),
+            policies: Vec::new(),
+            suspended: false,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.parts.memory
+    }
+
+    #[must_use]
+    pub fn spool(&self) -> &Spool {
+        &self.parts.spool
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &GlobalLimits {
+        &self.parts.rules.limits
+    }
+
+    /// Policies as read at the last tick.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// Did the watched branch say stop at the last tick?
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// One tick: look once, then step until settled.
+    pub async fn tick(&mut self) -> (Evidence, TickReport) {
+        let mut report = TickReport::default();
+        let mut aside = PutAside::default();
+        let mut lost: Option<Lost> = None;
+        let mut doubts_copy = false;
+        let now = self.parts.clock.now();
+        self.known = None;
+        self.keep_house(now, &mut report);
+        let evidence = self.parts.observer.look(&self.parts.spool, &self.policies, now).await;
+        let mut lost_in_a_row = 0;
+        for _ in 0..STEPS_MAX {
+            // Only the last look counts: what was held while another step was due may be free now.
+            report.held.clear();
+            match self.look_and_step(&evidence, &aside, &mut report).await {
+                Ok(None) => break,
+                Ok(Some(Done::Wrote)) => lost_in_a_row = 0,
+                Ok(Some(Done::ReadFirst)) => {}
+                Ok(Some(Done::Opened(fingerprint))) => {
+                    lost_in_a_row = 0;
+                    let text = "opened in this tick already; the next one decides again";
+                    aside.causes.insert(fingerprint, vec![Reason::new(ReasonCode::ProposalOpen, text)]);
+                }
+                Ok(Some(Done::Refused(incident, reasons))) => {
+                    aside.causes.insert(incident.fingerprint, reasons);
+                }
+                Ok(Some(Done::LostRace(..))) if report.races_lost >= RACES_MAX => break,
+                Ok(Some(Done::LostRace(about, why))) => {
+                    let this = (about, self.seen.clone());
+                    // The same push lost twice on the same state of the remote was no race.
+                    if lost.as_ref() == Some(&this) {
+                        let error = TurnError::Refused(why);
+                        let goes_on = aside.put(this.0, &error);
+                        report.errors.push(error);
+                        if !goes_on {
+                            break;
+                        }
+                        continue;
+                    }
+                    lost = Some(this);
+                    report.races_lost += 1;
+                    // Whoever won goes on at once; the more replicas lose, the longer they leave room.
+                    let wait = RACE_WAIT.saturating_mul(1 << lost_in_a_row.min(RACE_DOUBLINGS_MAX));
+                    lost_in_a_row += 1;
+                    clock::wait(random::jitter(wait, 1.0)).await;
+                }
+                Ok(Some(Done::Failed(about, error))) => {
+                    doubts_copy |= error.doubts_copy();
+                    let goes_on = aside.put(about, &error);
+                    report.errors.push(error);
+                    if !goes_on {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    doubts_copy |= error.doubts_copy();
+                    report.errors.push(error);
+                    break;
+                }
+            }
+        }
+        if doubts_copy {
+            self.mirror = None;
+        }
+        (evidence, report)
+    }
+
+    /// Forgets old alerts and gives up a local copy that has grown for a day: nothing in it is ever repacked.
+    fn keep_house(&mut self, now: Timestamp, report: &mut TickReport) {
+        if let Err(error) = self.parts.spool.expire(now) {
+            report.errors.push(TurnError::Spool(error));
+        }
+        let is_old = |since: &Timestamp| now.duration_since(*since) > COPY_AGE_MAX;
+        if self.copied_at.as_ref().is_some_and(is_old) {
+            self.mirror = None;
+        }
+    }
+
+    /// Reads the git side and takes the first step that is due; `None` when there is none.
+    async fn look_and_step(
+        &mut self,
+        evidence: &Evidence,
+        aside: &PutAside,
+        report: &mut TickReport,
+    ) -> Result<Option<Done>, TurnError> {
+        if self.mirror.is_none() {
+            self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
+            self.copied_at = Some(self.parts.clock.now());
+            // What is known is in the old copy.
+            self.known = None;
+        }
+        let Some(mirror) = &self.mirror else { return Ok(None) };
+        let parts = &mut self.parts;
+        let main_ref = format!("refs/heads/{}", parts.writer.main);
+        let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
+        let Known { mut refs, steps } = match self.known.take().filter(|it| it.steps < KNOWN_STEPS_MAX) {
+            Some(known) => known,
+            None => Known { refs: read_refs(mirror, &main_ref, &ledger_ref).await?, steps: 0 },
+        };
+        self.seen.clone_from(&refs);
+        let objects = mirror.objects();
+        let now = parts.clock.now();
+        parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
+        let main = refs.get(&main_ref).ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
+        let snapshot = parts
+            .repository
+            .snapshot(objects, &ObjectId::new(main.as_str())?)
+            .map_err(TurnError::Repository)?;
+        self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
+        self.suspended = snapshot.suspended.is_some();
+        let view = View { refs: &refs, objects, snapshot };
+        let turn = Turn {
+            now,
+            evidence,
+            view: &view,
+            memory: &parts.memory,
+            rules: &parts.rules,
+            policies: &self.policies,
+            probe: &parts.probe,
+            source: parts.observer.source(),
+            http: &parts.http,
+        };
+        let next = next_step(&turn, &mut self.since, &mut parts.repository, aside, &mut report.held).await?;
+        let step = match next {
+            Next::Settled => return Ok(None),
+            Next::Step(step) => step,
+            Next::Stuck(action, error) => return Ok(Some(Done::Failed(About::Action(action), error))),
+        };
+        // A slot is taken only for what the watched branch is now.
+        if steps > 0 && step.reserves() {
+            return Ok(Some(Done::ReadFirst));
+        }
+        let mut moved = Vec::new();
+        let mut performer = Performer {
+            parts,
+            mirror,
+            view: &view,
+            policies: &self.policies,
+            report,
+            moved: &mut moved,
+            now,
+        };
+        let done = performer.perform(step).await?;
+        if matches!(done, Done::Wrote | Done::Opened(_)) {
+            apply(&mut refs, moved);
+            self.known = Some(Known { refs, steps: steps + 1 });
+        }
+        Ok(Some(done))
+    }
+}
+
+/// Fetches the watched branch, the ledger and every proposal.
+async fn read_refs(
+    mirror: &Mirror,
+    main_ref: &str,
+    ledger_ref: &str,
+) -> Result<BTreeMap<String, String>, TurnError> {
+    let mut wanted = vec![main_ref, "refs/heads/tars/*"];
+    if !ledger_ref.starts_with("refs/heads/tars/") {
+        wanted.push(ledger_ref);
+    }
+    mirror.fetch(&wanted).await.map_err(TurnError::Fetch)
+}
+
+fn apply(refs: &mut BTreeMap<String, String>, moved: Vec<RefUpdate>) {
+    for update in moved {
+        match update.new {
+            Some(commit) => refs.insert(update.name, commit),
+            None => refs.remove(&update.name),
+        };
+    }
+}
+
+/// Policies with their mode lowered to what the settings allow at most.
+fn ceiling(policies: &[Policy], most: Mode) -> Vec<Policy> {
+    let lowered = |policy: &Policy| Policy { mode: policy.mode.min(most), ..policy.clone() };
+    policies.iter().map(lowered).collect()
+}
+
+/// What a look at everything came to.
+enum Next {
+    Settled,
+    Step(Step),
+    /// The next step of this action cannot be found out.
+    Stuck(ActionId, TurnError),
+}
+
+/// Finish what is open first, then undo what is due, then answer what is new.
+async fn next_step(
+    turn: &Turn<'_>,
+    since: &mut Since,
+    repository: &mut Repository,
+    aside: &PutAside,
+    held: &mut Vec<Held>,
+) -> Result<Next, TurnError> {
+    if turn.history().seq.map(|seq| seq.saturating_add(1)).is_some_and(ledger::checkpoint_due) {
+        return Ok(Next::Step(Step::Checkpoint));
+    }
+    let mut note = None;
+    for record in turn.history().open.values().filter(|it| !aside.actions.contains(it.id())) {
+        match follow::next(turn, record).await {
+            // Why a proposal waits is worth an entry, but nothing that is due waits for it.
+            Ok(Some(step)) if step.is_note(record) => note = note.or(Some(step)),
+            Ok(None) => {}
+            Ok(Some(step)) => return Ok(Next::Step(step)),
+            Err(error) if error.is_local_to_step() => return Ok(Next::Stuck(record.id().clone(), error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let ends = |it: &&Effect| it.undone && !aside.actions.contains(it.record.id());
+    if let Some(effect) = turn.history().effects.values().find(ends) {
+        return Ok(Next::Step(follow::undone(turn, effect)));
+    }
+    let calm = |record: &RemediationAction| turn.calm(record);
+    let undoing = Undoing {
+        history: turn.history(),
+        policies: turn.policies,
+        calm: &calm,
+        limits: &turn.rules.limits,
+        guards: &turn.guards(),
+    };
+    for decision in decide::undo(&undoing, turn.now) {
+        if let Some(step) = answer(decision, aside, held) {
+            return Ok(Next::Step(step));
+        }
+    }
+    for incident in turn.incidents(since) {
+        let decision = decide_one(turn, &incident, repository);
+        if let Some(step) = answer(decision, aside, held) {
+            return Ok(Next::Step(step));
+        }
+    }
+    Ok(note.map_or(Next::Settled, Next::Step))
+}
+
+fn decide_one(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {
+    let Some(policy) = turn.policies.iter().find(|it| it.name == incident.policy) else {
+        let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
+        return Decision { incident: incident.clone(), verb: Verb::Hold(vec![gone]) };
+    };
+    let wants_history = policy.actions.iter().any(|it| matches!(it, PlaybookSpec::Rollback { .. }));
+    let facts = Facts {
+        workload: repository.workload(
+            turn.view.objects,
+            &turn.view.snapshot,
+            &incident.target,
+            wants_history,
+        ),
+        load: load_of(turn, policy),
+        inside_target: turn.inside_target(policy, &incident.cause),
+    };
+    decide::decide(incident, policy, &facts, turn.history(), &turn.rules.limits, &turn.guards(), turn.now)
+}
+
+/// Newest value of the load signal of a policy that scales by queue.
+fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
+    policy.actions.iter().find_map(|action| match action {
+        PlaybookSpec::ScaleOut { by: ScaleBy::Queue { load, .. }, .. } => {
+            turn.evidence.series(load)?.last().map(|(_, value)| value)
+        }
+        _ => None,
+    })
+}
+
+/// A decision as a step, or a note why there is none.
+fn answer(decision: Decision, aside: &PutAside, held: &mut Vec<Held>) -> Option<Step> {
+    let (escalate, reasons) = match (&decision.verb, aside.causes.get(&decision.incident.fingerprint)) {
+        (Verb::Propose(_), None) => return Some(Step::Open(Box::new(decision))),
+        (Verb::Propose(_), Some(reasons)) | (Verb::Escalate(reasons), _) => (true, reasons.clone()),
+        (Verb::Hold(reasons), _) => (false, reasons.clone()),
+    };
+    held.push(Held { incident: decision.incident, escalate, reasons });
+    None
+}

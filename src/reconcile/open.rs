@@ -1,0 +1,228 @@
+//! From a decision to a record with its checked change: the draft of a proposal.
+//! A decision and the tree of today come in, a record and its commit go out; pushing it is one step later.
+
+use jiff::Timestamp;
+
+use super::error::TurnError;
+use crate::ledger;
+use crate::model::action::{
+    API_VERSION, ActionResult, ActionSpec, ActionState, ActionStatus, Metadata, Purpose, RemediationAction,
+    ResultChange, TimelineEvent,
+};
+use crate::model::change::{FieldChange, ProposedChange};
+use crate::model::decision::{DecidedAction, Decision};
+use crate::model::history::History;
+use crate::model::ids::{ActionId, BranchName, IncidentId, ObjectId};
+use crate::model::limits::{GlobalLimits, LimitsInForce};
+use crate::model::playbook::Plan;
+use crate::model::policy::Policy;
+use crate::model::reason::{Reason, ReasonCode};
+use crate::model::tree::RepoTree;
+use crate::observe::repository::Snapshot;
+use crate::outside::git::{Mirror, check_path};
+use crate::propose::{ProposalCommit, Writer};
+use crate::render::{self, CheckedChanges, RenderRequest, Templates};
+
+/// What a draft is made from.
+#[derive(Debug)]
+pub struct Drafting<'a> {
+    pub history: &'a History,
+    pub limits: &'a GlobalLimits,
+    pub snapshot: &'a Snapshot,
+    pub templates: &'a Templates,
+    pub writer: &'a Writer,
+    pub mirror: &'a Mirror,
+    pub now: Timestamp,
+}
+
+/// A record whose branch commit is in the local object store.
+#[derive(Debug)]
+pub struct Draft {
+    pub record: RemediationAction,
+    pub commit: ProposalCommit,
+}
+
+impl Drafting<'_> {
+    /// The record of a decision before anything is rendered; also what Observe mode records.
+    #[must_use]
+    pub fn record(&self, decision: &Decision, action: &DecidedAction, policy: &Policy) -> RemediationAction {
+        let incident = &decision.incident;
+        let seq = ledger::next_seq(self.history);
+        RemediationAction {
+            api_version: API_VERSION.to_owned(),
+            kind: "RemediationAction".to_owned(),
+            metadata: Metadata {
+                name: ActionId::derive(&incident.fingerprint, seq),
+                namespace: incident.target.namespace.clone(),
+            },
+            spec: ActionSpec {
+                incident: self.incident_id(decision, action, seq),
+                fingerprint: incident.fingerprint.clone(),
+                policy: policy.name.clone(),
+                policy_path: policy.path.clone(),
+                policy_commit: policy.commit.clone(),
+                mode: policy.mode,
+                target: incident.target.clone(),
+                playbook: action.playbook,
+                purpose: action.purpose.clone(),
+                plan: action.plan.clone(),
+                risk: action.risk.clone(),
+                cause: incident.cause.clone(),
+                limits: LimitsInForce {
+                    policy_per_hour: policy.max_executions_per_hour,
+                    global_per_hour: self.limits.max_executions_per_hour,
+                    cooldown_s: policy.cooldown_s,
+                    max_open_proposals: self.limits.max_open_proposals,
+                },
+                verify: policy.verify.clone(),
+                revert_after_s: policy.revert_after_s,
+                auto_revert: policy.auto_revert,
+                sentence: String::new(),
+                rejected: action.rejected.clone(),
+                budget: action.budget.clone(),
+                change: None,
+                pull_request: None,
+            },
+            status: ActionStatus {
+                state: ActionState::Observed,
+                phase: ActionState::Observed.phase(),
+                result: None,
+                merge: None,
+                synced_at: None,
+                verdict: None,
+                holds: action.holds.clone(),
+                expires_at: None,
+                undone_by: None,
+                timeline: Vec::new(),
+            },
+        }
+    }
+
+    /// An undo belongs to the incident of what it undoes.
+    fn incident_id(&self, decision: &Decision, action: &DecidedAction, seq: u64) -> IncidentId {
+        let (Purpose::Expire { of } | Purpose::Revert { of }) = &action.purpose else {
+            return IncidentId::derive(&decision.incident.fingerprint, seq);
+        };
+        self.history.effects.get(of).map_or_else(
+            || IncidentId::derive(&decision.incident.fingerprint, seq),
+            |it| it.record.spec.incident.clone(),
+        )
+    }
+
+    /// Observe mode: the decision as it would have been, and nothing else.
+    #[must_use]
+    pub fn observed(&self, mut record: RemediationAction) -> RemediationAction {
+        record.spec.sentence = render::decision_sentence(&record);
+        let text = record.spec.sentence.clone();
+        record.status.timeline.push(TimelineEvent { at: self.now, text });
+        record
+    }
+
+    /// Renders, checks and commits the change of `record` on today's tree.
+    ///
+    /// # Errors
+    /// The outer error is ours or git's; the inner one says why the change must not be proposed.
+    pub fn propose(
+        &self,
+        mut record: RemediationAction,
+        policy: &Policy,
+        good: Option<&RepoTree>,
+    ) -> Result<Result<Draft, Vec<Reason>>, TurnError> {
+        let request = RenderRequest {
+            tree: &self.snapshot.tree,
+            index: &self.snapshot.index,
+            target: &record.spec.target,
+            plan: &record.spec.plan,
+            old_tree: good,
+            allowed_paths: &policy.allowed_paths,
+        };
+        let checked = match render::edits(&request) {
+            Ok(checked) => checked,
+            Err(reasons) => return Ok(Err(reasons)),
+        };
+        if self.history.is_refused(&record.spec.fingerprint, checked.change_id()) {
+            let text = "this change was made for this cause before, did not help, and was undone";
+            return Ok(Err(vec![Reason::new(ReasonCode::RevertedBefore, text)]));
+        }
+        // A path that git could hold and tars will not write must not stop the other policies.
+        for (path, _) in checked.files() {
+            if let Err(error) = check_path(path.as_str()) {
+                return Ok(Err(vec![Reason::new(ReasonCode::PathNotAllowed, error.to_string())]));
+            }
+        }
+        self.fill(&mut record, &checked)?;
+        if record.state() != ActionState::Proposed {
+            record.enter(ActionState::Proposed, self.now, "proposed");
+        }
+        // The texts name the change and its reasons; the commit's own id cannot stand in its message.
+        record.spec.sentence = render::decision_sentence(&record);
+        let message = render::commit_message(&record, self.templates).map_err(TurnError::Text)?;
+        let base = &self.snapshot.commit;
+        let commit = self
+            .writer
+            .commit(self.mirror, &checked, base, &message, self.now)
+            .map_err(TurnError::Propose)?;
+        if let Some(change) = &mut record.spec.change {
+            change.head = commit.head().clone();
+            change.tree = commit.tree().clone();
+        }
+        let text = render::pull_request(&record, self.templates).map_err(TurnError::Text)?;
+        record.spec.pull_request = Some(text);
+        Ok(Ok(Draft { record, commit }))
+    }
+
+    fn fill(&self, record: &mut RemediationAction, checked: &CheckedChanges) -> Result<(), TurnError> {
+        let base = self.snapshot.commit.clone();
+        let branch = match &record.spec.change {
+            Some(earlier) => earlier.branch.clone(),
+            None => branch_name(record)?,
+        };
+        record.status.result = Some(ActionResult {
+            success: false,
+            changes: checked.fields().iter().map(|field| result_change(record, field)).collect(),
+            revert_hint: revert_hint(&record.spec.plan, checked.fields()),
+        });
+        record.spec.change = Some(ProposedChange {
+            change_id: checked.change_id().clone(),
+            branch,
+            // Known only after the commit is written; `propose` puts both in.
+            head: placeholder(&base),
+            tree: placeholder(&base),
+            base,
+            fields: checked.fields().to_vec(),
+            objects_compared: checked.objects_compared(),
+            fields_changed: checked.fields_changed(),
+            diff: checked.diff().to_owned(),
+        });
+        Ok(())
+    }
+}
+
+fn placeholder(base: &ObjectId) -> ObjectId {
+    base.clone()
+}
+
+/// `tars/<policy>/<target>/<action>`: deterministic, so every replica and every restart finds it again.
+fn branch_name(record: &RemediationAction) -> Result<BranchName, TurnError> {
+    let name = format!("tars/{}/{}/{}", record.spec.policy, record.spec.target.key(), record.id());
+    Ok(BranchName::new(name)?)
+}
+
+fn result_change(record: &RemediationAction, field: &FieldChange) -> ResultChange {
+    ResultChange {
+        resource: field.resource.to_string(),
+        action: record.spec.playbook.as_str().to_owned(),
+        before: format!("{}={}", field.field, field.from.as_deref().unwrap_or("(absent)")),
+        after: format!("{}={}", field.field, field.to.as_deref().unwrap_or("(absent)")),
+    }
+}
+
+fn revert_hint(plan: &Plan, fields: &[FieldChange]) -> String {
+    if let Plan::Restart { .. } = plan {
+        return "nothing to undo: the annotation only marks the restart".to_owned();
+    }
+    let back = |field: &FieldChange| {
+        format!("{} {} in {}", field.field, field.from.as_deref().unwrap_or("(remove)"), field.file)
+    };
+    format!("set back {}", fields.iter().map(back).collect::<Vec<_>>().join(", "))
+}

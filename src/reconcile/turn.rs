@@ -1,0 +1,251 @@
+//! Everything one decision looks at, gathered: evidence, git view, history, guards. Plain borrows; nothing is
+//! read or written here.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::error::TurnError;
+use super::evidence::{Evidence, Since, clock_skew};
+use super::memory::Memory;
+use super::view::{BranchFate, View};
+use crate::decide::{self, BranchSeen, Guards, MergePermit, PermitRequest};
+use crate::model::action::{Cause, Purpose, RemediationAction};
+use crate::model::alert::{Alert, AlertStatus};
+use crate::model::anomaly::Score;
+use crate::model::decision::Incident;
+use crate::model::history::History;
+use crate::model::ids::{ObjectId, PolicyName};
+use crate::model::limits::GlobalLimits;
+use crate::model::policy::{Policy, Trigger};
+use crate::model::reason::{Reason, ReasonCode};
+use crate::observe::metrics::MetricSource;
+use crate::observe::sync_probe::SyncProbe;
+use crate::outside::http::Http;
+use crate::verify;
+
+/// Limits and thresholds from the settings that decisions depend on.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub limits: GlobalLimits,
+    pub max_skew_s: u32,
+    pub evidence_age_max_s: u32,
+    /// A merged change that is not applied after this long is given up (Unknown).
+    pub sync_timeout_s: u32,
+}
+
+/// Anomalies on which the models agree less than this merge nothing by themselves.
+const MIN_CONFIDENCE: f64 = 0.7;
+
+/// One turn: a look at everything, at `now`.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pub now: Timestamp,
+    pub evidence: &'a Evidence,
+    pub view: &'a View<'a>,
+    pub memory: &'a Memory,
+    pub rules: &'a Rules,
+    /// Policies of the watched branch, their modes under the ceiling of the settings.
+    pub policies: &'a [Policy],
+    pub probe: &'a SyncProbe,
+    pub source: &'a Arc<dyn MetricSource>,
+    pub http: &'a Http,
+}
+
+impl Turn<'_> {
+    #[must_use]
+    pub fn history(&self) -> &History {
+        self.memory.history()
+    }
+
+    #[must_use]
+    pub fn policy(&self, record: &RemediationAction) -> Option<&Policy> {
+        self.policies.iter().find(|it| it.name == record.spec.policy)
+    }
+
+    #[must_use]
+    pub fn guards(&self) -> Guards {
+        Guards {
+            frozen: self.view.snapshot.suspended.clone(),
+            clock: self.clock(),
+            evidence_age_max_s: self.rules.evidence_age_max_s,
+            min_confidence: Score::clamped(MIN_CONFIDENCE),
+        }
+    }
+
+    /// Is the time trustworthy enough to spend a budget?
+    fn clock(&self) -> Result<(), Reason> {
+        let max = SignedDuration::from_secs(i64::from(self.rules.max_skew_s));
+        let untrusted = |text| Err(Reason::new(ReasonCode::ClockUntrusted, text));
+        if let Some(skew) = clock_skew(self.evidence).filter(|skew| skew.abs() > max) {
+            return untrusted(format!(
+                "the local clock is {} s away from the metrics server's",
+                skew.as_secs()
+            ));
+        }
+        let ahead_s = self.history().ahead_s(self.now);
+        if ahead_s > i64::from(self.rules.max_skew_s) {
+            return untrusted(format!("the newest ledger entry lies {ahead_s} s in the future"));
+        }
+        Ok(())
+    }
+
+    /// Asks decide for the permit to merge `record` now.
+    ///
+    /// # Errors
+    /// The outer error is git's; the inner one lists every reason to hold.
+    pub fn permit(&self, record: &RemediationAction) -> Result<Result<MergePermit, Vec<Reason>>, TurnError> {
+        let Some(change) = &record.spec.change else { return Ok(Err(Vec::new())) };
+        let head = match self.view.fate(change)? {
+            BranchFate::Waiting => Some(change.head.clone()),
+            BranchFate::Taken(head) => Some(head),
+            BranchFate::Deleted | BranchFate::Merged(_) => None,
+        };
+        let branch = match head {
+            Some(head) => {
+                let tree = self.view.objects.tree_of(head.as_str()).map_err(TurnError::Objects)?;
+                Some(BranchSeen { head, tree: ObjectId::new(tree)? })
+            }
+            None => None,
+        };
+        let request = PermitRequest {
+            record,
+            policy: self.policy(record),
+            history: self.history(),
+            limits: &self.rules.limits,
+            guards: &self.guards(),
+            branch: branch.as_ref(),
+            main: self.view.main(),
+            paths_moved: self.view.moved_paths(change)?.is_some(),
+            still_needed: self.still_needed(record),
+            now: self.now,
+        };
+        Ok(decide::permit(&request))
+    }
+
+    /// What the evidence makes of the policies, one incident per policy, target and cause.
+    #[must_use]
+    pub fn incidents(&self, since: &mut Since) -> Vec<Incident> {
+        let at = |evidence: &decide::Evidence<'_>| decide::active_triggers(self.policies, evidence);
+        let mut active = self.with_evidence(&|_, _| None, at);
+        active.retain(|(name, trigger)| {
+            let policy = self.policies.iter().find(|it| it.name == *name);
+            !policy.is_some_and(|policy| self.evidence.is_harmless(policy, *trigger))
+        });
+        let cause = |(policy, index): (PolicyName, usize)| {
+            let key = decide::cause_key(self.trigger(&policy, index)?);
+            Some((policy, key))
+        };
+        since.update(active.into_iter().filter_map(cause), self.evidence.at);
+        let known = |policy: &PolicyName, index: usize| {
+            since.get(policy, &decide::cause_key(self.trigger(policy, index)?))
+        };
+        self.with_evidence(&known, |evidence| decide::incidents(self.policies, evidence, self.now))
+    }
+
+    fn with_evidence<R>(
+        &self,
+        since: &dyn Fn(&PolicyName, usize) -> Option<Timestamp>,
+        look: impl FnOnce(&decide::Evidence<'_>) -> R,
+    ) -> R {
+        let mut promql = Vec::new();
+        for policy in self.policies {
+            for (index, trigger) in policy.triggers.iter().enumerate() {
+                let Trigger::Promql { query, .. } = trigger else { continue };
+                if let Some(answered) = self.answered(&policy.name, query) {
+                    promql.push((policy.name.clone(), index, answered));
+                }
+            }
+        }
+        look(&decide::Evidence {
+            anomalies: &self.evidence.anomalies,
+            alerts: &self.evidence.alerts,
+            promql: &promql,
+            since,
+        })
+    }
+
+    /// Is `record` still wanted: an alert firing, a query answering, or the signal not calm? For an expiry:
+    /// is the signal still calm? `None`: no data.
+    #[must_use]
+    pub fn still_needed(&self, record: &RemediationAction) -> Option<bool> {
+        if matches!(record.spec.purpose, Purpose::Expire { .. }) {
+            return self.calm(record);
+        }
+        let cause = &record.spec.cause;
+        let fires = |alert: &&Alert| {
+            self.evidence
+                .alerts
+                .iter()
+                .any(|it| it.fingerprint == alert.fingerprint && it.status == AlertStatus::Firing)
+        };
+        if cause.alerts.iter().any(|alert| fires(&alert)) {
+            return Some(true);
+        }
+        match self.trigger_of(record) {
+            Some(Trigger::Promql { query, .. }) => match self.answered(&record.spec.policy, query) {
+                Some(true) => return Some(true),
+                // A query that cannot be answered is neither firing nor over.
+                None => return None,
+                Some(false) => {}
+            },
+            Some(Trigger::Anomaly { signal, threshold, .. }) => {
+                let fires = self.evidence.anomaly(signal).is_some_and(|it| it.score >= *threshold);
+                let inside = self.policy(record).and_then(|policy| self.inside_target(policy, cause));
+                if fires && inside == Some(false) {
+                    return Some(true);
+                }
+            }
+            Some(Trigger::Webhook { .. }) | None => {}
+        }
+        self.calm(record).map(|calm| !calm)
+    }
+
+    fn trigger(&self, policy: &PolicyName, index: usize) -> Option<&Trigger> {
+        self.policies.iter().find(|it| it.name == *policy)?.triggers.get(index)
+    }
+
+    /// The trigger that `record` came from, as its policy has it now.
+    fn trigger_of(&self, record: &RemediationAction) -> Option<&Trigger> {
+        let key = &record.spec.cause.key;
+        self.policy(record)?.triggers.iter().find(|it| decide::cause_key(it) == *key)
+    }
+
+    /// Did this query of this policy answer with anything? `None`: it was not asked or gave no answer.
+    fn answered(&self, policy: &PolicyName, query: &str) -> Option<bool> {
+        let asked = |it: &&(PolicyName, String, bool)| it.0 == *policy && it.1 == query;
+        self.evidence.promql.iter().find(asked).map(|it| it.2)
+    }
+
+    /// Is the action that `record` scales back wanted again?
+    #[must_use]
+    pub fn is_wanted_again(&self, record: &RemediationAction) -> bool {
+        let effect = record.undoes().and_then(|of| self.history().effects.get(of));
+        self.calm(record) == Some(false)
+            && effect.is_some_and(|it| self.still_needed(&it.record) == Some(true))
+    }
+
+    /// Has the signal that `record` is judged by been calm for a whole window? `None`: cannot tell.
+    #[must_use]
+    pub fn calm(&self, record: &RemediationAction) -> Option<bool> {
+        let spec = &record.spec.verify;
+        let series = self.evidence.series(&spec.signal)?;
+        // An undo is judged by what its action was judged by.
+        let undone = record.undoes().and_then(|of| self.history().effects.get(of));
+        let cause = undone.map_or(&record.spec.cause, |it| &it.record.spec.cause);
+        let expected = cause.anomalies.first().map(|it| it.expected);
+        verify::calm(series, spec.below, expected, spec.window_s, self.now)
+    }
+
+    /// Is the newest value of the signal that `policy` verifies by inside its target? `None`: no data.
+    #[must_use]
+    pub fn inside_target(&self, policy: &Policy, cause: &Cause) -> Option<bool> {
+        let (_, newest) = self.evidence.series(&policy.verify.signal)?.last()?;
+        let expected = cause.anomalies.iter().find(|it| it.key == policy.verify.signal).map(|it| it.expected);
+        match (policy.verify.below, expected) {
+            (Some(below), _) => Some(newest < below),
+            (None, Some((low, high))) => Some((low..=high).contains(&newest)),
+            (None, None) => None,
+        }
+    }
+}
