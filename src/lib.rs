@@ -8,6 +8,7 @@
 //!
 //! The rooms are private on purpose: the program is the interface, and an unused function is a warning.
 
+mod cli;
 mod config;
 mod crd;
 mod decide;
@@ -29,5 +30,5 @@ mod yaml;
 /// Runs the command line and returns the process's exit code.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    cli::main()
 }

@@ -1,0 +1,245 @@
+//! `tars check`: everything tars needs, tried, with what to do about what is missing.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use super::args::Check;
+use super::failure::{Failure, Kind};
+use super::output::{self, Format};
+use super::settings::{self, GitSide};
+use crate::config::{Overrides, Settings, WebhookAuth};
+use crate::model::ids::ObjectId;
+use crate::observe::metrics::MetricSource as _;
+use crate::observe::repository::{Repository, Snapshot};
+use crate::outside::clock::{Clock, SystemClock};
+use crate::outside::git::Mirror;
+use crate::reconcile::memory::Memory;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Pass,
+    Warn,
+    Fail,
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+struct Line {
+    check: &'static str,
+    verdict: Verdict,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+fn pass(check: &'static str, detail: impl Into<String>) -> Line {
+    Line { check, verdict: Verdict::Pass, detail: detail.into(), fix: None }
+}
+
+fn warn(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Line {
+    Line { check, verdict: Verdict::Warn, detail: detail.into(), fix: Some(fix.into()) }
+}
+
+fn fail(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Line {
+    Line { check, verdict: Verdict::Fail, detail: detail.into(), fix: Some(fix.into()) }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Checks everything and prints it.
+///
+/// # Errors
+/// Exit code 1 when a check failed, 2 when the settings are wrong.
+pub fn run(args: &Check) -> Result<(), Failure> {
+    let settings = settings::load(&args.config, &Overrides::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
+    let lines = runtime.block_on(check(&settings, &args.config.display().to_string()))?;
+    print(args, &lines)
+}
+
+async fn check(settings: &Settings, file: &str) -> Result<Vec<Line>, Failure> {
+    let mut lines = vec![pass(
+        "settings",
+        format!("{file}, {}", output::counted(settings.signals.len(), "signal", "signals")),
+    )];
+    let parts = match settings::git_side(settings) {
+        Ok(parts) => parts,
+        Err(failure) => {
+            let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
+            let fix = failure.hints.first().cloned().unwrap_or_else(|| "check the file it names".to_owned());
+            lines.push(fail("keys", format!("{}{detail}", failure.message), fix));
+            return Ok(lines);
+        }
+    };
+    lines.push(pass("keys", format!("signs as {}", parts.writer.signer.fingerprint())));
+    lines.extend(git(settings, parts).await);
+    lines.extend(prometheus(settings).await?);
+    lines.push(webhook(settings));
+    Ok(lines)
+}
+
+async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
+    let url = &settings.repository_url;
+    let mirror = match Mirror::open(&parts.git).await {
+        Ok(mirror) => mirror,
+        Err(error) => {
+            return vec![fail("git", causes(&error), "check repository.url and that git is installed")];
+        }
+    };
+    let main_ref = format!("refs/heads/{}", settings.branch);
+    let ledger_ref = format!("refs/heads/{}", settings.ledger_branch);
+    let refs = match mirror.fetch(&[&main_ref, &ledger_ref]).await {
+        Ok(refs) => refs,
+        Err(error) => return vec![fail("git", causes(&error), format!("can this machine reach {url}?"))],
+    };
+    let Some(main) = refs.get(&main_ref).and_then(|oid| ObjectId::new(oid.as_str()).ok()) else {
+        let fix = "set repository.branch to the branch Argo CD or Flux follow";
+        return vec![fail("git", format!("{url} has no branch {}", settings.branch), fix)];
+    };
+    let mut lines = vec![pass("git", format!("{url}, {} at {}", settings.branch, main.short()))];
+    lines.push(ledger(parts.memory, &mirror, refs.get(&ledger_ref).map(String::as_str)));
+    match Repository::new(settings.policies_path.clone()).snapshot(mirror.objects(), &main) {
+        Err(error) => lines.push(fail("policies", causes(&error), "tars policy lint on a clone shows more")),
+        Ok(snapshot) => {
+            for problem in &snapshot.problems {
+                lines.push(fail("policies", problem.to_string(), "tars policy lint shows the place"));
+            }
+            match (snapshot.policies.len(), snapshot.problems.is_empty()) {
+                (0, true) => lines.push(warn(
+                    "policies",
+                    format!("none below {}", settings.policies_path),
+                    "write one; see gitops-example/policies",
+                )),
+                (count, _) => lines.push(pass("policies", format!("{count} read from {}", settings.branch))),
+            }
+            if let Some(reason) = &snapshot.suspended {
+                lines.push(warn("suspended", reason.clone(), "remove the file SUSPENDED to resume"));
+            }
+            lines.extend(targets(&snapshot));
+            lines.extend(skipped(&snapshot));
+        }
+    }
+    lines
+}
+
+/// Files that were not understood; a target in one of them could not be acted on.
+fn skipped(snapshot: &Snapshot) -> Option<Line> {
+    let skipped = snapshot.index.skipped();
+    let first = skipped.first()?;
+    let detail = format!("{} files are not read; the first: {}: {}", skipped.len(), first.file, first.why);
+    Some(warn("files", detail, "fine for Helm templates; anything else should be valid YAML"))
+}
+
+fn targets(snapshot: &Snapshot) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for policy in &snapshot.policies {
+        for target in policy.targets() {
+            if let Err(reason) = snapshot.index.workload(&target) {
+                let fix = format!("fix allowedResources in {}", policy.path);
+                lines.push(fail("targets", format!("{target} of policy {}: {reason}", policy.name), fix));
+            }
+        }
+    }
+    lines
+}
+
+fn ledger(mut memory: Memory, mirror: &Mirror, head: Option<&str>) -> Line {
+    match memory.refresh(mirror.objects(), head, SystemClock.now()) {
+        Err(error) => fail("ledger", causes(&error), error.hint()),
+        Ok(()) => match memory.history().seq {
+            None => pass("ledger", "empty: the first action creates it"),
+            Some(seq) => pass("ledger", format!("{} entries, all signatures good", seq + 1)),
+        },
+    }
+}
+
+async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
+    let clock = SystemClock;
+    let source = settings::prometheus(settings, Arc::new(clock))?;
+    let mut lines = Vec::new();
+    let mut answered = 0;
+    for signal in &settings.signals {
+        let now = clock.now();
+        let since = now.checked_sub(SignedDuration::from_mins(5)).unwrap_or(now);
+        match source.range(&signal.query, since, now, signal.step_s).await {
+            Err(error) => {
+                let fix = "check prometheus.url and the query";
+                lines.push(fail("prometheus", format!("{}: {}", signal.key, causes(&error)), fix));
+            }
+            Ok(range) if range.samples.is_empty() => lines.push(warn(
+                "prometheus",
+                format!("{}: no data in the last 5 minutes", signal.key),
+                "is the metric scraped, and are its labels the query's?",
+            )),
+            Ok(_) => answered += 1,
+        }
+    }
+    lines.push(pass("prometheus", format!("{answered} of {} signals have data", settings.signals.len())));
+    if let Some(outside) = source.outside_clock() {
+        let skew = outside.seen_at.duration_since(outside.says).as_secs();
+        let limit = i64::from(settings.clock_max_skew_s);
+        lines.push(if skew.abs() > limit {
+            fail(
+                "clock",
+                format!("{skew} s away from Prometheus"),
+                "synchronise the clocks; nothing merges until then",
+            )
+        } else {
+            pass("clock", format!("within {} s of Prometheus", skew.abs() + 1))
+        });
+    }
+    Ok(lines)
+}
+
+fn webhook(settings: &Settings) -> Line {
+    match &settings.webhook {
+        WebhookAuth::Off => warn("webhook", "off", "set webhook.secret_file to receive alerts"),
+        WebhookAuth::InsecureLoopback => {
+            warn("webhook", "open to everybody on this machine", "set webhook.secret_file")
+        }
+        WebhookAuth::SecretFile(file) => match settings::secret(file) {
+            Ok(_) => pass("webhook", format!("secret in {}", file.display())),
+            Err(failure) => fail("webhook", failure.message, "create the file with a long random line"),
+        },
+    }
+}
+
+fn print(args: &Check, lines: &[Line]) -> Result<(), Failure> {
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    let failed = count(Verdict::Fail);
+    match args.print.output {
+        Format::Json | Format::Yaml => {
+            output::list(args.print.output, &output::Table::default(), &[], lines, "")?;
+        }
+        Format::Table | Format::Wide | Format::Name => {
+            for line in lines {
+                let symbol = match line.verdict {
+                    Verdict::Pass => '✔',
+                    Verdict::Warn => '!',
+                    Verdict::Fail => '✗',
+                };
+                output::data(&format!("{symbol} {:<12} {}\n", line.check, line.detail))?;
+                if let Some(fix) = &line.fix {
+                    output::data(&format!("               → {fix}\n"))?;
+                }
+            }
+            let (warned, passed) = (count(Verdict::Warn), count(Verdict::Pass));
+            output::data(&format!("{failed} failed, {warned} warned, {passed} passed\n"))?;
+        }
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::answered_no()) }
+}

@@ -1,0 +1,266 @@
+//! `tars run`: the reconciler as a process, with its HTTP side. Stopping it loses nothing: alerts are in the
+//! inbox, everything else is in git.
+
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::args::{LogFormat, ModeArg, Run};
+use super::failure::{Failure, Kind};
+use super::settings;
+use crate::config::{self, Overrides, Settings, WebhookAuth};
+use crate::detect::{self, EnsembleSettings};
+use crate::model::anomaly::Anomaly;
+use crate::model::signal::Series;
+use crate::observe::alertmanager;
+use crate::observe::spool::Spool;
+use crate::outside::clock::{self, Clock, Stopwatch, SystemClock};
+use crate::outside::system;
+use crate::reconcile::Reconciler;
+use crate::reconcile::error::ErrorCategory;
+use crate::reconcile::evidence::Evidence;
+use crate::reconcile::measure::{self, Said};
+use crate::reconcile::report::TickReport;
+use crate::report::pushgateway::Pushgateway;
+use crate::serve::server::{self, Backend, Check, Readiness, Refusal, Server, Taken, TokenCheck};
+use crate::telemetry::events::Event;
+use crate::telemetry::names::Metrics;
+use crate::telemetry::setup::{self, LogSettings};
+
+/// How long a tick may still run after the process was asked to stop.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Deadline of one push to the Pushgateway.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Webhooks wake the loop, but not more often than this.
+const WAKE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs until asked to stop.
+///
+/// # Errors
+/// When the settings are wrong, the port is taken, or (with `--once`) the tick failed.
+pub fn run(args: &Run) -> Result<(), Failure> {
+    let mode = args.mode.map(|mode| match mode {
+        ModeArg::Observe => "Observe",
+        ModeArg::Propose => "Propose",
+        ModeArg::Auto => "AutoMerge",
+    });
+    let format = args.log_format.map(|format| match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    });
+    let level = match args.verbose {
+        0 => None,
+        1 => Some("debug"),
+        _ => Some("trace"),
+    };
+    let flags = Overrides::default()
+        .with("mode", mode.map(str::to_owned))
+        .with("listen", args.listen.clone())
+        .with("webhook.insecure", args.insecure_webhook.then(|| "true".to_owned()))
+        .with("log.format", format.map(str::to_owned))
+        .with("log.level", level.map(str::to_owned));
+    let settings = settings::load(&args.config, &flags)?;
+    start_log(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
+    runtime.block_on(reconcile(&settings, args.once))
+}
+
+fn start_log(settings: &Settings) -> Result<(), Failure> {
+    let log = LogSettings {
+        format: match settings.log_format {
+            config::LogFormat::Text => setup::LogFormat::Text,
+            config::LogFormat::Json => setup::LogFormat::Json,
+        },
+        filter: format!("warn,tars_gitops={}", settings.log_level),
+        ansi: system::stderr_is_terminal(),
+    };
+    setup::start(&log, io::stderr).map_err(|error| Failure::usage("could not start the log").because(error))
+}
+
+/// What the HTTP side works on.
+struct Inbox {
+    spool: Arc<Spool>,
+    wake: Arc<Notify>,
+    ready: Arc<RwLock<Readiness>>,
+}
+
+impl Backend for Inbox {
+    fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
+        let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
+        detect::score(&series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
+    }
+
+    fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
+        let message = alertmanager::decode(body).map_err(|error| match error {
+            alertmanager::MessageError::NotJson(error) => Refusal::NotJson(error.to_string()),
+            alertmanager::MessageError::Field(error) => {
+                Refusal::Field { field: error.field.clone(), rule: error.rule.to_string() }
+            }
+        })?;
+        if message.truncated > 0 {
+            Event::AlertsTruncated { count: message.truncated }.emit();
+        }
+        let accepted = self
+            .spool
+            .accept(&message.alerts, SystemClock.now())
+            .map_err(|error| Refusal::TryLater(error.to_string()))?;
+        let taken = Taken {
+            firing: accepted.firing,
+            resolved: accepted.resolved,
+            repeated: accepted.repeated,
+            refused: accepted.out_of_time + message.refused.len() as u64,
+        };
+        self.wake.notify_one();
+        Ok(taken)
+    }
+
+    fn ready(&self) -> Readiness {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn token_check(settings: &Settings) -> Result<(Option<TokenCheck>, bool), Failure> {
+    Ok(match &settings.webhook {
+        WebhookAuth::Off => (Some(Arc::new(|_: &[u8]| false)), false),
+        WebhookAuth::SecretFile(file) => {
+            let secret = settings::secret(file)?;
+            (Some(Arc::new(move |candidate: &[u8]| secret.matches(candidate))), false)
+        }
+        WebhookAuth::InsecureLoopback => (None, true),
+    })
+}
+
+async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
+    let parts = settings::parts(settings)?;
+    let keys: Vec<_> = settings.signals.iter().map(|it| it.key.clone()).collect();
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), keys));
+    let wake = Arc::new(Notify::new());
+    let ready = Arc::new(RwLock::new(starting()));
+    Event::Started { version: env!("CARGO_PKG_VERSION"), instance: parts.memory.instance().as_str() }.emit();
+    for file in parts.spool.unreadable() {
+        Event::InboxFileUnreadable { file }.emit();
+    }
+    let backend =
+        Inbox { spool: Arc::clone(&parts.spool), wake: Arc::clone(&wake), ready: Arc::clone(&ready) };
+    let mut reconciler = Reconciler::new(parts);
+    if once {
+        let watch = Stopwatch::start();
+        let (evidence, report) = reconciler.tick().await;
+        Notes { metrics, ready, said: Said::default() }.note(
+            &evidence,
+            &report,
+            &reconciler,
+            watch.elapsed(),
+        );
+        return match report.errors.into_iter().next() {
+            None => Ok(()),
+            Some(error) => {
+                let hint = error.hint();
+                let kind = match error.category() {
+                    ErrorCategory::Remote => Kind::Unreachable,
+                    ErrorCategory::Ledger => Kind::Refused,
+                    ErrorCategory::Configuration => Kind::Usage,
+                    ErrorCategory::Local => Kind::No,
+                };
+                Err(Failure::new(kind, "the tick failed").because(error).hint(hint))
+            }
+        };
+    }
+    let (token, insecure_webhook) = token_check(settings)?;
+    let serving = server::Settings { listen: settings.listen, token, insecure_webhook };
+    let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics))
+        .await
+        .map_err(|error| Failure::usage("could not start the HTTP side").because(error))?;
+    let stop = Arc::new(Notify::new());
+    let told = Arc::clone(&stop);
+    let server = tokio::spawn(server.run(async move { told.notified().await }));
+    let push = match settings.pushgateway_url.as_deref() {
+        Some(url) => {
+            let http = settings::http(PUSH_TIMEOUT)?;
+            Some(Pushgateway::new(http, url, reconciler.memory().instance(), None))
+        }
+        None => None,
+    };
+    let tick = Duration::from_secs(u64::from(settings.tick_s));
+    let mut notes = Notes { metrics, ready, said: Said::default() };
+    turn(&mut reconciler, &mut notes, &wake, push.as_ref(), tick).await?;
+    stop.notify_one();
+    Event::Stopped.emit();
+    match server.await {
+        Ok(Err(error)) => Err(Failure::new(Kind::No, "the HTTP side failed").because(error)),
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
+/// Ticks until asked to stop. A tick that is under way then may finish.
+async fn turn(
+    reconciler: &mut Reconciler,
+    notes: &mut Notes,
+    wake: &Notify,
+    push: Option<&Pushgateway>,
+    tick: Duration,
+) -> Result<(), Failure> {
+    let mut stop = pin!(system::stop_requested());
+    loop {
+        let watch = Stopwatch::start();
+        let (outcome, stopping) = {
+            let mut ticking = pin!(reconciler.tick());
+            tokio::select! {
+                outcome = &mut ticking => (Some(outcome), false),
+                _ = &mut stop => (tokio::time::timeout(STOP_GRACE, ticking).await.ok(), true),
+            }
+        };
+        if let Some((evidence, report)) = &outcome {
+            notes.note(evidence, report, reconciler, watch.elapsed());
+        }
+        if stopping {
+            return Ok(());
+        }
+        if let Some(push) = push {
+            push.push(&notes.metrics).await;
+        }
+        let rest = tick.saturating_sub(watch.elapsed());
+        tokio::select! {
+            () = clock::wait(rest) => {}
+            () = wake.notified() => clock::wait(WAKE_PAUSE).await,
+            _ = &mut stop => return Ok(()),
+        }
+    }
+}
+
+fn starting() -> Readiness {
+    let check = Check { name: "first-tick", ok: false, detail: "the first look is not finished".to_owned() };
+    Readiness { checks: vec![check], newest_evidence_age_s: None }
+}
+
+/// Where a tick is told: metrics, readiness and log.
+struct Notes {
+    metrics: Arc<Metrics>,
+    ready: Arc<RwLock<Readiness>>,
+    said: Said,
+}
+
+impl Notes {
+    fn note(&mut self, evidence: &Evidence, report: &TickReport, reconciler: &Reconciler, took: Duration) {
+        measure::tick(&self.metrics, evidence, report, reconciler, (took, &mut self.said));
+        let age = evidence.signals.iter().filter_map(|state| state.age_s).min();
+        let failed = report.errors.first().map(ToString::to_string);
+        let checks = vec![
+            Check { name: "first-tick", ok: true, detail: "done".to_owned() },
+            Check {
+                name: "repository",
+                ok: failed.is_none(),
+                detail: failed.unwrap_or_else(|| "read at the last tick".to_owned()),
+            },
+        ];
+        *self.ready.write().unwrap_or_else(PoisonError::into_inner) =
+            Readiness { checks, newest_evidence_age_s: age };
+    }
+}
