@@ -15,6 +15,7 @@ mod audit;
 mod cli;
 mod demo;
 mod git;
+mod race;
 mod readme;
 mod supply_chain;
 mod support;
