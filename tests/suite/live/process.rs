@@ -1,0 +1,98 @@
+//! Processes, loopback HTTP and bounded waiting for the live tests. Never: a process that outlives its test.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+const POLL: Duration = Duration::from_millis(150);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A child that is killed when it goes out of scope.
+#[derive(Debug)]
+pub(super) struct Process {
+    name: &'static str,
+    child: Child,
+}
+
+impl Process {
+    pub(super) fn of(name: &'static str, child: Child) -> Self {
+        Self { name, child }
+    }
+
+    /// SIGKILL, and gone on return.
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(super) fn stop(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        let what = format!("{} ends after SIGTERM", self.name);
+        wait_for(&what, Duration::from_secs(30), || self.child.try_wait().unwrap())
+    }
+
+    pub(super) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Looks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none after `bound`.
+pub(super) fn wait_for<T>(what: &str, bound: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < bound, "waited {} s in vain until {what}", bound.as_secs());
+        std::thread::sleep(POLL);
+    }
+}
+
+/// A port of loopback that was free a moment ago.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Output of a git command on a bare repository; `None` when git says no.
+pub(super) fn git(repository: &Path, args: &[&str]) -> Option<String> {
+    let mut command = Command::new("git");
+    command.arg("--git-dir").arg(repository).args(args);
+    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let out = command.output().unwrap();
+    out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// Status and body of a request to loopback; `None` when there was no answer.
+pub(super) fn http(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    connection.set_read_timeout(Some(HTTP_TIMEOUT)).ok()?;
+    // Version 1.0: the answer ends with the connection and is in one piece.
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    );
+    connection.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split_whitespace().nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+pub(super) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    http(port, "GET", path, "", "")
+}
