@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::{Audit, Look};
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, causes};
 use super::history::{self, LEDGER_BRANCH};
 use super::output::{self, Format};
 use crate::ledger::{self, AuditReport, MainCommit};
@@ -64,16 +64,6 @@ fn read_all(
         }
     }
     Ok(entries)
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn read_main(

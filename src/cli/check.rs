@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::args::Check;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, causes};
 use super::output::{self, Format};
 use super::settings::{self, GitSide};
 use crate::config::{Overrides, Settings, WebhookAuth};
@@ -45,16 +45,6 @@ fn warn(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) 
 
 fn fail(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Line {
     Line { check, verdict: Verdict::Fail, detail: detail.into(), fix: Some(fix.into()) }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Checks everything and prints it.
