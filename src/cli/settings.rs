@@ -67,9 +67,8 @@ pub fn secret(file: &Path) -> Result<Secret, Failure> {
 }
 
 /// The clone's settings.
-#[must_use]
-pub fn git(settings: &Settings) -> GitSettings {
-    GitSettings {
+fn git(settings: &Settings) -> Result<GitSettings, Failure> {
+    Ok(GitSettings {
         url: settings.repository_url.clone(),
         state_dir: settings.state_dir.clone(),
         timeout_s: settings.git_timeout_s,
@@ -77,8 +76,8 @@ pub fn git(settings: &Settings) -> GitSettings {
         ssh_known_hosts: None,
         name: settings.signing.name.clone(),
         email: settings.signing.email.clone(),
-        token: None,
-    }
+        token: settings.git_token_file.as_deref().map(secret).transpose()?,
+    })
 }
 
 /// The metric source.
@@ -170,7 +169,7 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
         .hint("add the line of its .pub file there, or tars would not believe its own ledger"));
     }
     Ok(GitSide {
-        git: git(settings),
+        git: git(settings)?,
         writer: Writer {
             signer,
             name: signing.name.clone(),

@@ -18,6 +18,8 @@ use crate::yaml;
 const MAX_DEPTH: usize = 16;
 /// Most objects rendered from one repository; bases that include each other twice grow exponentially.
 const MAX_OBJECTS: usize = 50_000;
+/// Most kustomizations read for one entry point; the fan-out of a few that include each other has no end.
+const MAX_LAYERS: usize = 2_000;
 /// Most bytes a compiled `target:` pattern may take.
 const MAX_PATTERN_BYTES: usize = 1 << 16;
 
@@ -129,6 +131,8 @@ pub struct Kustomizations<'a> {
     /// Files named by a kustomization; they are not objects of their own.
     pub referenced: BTreeSet<RepoPath>,
     left: usize,
+    /// Kustomizations that the entry point at hand may still read.
+    layers_left: usize,
 }
 
 /// Is this file name one that kustomize looks for?
@@ -148,8 +152,14 @@ impl<'a> Kustomizations<'a> {
             files.map(|path| (folder(path.as_str()).to_owned(), path)).collect();
         let broken = sources.skipped.iter().filter(|s| is_kustomization_file(&s.file));
         let unreadable = broken.map(|s| s.file.clone()).collect();
-        let mut found =
-            Self { sources, by_folder, unreadable, referenced: BTreeSet::new(), left: MAX_OBJECTS };
+        let mut found = Self {
+            sources,
+            by_folder,
+            unreadable,
+            referenced: BTreeSet::new(),
+            left: MAX_OBJECTS,
+            layers_left: MAX_LAYERS,
+        };
         found.referenced = found.all_references().filter_map(|(_, path)| RepoPath::new(path).ok()).collect();
         found
     }
@@ -190,11 +200,13 @@ impl<'a> Kustomizations<'a> {
 
     /// The objects of the kustomization in `dir`.
     pub fn render(&mut self, dir: &str) -> Vec<Live> {
+        self.layers_left = MAX_LAYERS;
         self.render_below(dir, 0)
     }
 
     fn render_below(&mut self, dir: &str, depth: usize) -> Vec<Live> {
         let Some(&file) = self.by_folder.get(dir) else { return Vec::new() };
+        self.layers_left = self.layers_left.saturating_sub(1);
         let source = &self.sources.files[file];
         let [layer] = &source.values[..] else { return Vec::new() };
         let mut refusals = unknown_features(layer, file);
@@ -230,9 +242,9 @@ impl<'a> Kustomizations<'a> {
                 continue;
             };
             if self.by_folder.contains_key(&path) {
-                if depth >= MAX_DEPTH || self.left == 0 {
+                if depth >= MAX_DEPTH || self.left == 0 || self.layers_left == 0 {
                     refusals.push(format!(
-                        "{file} includes itself, more than {MAX_DEPTH} levels, or {MAX_OBJECTS} objects"
+                        "{file} includes itself, more than {MAX_DEPTH} levels, {MAX_LAYERS} layers or {MAX_OBJECTS} objects"
                     ));
                 } else {
                     objects.extend(self.render_below(&path, depth + 1));

@@ -165,7 +165,7 @@ impl TurnError {
         }
         match self.category() {
             ErrorCategory::Remote => {
-                "tars tries again at the next tick; check `repository.url` and the network"
+                "tars tries again at the next tick; check `repository.url`, `repository.token_file` and the network"
             }
             ErrorCategory::Configuration => "check `repository.branch` and the files it names",
             ErrorCategory::Ledger => {

@@ -294,6 +294,7 @@ impl Reconciler {
             .map_err(TurnError::Repository)?;
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
+        report.problems.clone_from(&snapshot.problems);
         let view = View { refs: &refs, objects, snapshot };
         let turn = Turn {
             now,

@@ -149,6 +149,11 @@ impl Drafting<'_> {
             if let Err(error) = check_path(path.as_str()) {
                 return Ok(Err(vec![Reason::new(ReasonCode::PathNotAllowed, error.to_string())]));
             }
+            let policies = &self.snapshot.policies_path;
+            if path.as_str().strip_prefix(policies.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+                let text = format!("{path} is a protected path: policies stand below {policies}");
+                return Ok(Err(vec![Reason::new(ReasonCode::PathNotAllowed, text)]));
+            }
         }
         self.fill(&mut record, &checked)?;
         if record.state() != ActionState::Proposed {

@@ -15,6 +15,7 @@ mod audit;
 mod cli;
 mod demo;
 mod git;
+mod hostile;
 mod live;
 mod race;
 mod readme;
