@@ -12,6 +12,7 @@ use crate::model::tree::RepoTree;
 use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
 
+mod chain;
 mod kustomize;
 mod objects;
 mod owners;
@@ -21,6 +22,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use chain::Link;
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
@@ -249,6 +251,11 @@ impl Index {
             return Err(edit_refused(format!("{file} is encrypted with SOPS")));
         }
         Ok(())
+    }
+
+    /// A parsed file.
+    fn source(&self, file: &RepoPath) -> Option<&objects::SourceFile> {
+        self.sources.get(file)
     }
 
     fn all(&self, target: &WorkloadRef) -> impl Iterator<Item = &Live> {
