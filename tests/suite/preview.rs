@@ -136,13 +136,12 @@ fn a_diff_answers_with_its_exit_code() {
 fn a_rollback_is_previewed_from_the_history_of_the_clone() {
     let clone = example();
     let text = std::fs::read_to_string(clone.path().join(OVERLAY)).unwrap();
-    let line = text.lines().find(|line| line.contains("newTag:")).unwrap();
-    let bad = line.split("newTag:").next().unwrap().to_owned() + "newTag: 9.9.9";
-    std::fs::write(clone.path().join(OVERLAY), text.replace(line, &bad)).unwrap();
+    assert!(text.contains("\"2.13.4\""), "{text}");
+    std::fs::write(clone.path().join(OVERLAY), text.replace("2.13.4", "9.9.9")).unwrap();
     git(clone.path(), &["commit", "-qam", "Release 9.9.9"]);
     let said = tars(clone.path(), &["render", "Rollback", "--target", BACKEND]);
     assert_eq!(said.code, 0, "{said:#?}");
-    has(&said, &["newTag: 9.9.9", "1 field changed"]);
+    has(&said, &["newTag: \"9.9.9\"", "1 field changed"]);
     let json = tars(clone.path(), &["render", "Rollback", "--target", BACKEND, "-o", "json"]).json();
     git_with(clone.path(), &["apply", "-"], &[], json["diff"].as_str().unwrap().as_bytes());
     assert_eq!(std::fs::read_to_string(clone.path().join(OVERLAY)).unwrap(), text, "byte for byte");
