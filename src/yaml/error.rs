@@ -46,6 +46,14 @@ pub enum YamlError {
     Templated { line: usize },
     #[error("line {line}: expected {expected}, found {found}")]
     Shape { expected: &'static str, found: &'static str, line: usize },
+    #[error(
+        "line {line}: the text of this block scalar is not YAML that can be edited (its lines count from 1)"
+    )]
+    Embedded {
+        line: usize,
+        #[source]
+        source: Box<YamlError>,
+    },
     #[error("line {line}: {reason}")]
     Unsupported { reason: &'static str, line: usize },
     #[error("the edited file reads differently than intended: {reason}")]
@@ -53,6 +61,32 @@ pub enum YamlError {
 }
 
 impl YamlError {
+    /// The same refusal seen from a file in which the text starts below line `by`.
+    pub(super) fn below(mut self, by: usize) -> Self {
+        match &mut self {
+            Self::Shared { line, aliases: lines, .. } | Self::ManyMatches { line, lines, .. } => {
+                *line += by;
+                lines.iter_mut().for_each(|line| *line += by);
+            }
+            Self::Bound { line, .. }
+            | Self::NotUtf8 { line }
+            | Self::Syntax { line, .. }
+            | Self::ParsersDisagree { line }
+            | Self::NotFound { line, .. }
+            | Self::DuplicateKey { line, .. }
+            | Self::Alias { line, .. }
+            | Self::Merged { line, .. }
+            | Self::Tag { line, .. }
+            | Self::Ambiguous { line, .. }
+            | Self::Templated { line }
+            | Self::Shape { line, .. }
+            | Self::Embedded { line, .. }
+            | Self::Unsupported { line, .. } => *line += by,
+            Self::SecondParser(_) | Self::BadPath { .. } | Self::NoDocument { .. } | Self::Oracle { .. } => {}
+        }
+        self
+    }
+
     #[cfg(test)]
     /// The 1-based line of the refusal, where it has one.
     #[must_use]
@@ -72,6 +106,7 @@ impl YamlError {
             | Self::Ambiguous { line, .. }
             | Self::Templated { line }
             | Self::Shape { line, .. }
+            | Self::Embedded { line, .. }
             | Self::Unsupported { line, .. } => Some(*line),
             Self::SecondParser(source) => source.location().map(|at| at.line()),
             Self::BadPath { .. } | Self::NoDocument { .. } | Self::Oracle { .. } => None,

@@ -11,18 +11,25 @@ mod block;
 mod edit;
 mod error;
 mod fresh;
+mod grow;
+mod inside;
 mod node;
 mod oracle;
 mod parse;
 mod path;
 mod plan;
 mod scalar;
+mod shrink;
 mod source;
 
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod growth;
 #[cfg(test)]
 mod nasty;
 #[cfg(test)]
@@ -32,6 +39,8 @@ mod refusals;
 
 pub use edit::{Edit, apply};
 pub use error::YamlError;
+#[cfg_attr(not(test), expect(unused_imports, reason = "no caller writes trees yet"))]
+pub use fresh::Fresh;
 pub use node::{Document, Node, NodeKind, Style};
 pub use path::{Path, Step};
 pub use scalar::Value;
