@@ -38,6 +38,8 @@ mod nasty;
 mod property;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod threats;
 
 pub use edit::{Edit, apply};
 pub use error::YamlError;
