@@ -91,6 +91,8 @@ fn removal_takes_the_lines_of_an_entry_and_nothing_else() {
     gives("a: 1\r\nb:\r\n  c: 1\r\n  d: 2\r\n", remove("b"), "a: 1\r\n");
     gives("a: 1\nb: 2", remove("b"), "a: 1");
     gives("a: 1\r\nb: 2", remove("b"), "a: 1");
+    gives("a: 1\n\nb: 2", remove("b"), "a: 1\n");
+    gives("a: 1\r\n\r\nb: 2", remove("b"), "a: 1\r\n");
     gives("l:\n- m: a\n  v: 1\n- m: b\n", remove("l[m=a].m"), "l:\n- v: 1\n- m: b\n");
     gives("l:\n- m: a\n  v: 1\n- m: b\n", remove("l[m=a]"), "l:\n- m: b\n");
     gives("l:\n  - 1 # x\n  # y\n  - 2\n", remove("l[1]"), "l:\n  - 1 # x\n  # y\n");
