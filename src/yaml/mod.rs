@@ -33,7 +33,11 @@ mod embedded;
 #[cfg(test)]
 mod growth;
 #[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod nasty;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
@@ -45,7 +49,7 @@ pub use edit::{Edit, apply};
 pub use error::YamlError;
 #[cfg_attr(not(test), expect(unused_imports, reason = "no caller writes trees yet"))]
 pub use fresh::Fresh;
-#[cfg_attr(not(test), expect(unused_imports, reason = "no caller reads markers yet"))]
+#[expect(unused_imports, reason = "no caller reads markers yet")]
 pub use marker::{Marked, comment, markers};
 pub use node::{Document, Node, NodeKind, Style};
 pub use path::{Path, Step};
