@@ -104,6 +104,8 @@ fn make_inside(
         .map_err(|error| YamlError::Embedded { line: node.line, source: Box::new(error) })?;
     // The first line of the text is the one below the header.
     let made = make(&embedded.text, &before, edit, depth + 1).map_err(|error| error.below(node.line))?;
+    let read = inside::chomped(text, node, &made.text);
+    oracle::check_same(&made.reading, &oracle::read_twice(&read)?)?;
     let splices = embedded.outward(&made.splices);
-    Ok(Plan { splices, trail, change: Change::Text(inside::unbroken(&made.text)) })
+    Ok(Plan { splices, trail, change: Change::Text(read) })
 }

@@ -59,10 +59,10 @@ fn a_field_of_an_inline_patch_is_set_where_it_stands() {
 #[test]
 fn entries_are_added_and_removed_with_the_margin_of_the_text() {
     gives("a: |-\n   x: 1\nb: 1\n", inside("a", put("w.z", 2)), "a: |-\n   x: 1\n   w:\n     z: 2\nb: 1\n");
-    gives("a: |\n  x: 1\n  y: 2\nb: 1\n", inside("a", remove("y")), "a: |\n  x: 1\nb: 1\n");
-    gives("a: |\n  x: 1\n  y: 2\nb: 1\n", inside("a", remove("x")), "a: |\n  y: 2\nb: 1\n");
-    gives("a: |-\n  x: 1\n  y: 2\nb: 1\n", inside("a", remove("y")), "a: |-\n  x: 1\nb: 1\n");
-    gives("a: |-\n  x: 1\n  y: 2\nb: 1\n", inside("a", remove("x")), "a: |-\n  y: 2\nb: 1\n");
+    gives("a: |\n  x: 1\n  w: 2\nb: 1\n", inside("a", remove("w")), "a: |\n  x: 1\nb: 1\n");
+    gives("a: |\n  x: 1\n  w: 2\nb: 1\n", inside("a", remove("x")), "a: |\n  w: 2\nb: 1\n");
+    gives("a: |-\n  x: 1\n  w: 2\nb: 1\n", inside("a", remove("w")), "a: |-\n  x: 1\nb: 1\n");
+    gives("a: |-\n  x: 1\n  w: 2\nb: 1\n", inside("a", remove("x")), "a: |-\n  w: 2\nb: 1\n");
     gives("a: |-\n  x: 1", inside("a", put("w", 2)), "a: |-\n  x: 1\n  w: 2");
     gives("a: |\n  x: 1", inside("a", put("w", 2)), "a: |\n  x: 1\n  w: 2");
     gives("a: |+\n  x: 1\n\n\nb: 1\n", inside("a", put("w", 2)), "a: |+\n  x: 1\n  w: 2\n\n\nb: 1\n");
@@ -73,19 +73,19 @@ fn entries_are_added_and_removed_with_the_margin_of_the_text() {
 #[test]
 fn line_endings_blank_lines_and_trailing_spaces_stay() {
     gives(
-        "a: |\r\n    x: 1  \r\n\r\n  \r\n    y: 2\r\nb: 1\r\n",
-        inside("a", set("y", 3)),
-        "a: |\r\n    x: 1  \r\n\r\n  \r\n    y: 3\r\nb: 1\r\n",
+        "a: |\r\n    x: 1  \r\n\r\n  \r\n    w: 2\r\nb: 1\r\n",
+        inside("a", set("w", 3)),
+        "a: |\r\n    x: 1  \r\n\r\n  \r\n    w: 3\r\nb: 1\r\n",
     );
     gives(
-        "a: |\r\n    x: 1  \r\n \r\n    y:\r\n      z: 1\r\nb: 1",
+        "a: |\r\n    x: 1  \r\n \r\n    w:\r\n      z: 1\r\nb: 1",
         inside("a", put("x2", 3)),
-        "a: |\r\n    x: 1  \r\n \r\n    y:\r\n      z: 1\r\n    x2: 3\r\nb: 1",
+        "a: |\r\n    x: 1  \r\n \r\n    w:\r\n      z: 1\r\n    x2: 3\r\nb: 1",
     );
     // The blank line behind the removed one has less than the margin and keeps exactly that.
     gives(
-        "a: |\n    x: 1\n    y: 2\n  \n    z: 3\n",
-        inside("a", remove("y")),
+        "a: |\n    x: 1\n    w: 2\n  \n    z: 3\n",
+        inside("a", remove("w")),
         "a: |\n    x: 1\n  \n    z: 3\n",
     );
     gives("a: |\n\n  \n    x: 1\n", inside("a", set("x", 2)), "a: |\n\n  \n    x: 2\n");
@@ -94,12 +94,12 @@ fn line_endings_blank_lines_and_trailing_spaces_stay() {
 #[test]
 fn every_header_of_a_literal_is_kept() {
     for header in ["|", "|-", "|+", "|2", "|2-", "|+2", "|-2"] {
-        let source = format!("a: {header} # h\n  x: 1\n  y: 2\nb: 1\n");
+        let source = format!("a: {header} # h\n  x: 1\n  w: 2\nb: 1\n");
         gives(&source, inside("a", set("x", 9)), &source.replace("x: 1", "x: 9"));
-        gives(&source, inside("a", put("z", 9)), &source.replace("y: 2\n", "y: 2\n  z: 9\n"));
+        gives(&source, inside("a", put("z", 9)), &source.replace("w: 2\n", "w: 2\n  z: 9\n"));
     }
     // With an indicator, more than the margin is content.
-    gives("a: |1\n   x: 1\n   y: 2\n", inside("a", set("y", 3)), "a: |1\n   x: 1\n   y: 3\n");
+    gives("a: |1\n   x: 1\n   w: 2\n", inside("a", set("w", 3)), "a: |1\n   x: 1\n   w: 3\n");
 }
 
 #[test]
@@ -120,8 +120,8 @@ fn a_later_document_and_a_list_of_operations_are_reached() {
 
 #[test]
 fn two_texts_deep_is_edited_and_three_is_refused() {
-    let two = "a: |\n  b: |\n    x: 1\n    y: 2 # c\n";
-    gives(two, inside("a", inside("b", set("y", 3))), &two.replace("y: 2", "y: 3"));
+    let two = "a: |\n  b: |\n    x: 1\n    w: 2 # c\n";
+    gives(two, inside("a", inside("b", set("w", 3))), &two.replace("w: 2", "w: 3"));
     gives(two, inside("a", inside("b", put("z", 3))), &format!("{two}    z: 3\n"));
     gives(two, inside("a", inside("b", remove("x"))), &two.replace("    x: 1\n", ""));
     let three = "a: |\n  b: |\n    c: |\n      x: 1\n";
@@ -153,12 +153,12 @@ fn every_other_notation_is_refused_with_its_line() {
 
 #[test]
 fn refusals_inside_name_the_line_of_the_file() {
-    refused("z: 1\na: |-\n  y: 1\n  x: 010\n", inside("a", set("x", 1)), "Ambiguous", 4);
-    refused("a: |\n\n  y: &r 1\n  x: *r\n", inside("a", set("y", 1)), "Shared", 3);
+    refused("z: 1\na: |-\n  w: 1\n  x: 010\n", inside("a", set("x", 1)), "Ambiguous", 4);
+    refused("a: |\n\n  w: &r 1\n  x: *r\n", inside("a", set("w", 1)), "Shared", 3);
     refused("a: |\n  b: |\n    x: ${X}\n", inside("a", inside("b", set("x", 1))), "Templated", 3);
     refused("a: |\n  {{- if .Values.x }}\n  x: 1\n  {{- end }}\n", inside("a", set("x", 1)), "Embedded", 1);
-    refused("a: |\n  x: 1\n   y: 2\n", inside("a", set("x", 1)), "Embedded", 1);
-    let shared = apply(b"a: |\n  y: &r 1\n  x: *r\n", &[inside("a", set("y", 1))]).unwrap_err();
+    refused("a: |\n  x: 1\n   w: 2\n", inside("a", set("x", 1)), "Embedded", 1);
+    let shared = apply(b"a: |\n  w: &r 1\n  x: *r\n", &[inside("a", set("w", 1))]).unwrap_err();
     assert!(matches!(shared, YamlError::Shared { aliases, .. } if aliases == [3]));
 }
 
@@ -169,4 +169,15 @@ fn a_document_is_added_inside_a_text() {
     gives("a: |\n  x: 1\nb: 1\n", edit(), "a: |\n  x: 1\n  ---\n  w: 2\nb: 1\n");
     gives("a: |-\n  x: 1\nb: 1\n", edit(), "a: |-\n  x: 1\n  ---\n  w: 2\nb: 1\n");
     gives("a: |+\n  x: 1\n\nb: 1\n", edit(), "a: |+\n  x: 1\n\n  ---\n  w: 2\nb: 1\n");
+}
+
+#[test]
+fn blank_lines_that_end_up_behind_the_text_stay_unless_they_mean_something() {
+    gives("a: |\n  x: 1\n\n  w: 2\nb: 1\n", inside("a", remove("w")), "a: |\n  x: 1\n\nb: 1\n");
+    gives("a: |-\n  x: 1\n\n  w: 2\nb: 1\n", inside("a", remove("w")), "a: |-\n  x: 1\n\nb: 1\n");
+    gives("a: |+\n  x: 1\n\n  w: 2\nb: 1\n", inside("a", remove("w")), "a: |+\n  x: 1\n\nb: 1\n");
+    // The blank line is the end of x's own text.
+    let kept = "a: |\n  x: |+\n    t\n\n  w: 2\nb: 1\n";
+    let error = apply(kept.as_bytes(), &[inside("a", remove("w"))]).unwrap_err();
+    assert!(matches!(error, YamlError::Oracle { .. }), "{error:?}");
 }

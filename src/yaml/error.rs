@@ -34,8 +34,10 @@ pub enum YamlError {
         "line {line}: the anchor &{anchor} is used by aliases at lines {aliases:?}, which would change too"
     )]
     Shared { anchor: String, line: usize, aliases: Vec<usize> },
-    #[error("line {line}: this is the alias *{alias}, not a value of its own")]
-    Alias { alias: String, line: usize },
+    #[error(
+        "line {line}: this is the alias *{alias}, not a value of its own; its anchor is at line {anchor_line}"
+    )]
+    Alias { alias: String, line: usize, anchor_line: usize },
     #[error("line {line}: {path} comes from a merge key; edit it where it is defined")]
     Merged { path: String, line: usize },
     #[error("line {line}: the tag {tag} says another type than the new value has")]
@@ -68,13 +70,16 @@ impl YamlError {
                 *line += by;
                 lines.iter_mut().for_each(|line| *line += by);
             }
+            Self::Alias { line, anchor_line, .. } => {
+                *line += by;
+                *anchor_line += by;
+            }
             Self::Bound { line, .. }
             | Self::NotUtf8 { line }
             | Self::Syntax { line, .. }
             | Self::ParsersDisagree { line }
             | Self::NotFound { line, .. }
             | Self::DuplicateKey { line, .. }
-            | Self::Alias { line, .. }
             | Self::Merged { line, .. }
             | Self::Tag { line, .. }
             | Self::Ambiguous { line, .. }

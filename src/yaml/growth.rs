@@ -60,11 +60,11 @@ fn lists_are_indented_as_the_lists_around() {
         || Fresh::List(vec![text("a"), map([("k", int(1)), ("l", int(2))]), Fresh::List(vec![int(1)])]);
     gives("x:\n- 1\n", insert("w", list()), "x:\n- 1\nw:\n- a\n- k: 1\n  l: 2\n- [1]\n");
     gives("x:\n  - 1\n", insert("w", list()), "x:\n  - 1\nw:\n  - a\n  - k: 1\n    l: 2\n  - [1]\n");
-    gives("x:\n    - 1\ny: # c\n", insert("y", Fresh::List(vec![int(2)])), "x:\n    - 1\ny: # c\n    - 2\n");
+    gives("x:\n    - 1\nw: # c\n", insert("w", Fresh::List(vec![int(2)])), "x:\n    - 1\nw: # c\n    - 2\n");
     gives(
-        "x:\n- a: {b: 1}\ny:\n",
-        insert("y.z", Fresh::List(vec![int(2)])),
-        "x:\n- a: {b: 1}\ny:\n  z:\n  - 2\n",
+        "x:\n- a: {b: 1}\nw:\n",
+        insert("w.z", Fresh::List(vec![int(2)])),
+        "x:\n- a: {b: 1}\nw:\n  z:\n  - 2\n",
     );
 }
 
@@ -166,7 +166,7 @@ fn placeholders_merge_keys_and_keys_twice_are_not_written() {
         (deep(map([("<<", int(1))])), "Merged"),
         (Fresh::Map(vec![("k".to_owned(), int(1)), ("k".to_owned(), int(2))]), "DuplicateKey"),
     ] {
-        refused("z: 1\n", insert("y", tree.clone()), name);
+        refused("z: 1\n", insert("w", tree.clone()), name);
         refused("z: 1\n", insert("l[name=x]", tree.clone()), name);
         refused("z:\n", insert("z", tree.clone()), name);
         refused("z: 1\n", Edit::AddDocument { tree }, name);

@@ -29,6 +29,20 @@ struct Line {
     margin: usize,
 }
 
+/// What a block scalar with this one's header makes of a text: `-` drops the line breaks at its end, `+` keeps
+/// them, else one is left.
+pub fn chomped(source: &str, node: &Node, text: &str) -> String {
+    let text = unbroken(text);
+    let header =
+        node.as_scalar().and_then(|scalar| scalar.block.as_ref()).map_or(0..0, |it| it.header.clone());
+    let body = text.trim_end_matches('\n');
+    match (source[header.clone()].contains('+'), source[header].contains('-')) {
+        (false, true) => body.to_owned(),
+        (false, false) if text.len() > body.len() + 1 => format!("{body}\n"),
+        _ => text,
+    }
+}
+
 /// Takes the margin off a literal block scalar.
 ///
 /// # Errors
@@ -71,7 +85,7 @@ pub fn open(source: &str, node: &Node) -> Result<Embedded, YamlError> {
 }
 
 /// A text as a reader of the block scalar sees it: every line break is a line feed.
-pub fn unbroken(text: &str) -> String {
+fn unbroken(text: &str) -> String {
     text.replace("\r\n", "\n")
 }
 

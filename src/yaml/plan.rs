@@ -84,7 +84,34 @@ pub(super) fn unsupported<T>(node: &Node, reason: &'static str) -> Result<T, Yam
 }
 
 pub(super) fn is_template(text: &str) -> bool {
-    text.contains("{{") || text.contains("${")
+    ["{{", "${", "{%"].iter().any(|open| text.contains(open))
+}
+
+/// Refuses a key, or a value that items are told apart by, unless it is the same text for every reader.
+fn one_reading(node: &Node) -> Result<(), YamlError> {
+    let line = node.line;
+    let scalar = match &node.kind {
+        NodeKind::Scalar(scalar) => scalar,
+        NodeKind::Alias(alias) => return Err(alias.refused(line)),
+        NodeKind::Map(_) | NodeKind::List(_) => return Ok(()),
+    };
+    if is_template(&scalar.text) {
+        return Err(YamlError::Templated { line });
+    }
+    if let Some(tag) = scalar.tag.as_ref().filter(|_| scalar.core_tag() != Some("str")) {
+        return Err(YamlError::Tag { tag: tag.clone(), line });
+    }
+    // As a JSON key, `1.10` is "1.1" for Go and `True` is "true".
+    let same = match scalar.typed() {
+        Value::Text(_) => true,
+        Value::Int(int) => int.to_string() == scalar.text,
+        Value::Bool(bool) => bool.to_string() == scalar.text,
+        Value::Null | Value::Float(_) => false,
+    };
+    if same && !scalar.ambiguous() {
+        return Ok(());
+    }
+    Err(YamlError::Ambiguous { text: scalar.text.clone(), line })
 }
 
 /// A value that is not written at all: `key:`, `-`.
@@ -109,6 +136,7 @@ impl<'a> Planner<'a> {
                 target.rest = &self.path.steps()[depth..];
                 break;
             };
+            self.guard_way(node, step, index)?;
             self.guard(child)?;
             target.chain.push(child);
             target.trail.push(index);
@@ -117,16 +145,52 @@ impl<'a> Planner<'a> {
         Ok(target)
     }
 
+    /// Refuses a step that not every reader, or not every rendering, takes to the same child.
+    fn guard_way(&self, holder: &Node, step: &Step, index: usize) -> Result<(), YamlError> {
+        match step {
+            Step::Index(_) => Ok(()),
+            Step::Key(_) => {
+                let Some((key, _)) = holder.as_map().nth(index) else { return Ok(()) };
+                // YAML 1.1 readers such as sigs.k8s.io/yaml let a later merge key win over this entry.
+                if holder.as_map().skip(index).any(|(key, _)| key.is_merge_key()) {
+                    return Err(YamlError::Merged { path: self.path.to_string(), line: key.line });
+                }
+                one_reading(key)
+            }
+            Step::Item { key, value: wanted } => holder.as_list().try_for_each(|item| {
+                let mut named = item.as_map().filter(|(name, _)| name.text() == Some(key));
+                match named.next() {
+                    Some((name, value)) => match one_reading(name).and_then(|()| one_reading(value)) {
+                        // Another item's `yes` may be "true", but never a name such as "app".
+                        Err(YamlError::Ambiguous { text, .. })
+                            if text != *wanted && !scalar::looks_typed(wanted) =>
+                        {
+                            Ok(())
+                        }
+                        verdict => verdict,
+                    },
+                    None if item.merges() => {
+                        Err(YamlError::Merged { path: self.path.to_string(), line: item.line })
+                    }
+                    None => match &item.kind {
+                        NodeKind::Alias(alias) => Err(alias.refused(item.line)),
+                        _ => Ok(()),
+                    },
+                }
+            }),
+        }
+    }
+
     /// Refuses a node that other places share or that readers may look up differently.
     fn guard(&self, node: &Node) -> Result<(), YamlError> {
         if let NodeKind::Alias(alias) = &node.kind {
-            return Err(YamlError::Alias { alias: alias.name.clone(), line: node.line });
+            return Err(alias.refused(node.line));
         }
         self.unshared(node)?;
         let mut seen = HashSet::new();
         for (key, _) in node.as_map() {
             if let NodeKind::Alias(alias) = &key.kind {
-                return Err(YamlError::Alias { alias: alias.name.clone(), line: key.line });
+                return Err(alias.refused(key.line));
             }
             if let Some(text) = key.text()
                 && !seen.insert(text)

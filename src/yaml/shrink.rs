@@ -53,9 +53,8 @@ impl<'a> Planner<'a> {
         let start = line_start(self.source, from);
         let end = next_line(self.source, to);
         if end == self.source.len() && !self.source.ends_with('\n') && start > 0 {
-            let before = &self.source[..start];
-            return before.trim_end_matches('\n').trim_end_matches('\r').len().max(start.saturating_sub(2))
-                ..end;
+            let line_break = if self.source[..start].ends_with("\r\n") { 2 } else { 1 };
+            return start - line_break..end;
         }
         start..end
     }
