@@ -107,7 +107,7 @@ pub fn edits(request: &RenderRequest<'_>) -> Result<CheckedChanges, Vec<Reason>>
     let refused: Vec<Reason> = planned
         .iter()
         .flat_map(|p| {
-            let document = request.index.document(&p.change.file, p.edit.document());
+            let document = document_of(&p.edit).and_then(|at| request.index.document(&p.change.file, at));
             [
                 may_write(&p.change.file, request.allowed_paths),
                 request.index.writable(&p.change.file),
@@ -121,6 +121,19 @@ pub fn edits(request: &RenderRequest<'_>) -> Result<CheckedChanges, Vec<Reason>>
         return Err(refused);
     }
     seal(request, &planned).map_err(|reason| vec![reason])
+}
+
+/// The document that an edit changes; `None` for one that only adds.
+fn document_of(edit: &yaml::Edit) -> Option<usize> {
+    match edit {
+        yaml::Edit::AddDocument { .. } => None,
+        yaml::Edit::Set { document, .. }
+        | yaml::Edit::Put { document, .. }
+        | yaml::Edit::Insert { document, .. }
+        | yaml::Edit::Remove { document, .. }
+        | yaml::Edit::Append { document, .. }
+        | yaml::Edit::Inside { document, .. } => Some(*document),
+    }
 }
 
 fn plan_edits(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>> {

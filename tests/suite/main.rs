@@ -17,6 +17,7 @@ mod demo;
 mod git;
 mod hostile;
 mod live;
+mod preview;
 mod race;
 mod readme;
 mod supply_chain;

@@ -97,11 +97,15 @@ fn two_faced(tree: &str, parent: &str) -> Vec<(&'static str, Vec<u8>, &'static [
     let message = "\nTars-Kind: Merged\n";
     let text = |parts: &[&str]| parts.concat().into_bytes();
     vec![
-        ("two authors", text(&[&head, author, "author B <b@x> 1 +0000\n", committer, message]), &["author"]),
+        (
+            "two authors",
+            text(&[&head, author, "author B <b@x> 1 +0000\n", committer, message]),
+            &["author", "Author"],
+        ),
         (
             "two trees",
             text(&[&format!("tree {tree}\n"), &head, author, committer, message]),
-            &["tree", "parent"],
+            &["tree", "parent", "Author"],
         ),
         ("NUL", text(&[&head, author, committer, "\nx\0Tars-Kind: Merged\n"]), &["NUL", "nul"]),
         (
@@ -190,7 +194,7 @@ fn a_tree_of_ten_thousand_million_files_is_refused_in_time() {
     let mut tree = honest();
     tree.raw("bomb", "040000", "tree", &bomb);
     world.main(&tree);
-    refused_in_time(&world, "tree bomb", &["the tree has more than 500000 entries"]);
+    refused_in_time(&world, "tree bomb", &["the tree has more than 50000 wanted files"]);
     world.main(&honest());
     world.serves_the_honest_target();
 }
@@ -270,10 +274,8 @@ fn one_bomb_in_the_past_of_a_release_does_not_stop_the_honest_target() {
         line = Some(git(&world.repo(), &args));
     }
     git(&world.repo(), &["update-ref", "refs/heads/main", &line.unwrap()]);
-    let started = Instant::now();
     let tick = world.run();
-    assert!(started.elapsed() < TICK_MAX, "{:?}", started.elapsed());
-    assert_eq!(tick.said.code, 0, "{:#?}", tick.said);
+    assert_eq!(tick.said.code, 0, "in time and within memory: {:#?}", tick.said);
     assert!(world.proposals().iter().any(|it| it.starts_with("tars/good/")), "{:#?}", tick.said);
     assert!(!world.proposals().iter().any(|it| it.starts_with("tars/past/")), "{:#?}", tick.said);
 }

@@ -186,13 +186,13 @@ const READINGS: &[Row] = &[
     }),
     row("B7", "twice", "replicas", |tree, name| count(tree, name, "1\n  replicas: 3")),
     row("B7", "twice-quoted", "replicas", |tree, name| count(tree, name, "1\n  \"replicas\": 3")),
-    row("B7", "spec-twice", "spec", |tree, name| {
+    row("B7", "spec-twice", "\"spec\" twice", |tree, name| {
         manifest(tree, name, deployment(name, "3") + "spec: {replicas: 3}\n");
     }),
-    row("B7", "kind-twice", "kind", |tree, name| {
+    row("B7", "kind-twice", "\"kind\" twice", |tree, name| {
         manifest(tree, name, format!("kind: ConfigMap\n{}", deployment(name, "3")));
     }),
-    row("B7", "name-twice", "name", |tree, name| {
+    row("B7", "name-twice", "\"name\" twice", |tree, name| {
         let text = deployment(name, "3")
             .replace("  namespace: shop", "  name: other\n  name: name-twice\n  namespace: shop");
         manifest(tree, name, text);
