@@ -98,8 +98,9 @@ pub enum Verb {
     Version,
 }
 
-/// Which repository to read, and how to print.
+/// Which repository to read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Repository")]
 pub struct Look {
     /// A clone of the GitOps repository, bare or not
     #[arg(short = 'C', long = "repository", value_name = "DIR", default_value = ".")]

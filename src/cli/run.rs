@@ -66,7 +66,7 @@ pub fn run(args: &Run, console: &Console) -> Result<(), Failure> {
         .with("log.format", format.map(str::to_owned))
         .with("log.level", level.map(str::to_owned));
     let settings = settings::load(&args.config, &flags)?;
-    start_log(&settings)?;
+    start_log(&settings, console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -80,14 +80,14 @@ pub fn run(args: &Run, console: &Console) -> Result<(), Failure> {
     outcome
 }
 
-fn start_log(settings: &Settings) -> Result<(), Failure> {
+fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
     let log = LogSettings {
         format: match settings.log_format {
             config::LogFormat::Text => setup::LogFormat::Text,
             config::LogFormat::Json => setup::LogFormat::Json,
         },
         filter: format!("warn,tars_gitops={}", settings.log_level),
-        ansi: system::stderr_is_terminal(),
+        ansi: console.colours_talk(),
     };
     setup::start(&log, io::stderr).map_err(|error| Failure::usage("could not start the log").because(error))
 }

@@ -21,14 +21,13 @@ pub struct Filters {
     /// All namespaces, which is what happens without -n
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
-    /// Only records with these labels: a=b, a!=b, a in (b,c), a notin (b,c), a, !a
     #[arg(short = 'l', long, value_name = "LABELS", help = LABELS_HELP)]
     pub selector: Option<String>,
 }
 
 /// The labels, where `-l` is explained.
 const LABELS_HELP: &str = "Only records with these labels: a=b, a!=b, 'a in (b,c)', 'a notin (b,c)', a, '!a'; \
-     commas mean and. Labels: namespace, kind, name (of the target), policy, playbook, purpose, mode, \
+     commas mean and, case does not matter. Labels: namespace, kind, name (of the target), policy, playbook, purpose, mode, \
      risk, state, phase, incident, trigger, signal, service, verdict, merged-by; of a policy: namespace, policy, \
      playbook, mode, suspended, kind, name, signal, service; of a log entry also: entry";
 

@@ -108,6 +108,12 @@ impl Console {
         self.quiet
     }
 
+    /// Does standard error take colour? For the log, which is written by others.
+    #[must_use]
+    pub fn colours_talk(&self) -> bool {
+        self.err.colour
+    }
+
     /// Prints a list. `names` and `items` run in step.
     ///
     /// # Errors
