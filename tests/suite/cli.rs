@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use crate::support;
 use crate::support::program::{Said, git, shell, tars};
 
+mod output;
+
 /// Verbs that a user finds in the help.
 const VERBS: [&str; 15] = [
     "demo",
@@ -162,7 +164,7 @@ fn explain_says_why_who_merges_and_how_to_undo() {
     let unknown = why_not("Reboot");
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.err.contains("ScaleOut, Rollback, RestartPod"), "{unknown:?}");
-    let codes = tars(home.path(), &["explain", "--list-codes"]).ok();
+    let codes = tars(home.path(), &["explain", "--list-codes", "--no-headers"]).ok();
     for line in codes.lines() {
         let code = line.split_whitespace().next().unwrap();
         assert!(tars(home.path(), &["explain", code]).ok().contains(code), "{code}");
@@ -340,8 +342,8 @@ fn log_filters_and_limits() {
         said.ok().lines().count()
     };
     assert_eq!(lines(&[]), 7);
-    assert_eq!(lines(&["-n", "2"]), 2);
+    assert_eq!(lines(&["--max-count", "2"]), 2);
     assert_eq!(lines(&["--policy", "backend-latency"]), 6);
     assert_eq!(lines(&["--policy", "backend-errors"]), 0);
-    assert_eq!(lines(&["--target", "production/Deployment/backend", "-n", "3"]), 3);
+    assert_eq!(lines(&["--target", "production/Deployment/backend", "--max-count", "3"]), 3);
 }
