@@ -1,7 +1,6 @@
 //! Reads the settings file and makes from it what a reconciler consists of. The same parts for `tars run`,
 //! `tars check` and `tars config`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,13 +204,11 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let configs = signals(settings);
-    let periods =
-        configs.iter().filter_map(|it| Some((it.key.clone(), it.period?))).collect::<BTreeMap<_, _>>();
     let source = Arc::new(prometheus(settings, Arc::clone(&clock))?);
     let windows = SignalWindows::new(configs).map_err(|error| failed("the signals")(error.into()))?;
     Ok(Parts {
         clock,
-        observer: Observer::new(source, windows, EnsembleSettings::default(), periods),
+        observer: Observer::new(source, windows, EnsembleSettings::default()),
         spool: Arc::new(spool(settings)?),
         git,
         writer,

@@ -31,7 +31,7 @@ pub struct SourceFile {
 /// All files of a tree, sorted into readable and skipped.
 #[derive(Debug, Default)]
 pub struct Sources {
-    pub files: BTreeMap<RepoPath, SourceFile>,
+    files: BTreeMap<RepoPath, SourceFile>,
     pub skipped: Vec<Skipped>,
 }
 
@@ -59,6 +59,16 @@ impl Sources {
             }
         }
         sources
+    }
+
+    /// The parsed file; `None` when it is not there or was skipped.
+    pub fn get(&self, path: &RepoPath) -> Option<&SourceFile> {
+        self.files.get(path)
+    }
+
+    /// Every readable file, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&RepoPath, &SourceFile)> {
+        self.files.iter()
     }
 
     /// Why `path` was skipped.

@@ -8,6 +8,7 @@ pub mod error;
 pub mod evidence;
 pub mod measure;
 pub mod memory;
+pub mod preview;
 pub mod report;
 
 mod follow;

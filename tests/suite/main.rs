@@ -16,6 +16,7 @@ mod cli;
 mod demo;
 mod git;
 mod live;
+mod preview;
 mod race;
 mod readme;
 mod supply_chain;
