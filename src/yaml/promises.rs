@@ -48,13 +48,13 @@ fn config() -> ProptestConfig {
 }
 
 /// The header that keeps the line breaks at the end of a text.
-fn header(text: &str) -> &'static str {
+pub fn header(text: &str) -> &'static str {
     let body = text.trim_end_matches(['\r', '\n']);
     ["|-", "|", "|+"][text[body.len()..].matches('\n').count().min(2)]
 }
 
 /// The text as the value of a literal block scalar between two other keys.
-fn wrapped(text: &str, header: &str, margin: usize, eol: &str) -> String {
+pub fn wrapped(text: &str, header: &str, margin: usize, eol: &str) -> String {
     let pad = " ".repeat(margin);
     let mut lines = String::new();
     for line in text.split_inclusive('\n') {
