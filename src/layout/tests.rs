@@ -40,7 +40,7 @@ fn a_workload_is_what_its_overlay_renders() {
         ),
         (
             "prod/patch.yaml",
-            "kind: Deployment\nmetadata: {name: backend}\n\
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\n\
              spec: {strategy: {rollingUpdate: {maxUnavailable: 2}}}\n",
         ),
     ]);
@@ -185,7 +185,7 @@ fn a_target_by_pattern_selects_what_kustomize_selects() {
 
 #[test]
 fn only_a_plainly_written_whole_number_is_a_count() {
-    let path = FieldPath::keys(["n"]);
+    let path = Address::from(FieldPath::keys(["n"]));
     for (text, plain) in [
         ("0", true),
         ("3", true),
