@@ -13,6 +13,7 @@ use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
 
 mod address;
+mod chain;
 mod elsewhere;
 mod kustomize;
 mod objects;
@@ -24,8 +25,8 @@ mod reader;
 mod tests;
 
 pub use address::Address;
+pub use chain::Link;
 pub use elsewhere::{Candidate, Elsewhere, NoPlace};
-pub use kustomize::ImageEntry;
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
@@ -245,6 +246,11 @@ impl Index {
             return Err(edit_refused(format!("{file} is encrypted with SOPS")));
         }
         Ok(())
+    }
+
+    /// A parsed file.
+    fn source(&self, file: &RepoPath) -> Option<&objects::SourceFile> {
+        self.sources.get(file)
     }
 
     fn all(&self, target: &WorkloadRef) -> impl Iterator<Item = &Live> {

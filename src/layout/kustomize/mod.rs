@@ -93,6 +93,8 @@ impl<'r, 's> Renderer<'r, 's> {
     /// `before`: the objects that a component changes; empty for a kustomization.
     fn below(&mut self, dir: &str, before: Vec<Live>, depth: usize) -> Vec<Live> {
         let Some((file, source)) = self.reader.kustomization_in(dir) else { return before };
+        // A layer counts as an object: a few that only include each other many times have no end otherwise.
+        self.left = self.left.saturating_sub(1);
         let [fields] = &source.values[..] else { return before };
         let mut refusals = unknown_features(fields, &file);
         let mut objects = before;
@@ -106,7 +108,9 @@ impl<'r, 's> Renderer<'r, 's> {
         for name in strings(&fields["components"]) {
             let known = resolve(dir, name).filter(|path| self.reader.kustomization_in(path).is_some());
             match known {
-                Some(path) if depth < MAX_DEPTH => objects = self.below(&path, objects, depth + 1),
+                Some(path) if depth < MAX_DEPTH && self.left > 0 => {
+                    objects = self.below(&path, objects, depth + 1)
+                }
                 _ => refusals.push(format!("{file} uses components, and {name:?} cannot be read")),
             }
         }
