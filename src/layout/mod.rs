@@ -10,7 +10,6 @@ use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::model::workload::{ReplicaOwner, Workload};
-use crate::yaml;
 
 mod address;
 mod chain;
@@ -26,7 +25,6 @@ mod tests;
 
 pub use address::Address;
 pub use chain::Link;
-pub use elsewhere::{Candidate, Elsewhere, NoPlace};
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};

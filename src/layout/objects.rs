@@ -335,30 +335,6 @@ fn reads_as_other(text: &str) -> bool {
     text.starts_with('"') || !matches!(unwritten(text), yaml::Value::Text(_))
 }
 
-/// Kinds without a namespace; a Kustomize `namespace:` leaves them alone.
-pub fn is_cluster_scoped(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Namespace"
-            | "Node"
-            | "PersistentVolume"
-            | "ClusterRole"
-            | "ClusterRoleBinding"
-            | "CustomResourceDefinition"
-            | "StorageClass"
-            | "PriorityClass"
-            | "IngressClass"
-            | "RuntimeClass"
-            | "APIService"
-            | "MutatingWebhookConfiguration"
-            | "ValidatingWebhookConfiguration"
-            | "ValidatingAdmissionPolicy"
-            | "ValidatingAdmissionPolicyBinding"
-            | "ClusterPolicy"
-            | "ClusterIssuer"
-    )
-}
-
 /// Kind of a document that is a Kubernetes object: it has `apiVersion`, `kind` and `metadata.name`.
 pub fn object_kind(value: &Json) -> Option<&str> {
     value.get("apiVersion")?.as_str()?;

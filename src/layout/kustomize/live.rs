@@ -78,8 +78,6 @@ pub struct AppliedPatch {
     pub text: PatchText,
     pub form: PatchForm,
     pub value: Json,
-    /// From `patchesJson6902`, which kustomize runs after names and labels.
-    pub late: bool,
 }
 
 /// An `images:` entry that changed a container.

@@ -29,10 +29,10 @@ mod transform;
 #[cfg(test)]
 mod trees;
 
-pub use found::{Kustomizations, is_kustomization_file};
-pub use live::{AppliedPatch, Doubt, ImageHit, Layer, Live, Origin, PatchForm, PatchText};
+pub use found::Kustomizations;
+pub use live::{AppliedPatch, Doubt, ImageHit, Layer, Live, PatchForm, PatchText};
 pub use patch::place_in;
-pub use transform::{ImageEntry, has_replicas};
+pub use transform::has_replicas;
 
 /// Deepest chain of bases; real ones have two or three.
 const MAX_DEPTH: usize = 16;

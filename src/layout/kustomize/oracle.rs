@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::super::objects::{FieldPath, Sources, Step, json};
+use super::super::objects::{FieldPath, Sources, Step, json, leaves};
 use super::super::reader::Reader;
 use super::trees::generated_trees;
 use super::{Kustomizations, Live, Renderer};
@@ -227,6 +227,37 @@ fn every_example_and_fixture_renders_as_kustomize_renders_it() {
     assert!(tally.folders > 10 && tally.equal > 10, "{tally:?}");
     // One fixture names a generator program, before and after, which kustomize does not start by itself.
     assert!(tally.stopped <= 2, "kustomize stops at {} of {} folders", tally.stopped, tally.folders);
+}
+
+#[test]
+fn an_edit_changes_one_field_of_what_kustomize_builds() {
+    let Some(kustomize) = kustomize() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/edits");
+    let mut checked = 0;
+    for case in std::fs::read_dir(root).unwrap() {
+        let case = case.unwrap().path();
+        let sources = Sources::read(&repository(&read_tree(&case.join("before"))));
+        let mut changed = Vec::new();
+        let dirs = Kustomizations::find(&sources).entry_points();
+        for dir in &dirs {
+            let build = |part: &str| built(&kustomize, &case.join(part), dir);
+            let (Ok(before), Ok(after)) = (build("before"), build("expected")) else { continue };
+            assert!(before.keys().eq(after.keys()), "{}", case.display());
+            for (id, old) in &before {
+                let (old, new) = (leaves(old), leaves(&after[id]));
+                let paths: BTreeSet<&FieldPath> = old.keys().chain(new.keys()).collect();
+                let differs = paths.into_iter().filter(|path| old.get(*path) != new.get(*path));
+                changed.extend(differs.map(|path| format!("{id} {path}")));
+            }
+        }
+        let many =
+            case.ends_with("rollback-pod-template") || case.ends_with("scale-out-complaint-generators-kept");
+        if !dirs.is_empty() && !many {
+            assert_eq!(changed.len(), 1, "{}: {changed:?}", case.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 15, "only {checked} cases have kustomizations");
 }
 
 #[test]

@@ -18,7 +18,6 @@ pub struct Entry<'a> {
     target: Option<&'a Json>,
     options: &'a Json,
     source: Source<'a>,
-    late: bool,
 }
 
 enum Source<'a> {
@@ -41,17 +40,16 @@ pub fn early(fields: &Json) -> Vec<Entry<'_>> {
             Some(text) => Source::File(text),
             None => Source::Missing,
         },
-        late: false,
     });
-    merges.chain(listed(fields, "patches", false)).collect()
+    merges.chain(listed(fields, "patches")).collect()
 }
 
 /// `patchesJson6902`, which runs after names and labels.
 pub fn late(fields: &Json) -> Vec<Entry<'_>> {
-    listed(fields, "patchesJson6902", true).collect()
+    listed(fields, "patchesJson6902").collect()
 }
 
-fn listed<'a>(fields: &'a Json, list: &'static str, late: bool) -> impl Iterator<Item = Entry<'a>> {
+fn listed<'a>(fields: &'a Json, list: &'static str) -> impl Iterator<Item = Entry<'a>> {
     items(&fields[list]).enumerate().map(move |(at, entry)| {
         let steps = vec![Step::Key(list.to_owned()), Step::At(at), Step::Key("patch".to_owned())];
         let text = entry["patch"].as_str().filter(|text| !text.trim().is_empty());
@@ -63,7 +61,6 @@ fn listed<'a>(fields: &'a Json, list: &'static str, late: bool) -> impl Iterator
                 (None, Some(path)) => Source::File(path),
                 _ => Source::Missing,
             },
-            late,
         }
     })
 }
@@ -236,7 +233,6 @@ fn apply_one(entry: &Entry<'_>, piece: &Piece, object: &mut Live, layer: &Layer)
         text: piece.text.clone(),
         form,
         value: piece.value.clone(),
-        late: entry.late,
     });
 }
 
