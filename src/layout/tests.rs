@@ -6,6 +6,7 @@ use super::*;
 use crate::model::fixtures::{oid, target};
 use crate::model::tree::{EntryMode, TreeFile};
 use crate::model::workload::Container;
+use crate::yaml;
 
 fn repository(files: &[(&str, &str)]) -> Index {
     let entry = |(path, text): &(&str, &str)| {

@@ -98,7 +98,7 @@ impl<'r, 's> Renderer<'r, 's> {
         let [fields] = &source.values[..] else { return before };
         let mut refusals = unknown_features(fields, &file);
         let mut objects = before;
-        self.resources(&mut objects, fields, dir, &file, depth, &mut refusals);
+        self.resources(&mut objects, fields, (dir, &file), depth, &mut refusals);
         for made in generate::generated(self.reader, fields, dir, &file) {
             if let Err(why) = made.and_then(|(made, behavior)| generate::absorb(&mut objects, made, behavior))
             {
@@ -109,7 +109,7 @@ impl<'r, 's> Renderer<'r, 's> {
             let known = resolve(dir, name).filter(|path| self.reader.kustomization_in(path).is_some());
             match known {
                 Some(path) if depth < MAX_DEPTH && self.left > 0 => {
-                    objects = self.below(&path, objects, depth + 1)
+                    objects = self.below(&path, objects, depth + 1);
                 }
                 _ => refusals.push(format!("{file} uses components, and {name:?} cannot be read")),
             }
@@ -166,8 +166,7 @@ impl<'r, 's> Renderer<'r, 's> {
         &mut self,
         objects: &mut Vec<Live>,
         fields: &Json,
-        dir: &str,
-        file: &RepoPath,
+        (dir, file): (&str, &RepoPath),
         depth: usize,
         refusals: &mut Vec<String>,
     ) {
