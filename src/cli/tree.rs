@@ -6,7 +6,7 @@ use super::args::Tree;
 use super::failure::{Failure, Kind};
 use super::history;
 use super::output::{Console, Page, Piece, Style};
-use crate::layout::{Field, FieldPath, Index, Link, Place};
+use crate::layout::{Address, Field, Index, Link, Place};
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::Reason;
 use crate::model::workload::{ReplicaOwner, Workload};
@@ -101,12 +101,12 @@ fn fields(index: &Index, target: &WorkloadRef) -> Vec<FieldRow> {
     };
     let mut rows = vec![replicas(index, &workload)];
     for container in &workload.containers {
-        let place = index.place(target, &Field::Image(container.name.clone()));
+        let place = index.place(target, &Field::Image(container.name.clone())).map_err(Reason::from);
         let field = format!("image of {}", container.name);
         rows.push(row(&field, target, Some(container.image.clone()), place, index));
     }
     if index.pod_template(target).is_ok() {
-        let place = index.place(target, &Field::RestartedAt);
+        let place = index.place(target, &Field::RestartedAt).map_err(Reason::from);
         rows.push(row("restartedAt", target, workload.restarted_at.clone(), place, index));
     }
     rows
@@ -116,11 +116,11 @@ fn replicas(index: &Index, workload: &Workload) -> FieldRow {
     let target = &workload.target;
     match &workload.owner {
         ReplicaOwner::Workload => {
-            let place = index.place(target, &Field::Replicas);
+            let place = index.place(target, &Field::Replicas).map_err(Reason::from);
             row("replicas", target, workload.replicas.map(|it| it.to_string()), place, index)
         }
         ReplicaOwner::Autoscaler { target: owner, min, .. } => {
-            let place = index.place(owner, &Field::AutoscalerMin);
+            let place = index.place(owner, &Field::AutoscalerMin).map_err(Reason::from);
             row("minReplicas", owner, Some(min.to_string()), place, index)
         }
         ReplicaOwner::Other(owner) => {
@@ -144,7 +144,7 @@ fn row(
         line: index.line_of(
             &place.file,
             place.document,
-            &FieldPath::parse(&place.field()).unwrap_or_default(),
+            &Address::parse(&place.field()).map(|at| at.text.unwrap_or(at.path)).unwrap_or_default(),
         ),
         path: place.field(),
         why: index.why_there(place),

@@ -6,6 +6,7 @@ use super::*;
 use crate::model::fixtures::{oid, target};
 use crate::model::tree::{EntryMode, TreeFile};
 use crate::model::workload::Container;
+use crate::yaml;
 
 fn repository(files: &[(&str, &str)]) -> Index {
     let entry = |(path, text): &(&str, &str)| {
@@ -40,7 +41,7 @@ fn a_workload_is_what_its_overlay_renders() {
         ),
         (
             "prod/patch.yaml",
-            "kind: Deployment\nmetadata: {name: backend}\n\
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\n\
              spec: {strategy: {rollingUpdate: {maxUnavailable: 2}}}\n",
         ),
     ]);
@@ -218,7 +219,7 @@ fn a_target_by_pattern_selects_what_kustomize_selects() {
 
 #[test]
 fn only_a_plainly_written_whole_number_is_a_count() {
-    let path = FieldPath::keys(["n"]);
+    let path = Address::from(FieldPath::keys(["n"]));
     for (text, plain) in [
         ("0", true),
         ("3", true),
