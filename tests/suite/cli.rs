@@ -2,6 +2,7 @@
 //! output and talk to standard error; every error says what to do. Never: colour or escape codes in a pipe.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
@@ -29,10 +30,18 @@ const VERBS: [&str; 15] = [
     "version",
 ];
 
+/// The one demo that is played; every test works on its own copy.
+static PLAYED: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    tars(folder.path(), &["demo", "--keep", "kept", "-o", "json"]).ok();
+    folder
+});
+
 /// A demo that was played, for the verbs that look back.
 fn played() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    tars(folder.path(), &["demo", "--keep", "kept", "-o", "json"]).ok();
+    let original = PLAYED.path().join("kept");
+    shell(folder.path(), &format!("cp -R '{}' kept", original.display())).ok();
     folder
 }
 
