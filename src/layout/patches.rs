@@ -72,6 +72,7 @@ impl Schema {
 pub fn strategic(object: &mut Json, patch: &Json, schema: Schema) -> Result<Vec<FieldPath>, String> {
     let mut merge = Merge { schema, at: Vec::new(), unsure: Vec::new() };
     merge.merge(object, patch)?;
+    merge.note_repeated(object);
     Ok(merge.unsure)
 }
 
@@ -148,21 +149,55 @@ impl Merge {
         }
         let used = self.used_keys(&items, &old, keys);
         let key_of = |item: &Json| -> Vec<String> { used.iter().map(|k| text_of(&item[*k])).collect() };
+        // With one key the patched items come first; with two, only the new ones do.
+        let in_place = used.len() > 1;
         let mut rest = old;
         let mut merged = Vec::new();
         for item in items {
             let at = rest.iter().position(|old| key_of(old) == key_of(item));
-            let mut value = at.map_or(Json::Null, |at| rest.remove(at));
+            let mut value = at.map_or(Json::Null, |at| rest[at].take());
             self.at.push(Step::Named(text_of(&item[primary])));
             self.merge(&mut value, item)?;
             self.at.pop();
-            if !value.is_null() {
-                merged.push(value);
+            match at {
+                Some(at) if in_place => rest[at] = value,
+                _ => merged.push(value),
             }
         }
         merged.extend(rest);
+        merged.retain(|item| !item.is_null());
         *list = Json::Array(merged);
         Ok(())
+    }
+
+    /// Lists with an item that is there twice: any patch of the object makes kustomize drop one of them.
+    fn note_repeated(&mut self, value: &Json) {
+        match value {
+            Json::Object(map) => {
+                for (key, below) in map {
+                    self.at.push(Step::Key(key.clone()));
+                    let (keys, items) = (merge_keys(key, self.schema), below.as_array());
+                    if let (Some(primary), Some(items)) = (keys.first(), items) {
+                        let alone = keys.len() == 1;
+                        let mut seen = std::collections::BTreeSet::new();
+                        if alone && items.iter().any(|item| !seen.insert(text_of(&item[*primary]))) {
+                            self.unsure.push(FieldPath(self.at.clone()));
+                        }
+                    }
+                    self.note_repeated(below);
+                    self.at.pop();
+                }
+            }
+            Json::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let name = item["name"].as_str().map(str::to_owned);
+                    self.at.push(name.map_or(Step::At(at), Step::Named));
+                    self.note_repeated(item);
+                    self.at.pop();
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The keys that are there in all items. A second key that only some items have, or an item that is there

@@ -1,6 +1,8 @@
 //! An object on its way to a cluster: what it is now, what it was called before, and who had a hand in it.
 //! Declared values come in; identities as kustomize compares them go out. Nothing is transformed here.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
 use super::super::objects::{FieldPath, Step, object_kind};
@@ -141,6 +143,8 @@ pub struct Live {
     pub patches: Vec<AppliedPatch>,
     pub counts: Vec<CountHit>,
     pub images: Vec<ImageHit>,
+    /// Labels and annotations that a transformer wrote in several places.
+    pub spread: BTreeSet<String>,
     pub doubts: Vec<Doubt>,
     /// Parts of its kustomizations whose objects nobody can see here: one may be an autoscaler.
     pub unseen: Vec<String>,
@@ -183,6 +187,7 @@ impl Live {
             patches: Vec::new(),
             counts: Vec::new(),
             images: Vec::new(),
+            spread: BTreeSet::new(),
             doubts: Vec::new(),
             unseen: Vec::new(),
             refusals: Vec::new(),

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 use serde_json::Value as Json;
 
-use super::objects::{file_name, leaves};
+use super::objects::{FieldPath, Step, file_name, leaves};
 use super::reader::Reader;
 use crate::model::ids::RepoPath;
 
@@ -84,6 +84,7 @@ impl<'r, 's> Renderer<'r, 's> {
                 object.doubt(&layer, field, "a variable of Kustomize (vars) may fill it", false);
             }
         }
+        objects.iter_mut().for_each(doubt_spread);
         objects.retain(|o| {
             let local = &o.value["metadata"]["annotations"]["config.kubernetes.io/local-config"];
             local.is_null() || *local == "false"
@@ -241,6 +242,27 @@ impl<'r, 's> Renderer<'r, 's> {
     }
 }
 
+/// kustomize writes a label into all its places as one value that they share: whoever sets it in one place later
+/// may change it in all. Where the places differ here, nobody can say what they are.
+fn doubt_spread(object: &mut Live) {
+    let Some(layer) = object.layers.last().cloned() else { return };
+    let all = leaves(&object.value);
+    for name in std::mem::take(&mut object.spread) {
+        let is_it = |path: &FieldPath| path.0.last() == Some(&Step::Key(name.clone()));
+        let found: Vec<(&FieldPath, &Json)> = all.iter().filter(|(path, _)| is_it(path)).collect();
+        if found.windows(2).any(|pair| pair[0].1 != pair[1].1) {
+            for (path, _) in found {
+                object.doubt(
+                    &layer,
+                    path.clone(),
+                    "it is set in several places that kustomize keeps as one",
+                    false,
+                );
+            }
+        }
+    }
+}
+
 /// `crds` teach kustomize where custom resources hold names; the built-in kinds stay as they are. Build metadata
 /// goes into annotations and labels.
 fn custom_kinds(object: &mut Live, fields: &Json, layer: &Layer) {
@@ -252,7 +274,7 @@ fn custom_kinds(object: &mut Live, fields: &Json, layer: &Layer) {
     }
     if items(&fields["buildMetadata"]).next().is_some() {
         for key in ["labels", "annotations"] {
-            let field = super::objects::FieldPath::keys(["metadata", key]);
+            let field = FieldPath::keys(["metadata", key]);
             object.doubt(layer, field, format!("buildMetadata of {layer} adds to it"), false);
         }
     }

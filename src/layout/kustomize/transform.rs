@@ -82,6 +82,9 @@ pub fn set_metadata(object: &mut Live, fields: &Json, layer: &Layer) {
 fn put(object: &mut Live, specs: &[Spec], pairs: &Json) {
     let Some(pairs) = pairs.as_object().filter(|map| !map.is_empty()) else { return };
     let fitting: Vec<&Spec> = specs.iter().filter(|spec| spec.fits(object)).collect();
+    if specs.len() > 1 {
+        object.spread.extend(pairs.keys().cloned());
+    }
     for spec in fitting {
         visit(&mut object.value, spec.path, spec.create, &mut |at| {
             if at.is_null() {

@@ -125,7 +125,7 @@ impl Tree {
             "secretGenerator": [{"name": "keys", "literals": ["k=s3cret", "long=0123456789012345678901234567890123456789012345678901234567890123456789"], "type": "Opaque"}]});
         match self.dice.roll(4) {
             0 => {
-                fields["generatorOptions"] = json!({"disableNameSuffixHash": true, "labels": {"gen": "yes"}})
+                fields["generatorOptions"] = json!({"disableNameSuffixHash": true, "labels": {"gen": "yes"}});
             }
             1 => fields["generatorOptions"] = json!({"annotations": {"gen": "yes"}, "immutable": true}),
             _ => {}
