@@ -23,9 +23,10 @@ pub(super) struct Sealed {
     pub kind: Kind,
 }
 
-/// Additional data of a value: the keys that lead to it; list positions do not count.
+/// Additional data of a value: the keys that lead to it; list positions do not count. A comment at the top
+/// has none, and a lone colon.
 pub(super) fn additional(keys: &[String]) -> String {
-    keys.iter().fold(String::new(), |text, key| text + key + ":")
+    keys.join(":") + ":"
 }
 
 impl Sealed {

@@ -19,7 +19,7 @@ use super::rule::Rule;
 use super::secret::{DataKey, Kind, Plaintext};
 use super::shamir;
 use super::store::Store;
-use super::tree::{self, Leaf, Tree};
+use super::tree::{self, Leaf, Remark, Tree};
 use super::value::Typed;
 use super::{RECIPIENTS_MAX, mac};
 use crate::yaml::{Document, NodeKind};
@@ -124,20 +124,12 @@ fn seal_tree(
         let start = if leaf.tagged { tag_start(source, leaf) } else { leaf.span.start };
         splices.push((start..leaf.span.end, if quoted { format!("\"{text}\"") } else { text }));
     }
-    for remark in tree.remarks.iter().filter(|remark| remark.sealed) {
+    for remark in &tree.remarks {
         let text = &source[remark.span.start + 1..remark.span.end];
-        if text.is_empty() {
-            continue;
-        }
-        if !remark.certain {
-            return Err(SopsError::Comment { line: remark.line });
-        }
-        let value = Plaintext::new(Kind::Comment, text.as_bytes());
-        let text = seal(&value, key, &additional(&remark.keys), nonces.next()?).ok_or(SopsError::Random)?;
-        if rule.field() == "unencrypted_comment_regex" && rule.marks(&text) {
-            let reason = "the rule's pattern matches an encrypted comment, which sops then takes for a switch";
-            return Err(SopsError::Tree { line: remark.line, reason });
-        }
+        let text = match remark.sealed && !text.is_empty() {
+            true => seal_comment(remark, text, rule, key, nonces)?,
+            false => text.to_owned(),
+        };
         match splices.iter_mut().find(|(range, _)| range.contains(&remark.span.start)) {
             // Behind the header of a block scalar, which is gone now.
             Some((_, value)) => value.push_str(&format!(" #{text}")),
@@ -145,6 +137,25 @@ fn seal_tree(
         }
     }
     Ok(splices)
+}
+
+fn seal_comment(
+    remark: &Remark,
+    text: &str,
+    rule: &Rule,
+    key: &DataKey,
+    nonces: &mut Nonces<'_>,
+) -> Result<String, SopsError> {
+    if !remark.certain {
+        return Err(SopsError::Comment { line: remark.line });
+    }
+    let value = Plaintext::new(Kind::Comment, text.as_bytes());
+    let text = seal(&value, key, &additional(&remark.keys), nonces.next()?).ok_or(SopsError::Random)?;
+    if rule.field() == "unencrypted_comment_regex" && rule.marks(&text) {
+        let reason = "the rule's pattern matches an encrypted comment, which sops then takes for a switch";
+        return Err(SopsError::Tree { line: remark.line, reason });
+    }
+    Ok(text)
 }
 
 /// The tag would say another type than the ciphertext has, so it goes with the value.
