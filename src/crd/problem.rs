@@ -51,6 +51,21 @@ pub fn duplicate_policy(path: &RepoPath, name: &str, first: &RepoPath) -> Policy
     }
 }
 
+/// The file is a link: what it leads to may change without anybody reviewing a policy.
+#[must_use]
+pub fn linked_policy(path: &RepoPath) -> PolicyProblem {
+    PolicyProblem {
+        code: "TARS-P042",
+        severity: ProblemSeverity::Error,
+        path: path.clone(),
+        line: 1,
+        column: 1,
+        length: 1,
+        message: "the file is a symlink or a submodule, which is never followed".to_owned(),
+        help: "put the policy itself here".to_owned(),
+    }
+}
+
 /// Every code with its explanation, for `tars explain CODE`.
 pub const CODES: &[(&str, &str)] = &[
     ("TARS-P001", "The file is not YAML. tars reads YAML 1.2 as Kubernetes does; keys must be plain text."),
@@ -108,6 +123,10 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "TARS-P041",
         "Two files declare a policy of the same name. Names are unique in one repository: budgets count by name.",
+    ),
+    (
+        "TARS-P042",
+        "The file is a symlink or a submodule. Neither is followed: a policy stands where it is reviewed.",
     ),
 ];
 

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::objects::{ImageName, Sources, file_name, folder, is_cluster_scoped, object_kind};
+use super::objects::{FieldPath, ImageName, Sources, file_name, folder, is_cluster_scoped, object_kind};
 use super::patches;
+use super::reader::{KUSTOMIZATION_FILES, Reader, is_kustomization};
 use crate::model::ids::RepoPath;
 use crate::yaml;
 
@@ -28,6 +29,32 @@ pub struct Origin {
     pub document: usize,
 }
 
+/// A set of kustomize fields (patches, `replicas`, `images`, names) that somebody wrote down: a kustomization
+/// file, or the overrides inside an Argo CD `Application` or a Flux `Kustomization`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layer {
+    pub file: RepoPath,
+    pub document: usize,
+    /// Where the fields stand in the document; empty for a kustomization file.
+    pub at: FieldPath,
+}
+
+impl Layer {
+    fn of_file(file: &RepoPath) -> Self {
+        Self { file: file.clone(), document: 0, at: FieldPath::default() }
+    }
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.at.0.is_empty() {
+            write!(f, "{}", self.file)
+        } else {
+            write!(f, "{} at {}", self.file, self.at)
+        }
+    }
+}
+
 /// How a patch is written down, which decides whether it can be edited in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchForm {
@@ -42,7 +69,7 @@ pub enum PatchForm {
 /// A patch that changed an object.
 #[derive(Debug, Clone)]
 pub struct AppliedPatch {
-    pub layer: RepoPath,
+    pub layer: Layer,
     pub origin: Origin,
     pub form: PatchForm,
     pub value: Json,
@@ -51,7 +78,7 @@ pub struct AppliedPatch {
 /// An `images:` entry that changed a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageHit {
-    pub layer: RepoPath,
+    pub layer: Layer,
     pub entry: String,
     pub container: String,
 }
@@ -66,11 +93,11 @@ pub struct Live {
     pub namespace: Option<String>,
     pub value: Json,
     pub declared: Origin,
-    /// Kustomization files it went through, innermost first; empty for a plain manifest.
-    pub layers: Vec<RepoPath>,
+    /// Layers it went through, innermost first; empty for a plain manifest.
+    pub layers: Vec<Layer>,
     pub patches: Vec<AppliedPatch>,
-    /// `replicas:` entries that set its count: (kustomization, name in the entry).
-    pub counts: Vec<(RepoPath, String)>,
+    /// `replicas:` entries that set its count: (layer, name in the entry).
+    pub counts: Vec<(Layer, String)>,
     pub images: Vec<ImageHit>,
     /// Why this object cannot be edited with certainty.
     pub refusals: Vec<String>,
@@ -128,28 +155,22 @@ pub struct Kustomizations<'a> {
     pub unreadable: Vec<RepoPath>,
     /// Files named by a kustomization; they are not objects of their own.
     pub referenced: BTreeSet<RepoPath>,
-    left: usize,
 }
 
 /// Is this file name one that kustomize looks for?
 pub fn is_kustomization_file(path: &RepoPath) -> bool {
-    matches!(file_name(path.as_str()), "kustomization.yaml" | "kustomization.yml" | "Kustomization")
+    KUSTOMIZATION_FILES.contains(&file_name(path.as_str()))
 }
 
 impl<'a> Kustomizations<'a> {
     pub fn find(sources: &'a Sources) -> Self {
-        let ours = |path: &RepoPath| {
-            let version = sources.files[path].values.first().map(|v| v["apiVersion"].clone());
-            let text = version.as_ref().and_then(Json::as_str);
-            text.is_none_or(|v| v.starts_with("kustomize.config.k8s.io/"))
-        };
-        let files = sources.files.keys().filter(|p| is_kustomization_file(p) && ours(p));
+        let ours =
+            sources.iter().filter(|(path, file)| is_kustomization_file(path) && is_kustomization(file));
         let by_folder: BTreeMap<String, &RepoPath> =
-            files.map(|path| (folder(path.as_str()).to_owned(), path)).collect();
+            ours.map(|(path, _)| (folder(path.as_str()).to_owned(), path)).collect();
         let broken = sources.skipped.iter().filter(|s| is_kustomization_file(&s.file));
         let unreadable = broken.map(|s| s.file.clone()).collect();
-        let mut found =
-            Self { sources, by_folder, unreadable, referenced: BTreeSet::new(), left: MAX_OBJECTS };
+        let mut found = Self { sources, by_folder, unreadable, referenced: BTreeSet::new() };
         found.referenced = found.all_references().filter_map(|(_, path)| RepoPath::new(path).ok()).collect();
         found
     }
@@ -157,8 +178,8 @@ impl<'a> Kustomizations<'a> {
     /// Every path that a kustomization names, resolved: (folder of the kustomization, path).
     fn all_references(&self) -> impl Iterator<Item = (&str, String)> {
         self.by_folder.iter().flat_map(|(dir, file)| {
-            let value = &self.sources.files[*file].values[0..1.min(self.sources.files[*file].values.len())];
-            let names = value.iter().flat_map(references).collect::<Vec<_>>();
+            let value = self.sources.get(file).and_then(|it| it.values.first());
+            let names = value.into_iter().flat_map(references).collect::<Vec<_>>();
             names.into_iter().filter_map(move |name| Some((dir.as_str(), resolve(dir, &name)?)))
         })
     }
@@ -182,31 +203,59 @@ impl<'a> Kustomizations<'a> {
     pub fn entry_points(&self) -> Vec<String> {
         let included: BTreeSet<String> = self.all_references().map(|(_, path)| path).collect();
         let is_component = |file: &RepoPath| {
-            self.sources.files[file].values.first().is_some_and(|v| v["kind"] == "Component")
+            let first = self.sources.get(file).and_then(|it| it.values.first());
+            first.is_some_and(|v| v["kind"] == "Component")
         };
         let entries = self.by_folder.iter().filter(|(dir, f)| !included.contains(*dir) && !is_component(f));
         entries.map(|(dir, _)| dir.clone()).collect()
     }
+}
 
-    /// The objects of the kustomization in `dir`.
+/// Renders folders; what it reads is noted by its [`Reader`].
+#[derive(Debug)]
+pub struct Renderer<'r, 's> {
+    reader: &'r Reader<'s>,
+    left: usize,
+}
+
+impl<'r, 's> Renderer<'r, 's> {
+    pub fn new(reader: &'r Reader<'s>) -> Self {
+        Self { reader, left: MAX_OBJECTS }
+    }
+
+    /// The objects of the kustomization in `dir`; none when there is no kustomization.
     pub fn render(&mut self, dir: &str) -> Vec<Live> {
         self.render_below(dir, 0)
     }
 
     fn render_below(&mut self, dir: &str, depth: usize) -> Vec<Live> {
-        let Some(&file) = self.by_folder.get(dir) else { return Vec::new() };
-        let source = &self.sources.files[file];
-        let [layer] = &source.values[..] else { return Vec::new() };
-        let mut refusals = unknown_features(layer, file);
-        self.check_generators(layer, dir, file, &mut refusals);
-        let mut objects = self.resources(layer, dir, file, depth, &mut refusals);
-        self.apply_patches(&mut objects, layer, dir, file, &mut refusals);
+        let Some((file, source)) = self.reader.kustomization_in(dir) else { return Vec::new() };
+        // A layer counts as an object: a few that only include each other many times have no end otherwise.
+        self.left = self.left.saturating_sub(1);
+        let [fields] = &source.values[..] else { return Vec::new() };
+        let mut refusals = unknown_features(fields, &file);
+        self.check_generators(fields, dir, &file, &mut refusals);
+        let objects = self.resources(fields, dir, &file, depth, &mut refusals);
+        self.apply(objects, fields, dir, &Layer::of_file(&file), refusals)
+    }
+
+    /// Runs the transformers of one layer over `objects`. `fields` has the shape of a kustomization, `dir` is
+    /// what its paths are relative to; `refusals` hold for every object.
+    pub fn apply(
+        &self,
+        mut objects: Vec<Live>,
+        fields: &Json,
+        dir: &str,
+        layer: &Layer,
+        mut refusals: Vec<String>,
+    ) -> Vec<Live> {
+        self.apply_patches(&mut objects, fields, dir, layer, &mut refusals);
         objects.retain(|o| !o.value.is_null());
         for object in &mut objects {
-            rename(object, layer);
-            set_counts(object, layer, file);
-            set_images(object, layer, file);
-            object.layers.push(file.clone());
+            rename(object, fields);
+            set_counts(object, fields, layer);
+            set_images(object, fields, layer);
+            object.layers.push(layer.clone());
             object.refusals.extend(refusals.iter().cloned());
         }
         objects
@@ -229,7 +278,7 @@ impl<'a> Kustomizations<'a> {
                 refusals.push(format!("{file} includes {name:?}, which is outside the repository"));
                 continue;
             };
-            if self.by_folder.contains_key(&path) {
+            if self.reader.kustomization_in(&path).is_some() {
                 if depth >= MAX_DEPTH || self.left == 0 {
                     refusals.push(format!(
                         "{file} includes itself, more than {MAX_DEPTH} levels, or {MAX_OBJECTS} objects"
@@ -240,13 +289,13 @@ impl<'a> Kustomizations<'a> {
                 continue;
             }
             let path = RepoPath::new(path).ok();
-            match path.as_ref().and_then(|p| self.sources.files.get(p).map(|s| (p, s))) {
+            match path.as_ref().and_then(|p| self.reader.file(p).map(|s| (p, s))) {
                 Some((path, source)) => {
                     let all = source.values.iter().enumerate();
                     objects.extend(all.flat_map(|(at, value)| Live::all_declared(value, path, at)));
                 }
                 None => {
-                    let why = path.as_ref().and_then(|p| self.sources.why_skipped(p));
+                    let why = path.as_ref().and_then(|p| self.reader.why_skipped(p));
                     let why = why.unwrap_or("is not a readable file or kustomization of the repository");
                     refusals.push(format!("{file} includes {name:?}, which {why}"));
                 }
@@ -261,7 +310,7 @@ impl<'a> Kustomizations<'a> {
     fn check_generators(&self, layer: &Json, dir: &str, file: &RepoPath, refusals: &mut Vec<String>) {
         for name in strings(&layer["generators"]) {
             let path = resolve(dir, name).and_then(|p| RepoPath::new(p).ok());
-            let source = path.and_then(|p| self.sources.files.get(&p));
+            let source = path.and_then(|p| self.reader.file(&p));
             if !source.is_some_and(|s| s.values.iter().all(|v| v["kind"] == "ksops")) {
                 refusals.push(format!("{file} uses generators ({name}), which tars does not render"));
             }
@@ -271,13 +320,13 @@ impl<'a> Kustomizations<'a> {
     fn apply_patches(
         &self,
         objects: &mut [Live],
-        layer: &Json,
+        fields: &Json,
         dir: &str,
-        file: &RepoPath,
+        layer: &Layer,
         refusals: &mut Vec<String>,
     ) {
-        for entry in patch_entries(layer) {
-            let (origin, documents) = match self.patch_documents(&entry, dir, file) {
+        for entry in patch_entries(fields) {
+            let (origin, documents) = match self.patch_documents(&entry, dir, layer) {
                 Ok(read) => read,
                 Err(why) => {
                     refusals.push(why);
@@ -286,15 +335,15 @@ impl<'a> Kustomizations<'a> {
             };
             for (document, value) in documents.iter().enumerate() {
                 let origin = origin.clone().map_or_else(
-                    || Origin { file: file.clone(), document: 0 },
+                    || Origin { file: layer.file.clone(), document: layer.document },
                     |path| Origin { file: path, document },
                 );
                 let inline = matches!(entry.source, PatchSource::Inline(_));
                 for object in objects.iter_mut() {
                     match selects(entry.target, value, object) {
-                        Ok(true) => apply_patch(object, value, file, &origin, inline),
+                        Ok(true) => apply_patch(object, value, layer, &origin, inline),
                         Ok(false) => {}
-                        Err(why) => object.refusals.push(format!("a patch in {file} {why}")),
+                        Err(why) => object.refusals.push(format!("a patch in {layer} {why}")),
                     }
                 }
             }
@@ -306,27 +355,27 @@ impl<'a> Kustomizations<'a> {
         &self,
         entry: &PatchEntry<'_>,
         dir: &str,
-        file: &RepoPath,
+        layer: &Layer,
     ) -> Result<(Option<RepoPath>, Vec<Json>), String> {
         match entry.source {
             PatchSource::Inline(text) => {
                 let documents = yaml::read(text.as_bytes())
-                    .map_err(|e| format!("{file} has an inline patch that cannot be read: {e}"))?;
+                    .map_err(|e| format!("{layer} has an inline patch that cannot be read: {e}"))?;
                 Ok((None, documents.iter().map(|d| super::objects::json(&d.root)).collect()))
             }
             PatchSource::File(name) => {
                 let path = resolve(dir, name).and_then(|p| RepoPath::new(p).ok());
-                let read = path.as_ref().and_then(|p| self.sources.files.get(p));
+                let read = path.as_ref().and_then(|p| self.reader.file(p));
                 match (path, read) {
                     (Some(path), Some(source)) => Ok((Some(path), source.values.clone())),
                     (path, _) => {
-                        let why = path.and_then(|p| self.sources.why_skipped(&p));
+                        let why = path.and_then(|p| self.reader.why_skipped(&p));
                         let why = why.unwrap_or("is not a readable file of the repository");
-                        Err(format!("{file} names the patch {name:?}, which {why}"))
+                        Err(format!("{layer} names the patch {name:?}, which {why}"))
                     }
                 }
             }
-            PatchSource::Missing => Err(format!("{file} has a patch without patch or path")),
+            PatchSource::Missing => Err(format!("{layer} has a patch without patch or path")),
         }
     }
 }
@@ -389,7 +438,7 @@ fn matches(target: &Json, field: &str, text: &str) -> Result<bool, String> {
         .map_err(|_| format!("has a target {field} that is not a usable pattern"))
 }
 
-fn apply_patch(object: &mut Live, patch: &Json, layer: &RepoPath, origin: &Origin, inline: bool) {
+fn apply_patch(object: &mut Live, patch: &Json, layer: &Layer, origin: &Origin, inline: bool) {
     let (form, done) = if patch.is_array() {
         (PatchForm::Operations, patches::json6902(&mut object.value, patch))
     } else {
@@ -416,13 +465,13 @@ fn apply_patch(object: &mut Live, patch: &Json, layer: &RepoPath, origin: &Origi
     });
 }
 
-fn rename(object: &mut Live, layer: &Json) {
-    if let Some(namespace) = layer["namespace"].as_str().filter(|_| !is_cluster_scoped(&object.kind)) {
+fn rename(object: &mut Live, fields: &Json) {
+    if let Some(namespace) = fields["namespace"].as_str().filter(|_| !is_cluster_scoped(&object.kind)) {
         object.namespace = Some(namespace.to_owned());
         object.value["metadata"]["namespace"] = Json::from(namespace);
     }
-    let prefix = layer["namePrefix"].as_str().unwrap_or_default();
-    let suffix = layer["nameSuffix"].as_str().unwrap_or_default();
+    let prefix = fields["namePrefix"].as_str().unwrap_or_default();
+    let suffix = fields["nameSuffix"].as_str().unwrap_or_default();
     if prefix.is_empty() && suffix.is_empty() || object.kind == "CustomResourceDefinition" {
         return;
     }
@@ -436,24 +485,24 @@ pub fn has_replicas(kind: &str) -> bool {
     matches!(kind, "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController")
 }
 
-fn set_counts(object: &mut Live, layer: &Json, file: &RepoPath) {
-    for entry in items(&layer["replicas"]).filter(|_| has_replicas(&object.kind)) {
+fn set_counts(object: &mut Live, fields: &Json, layer: &Layer) {
+    for entry in items(&fields["replicas"]).filter(|_| has_replicas(&object.kind)) {
         let Some(name) = entry["name"].as_str().filter(|n| object.names.iter().any(|own| own == n)) else {
             continue;
         };
         object.value["spec"]["replicas"] = entry["count"].clone();
-        object.counts.push((file.clone(), name.to_owned()));
+        object.counts.push((layer.clone(), name.to_owned()));
     }
 }
 
 /// JSON pointers of the pod specs inside an object of a built-in workload kind.
 const POD_SPECS: [&str; 3] = ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec", "/spec"];
 
-fn set_images(object: &mut Live, layer: &Json, file: &RepoPath) {
-    for entry in items(&layer["images"]) {
+fn set_images(object: &mut Live, fields: &Json, layer: &Layer) {
+    for entry in items(&fields["images"]) {
         let Some(wanted) = entry["name"].as_str() else { continue };
         if entry.get("tagSuffix").is_some() {
-            object.refusals.push(format!("{file} uses images.tagSuffix, which tars does not render"));
+            object.refusals.push(format!("{layer} uses images.tagSuffix, which tars does not render"));
         }
         for list in
             POD_SPECS.iter().flat_map(|at| ["containers", "initContainers"].map(|l| format!("{at}/{l}")))
@@ -466,7 +515,7 @@ fn set_images(object: &mut Live, layer: &Json, file: &RepoPath) {
                 }
                 container["image"] = Json::from(renamed_image(image, entry).to_string());
                 object.images.push(ImageHit {
-                    layer: file.clone(),
+                    layer: layer.clone(),
                     entry: wanted.to_owned(),
                     container: container["name"].as_str().unwrap_or_default().to_owned(),
                 });

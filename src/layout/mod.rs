@@ -12,20 +12,24 @@ use crate::model::tree::RepoTree;
 use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
 
+mod chain;
 mod kustomize;
 mod objects;
 mod owners;
 mod patches;
 mod place;
+mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use chain::Link;
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
 
-use kustomize::{Kustomizations, Live};
+use kustomize::{Kustomizations, Live, Renderer};
 use objects::{Sources, folder, reference};
+use reader::Reader;
 
 /// A field that a playbook may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +77,12 @@ pub fn index(tree: &RepoTree) -> Index {
     let text_of = |file: &RepoPath| {
         (file.clone(), tree.bytes(file).map(String::from_utf8_lossy).unwrap_or_default().into_owned())
     };
-    let mut kustomizations = Kustomizations::find(&sources);
+    let kustomizations = Kustomizations::find(&sources);
     let unreadable = kustomizations.unreadable.iter().map(text_of).collect();
     let mut live = plain_objects(&sources, &kustomizations);
     for dir in kustomizations.entry_points() {
-        live.extend(kustomizations.render(&dir));
+        let reader = Reader::new(&sources);
+        live.extend(Renderer::new(&reader).render(&dir));
     }
     let autoscaler_texts = sources.skipped.iter().map(|s| text_of(&s.file));
     let autoscaler_texts = autoscaler_texts
@@ -94,7 +99,7 @@ pub fn index(tree: &RepoTree) -> Index {
 
 /// Objects of files that no kustomization governs or names.
 fn plain_objects(sources: &Sources, kustomizations: &Kustomizations<'_>) -> Vec<Live> {
-    let plain = sources.files.iter().filter(|(path, _)| {
+    let plain = sources.iter().filter(|(path, _)| {
         !kustomizations.governs(folder(path.as_str())) && !kustomizations.referenced.contains(*path)
     });
     plain
@@ -176,7 +181,7 @@ impl Index {
         let mut files = BTreeSet::new();
         for live in self.all(target) {
             files.insert(live.declared.file.clone());
-            files.extend(live.layers.iter().cloned());
+            files.extend(live.layers.iter().map(|layer| layer.file.clone()));
             files.extend(live.patches.iter().map(|p| p.origin.file.clone()));
         }
         files.into_iter().collect()
@@ -188,7 +193,7 @@ impl Index {
         let mut found = BTreeSet::new();
         for live in self.all(target) {
             found.insert((live.declared.file.clone(), live.declared.document));
-            found.extend(live.layers.iter().map(|file| (file.clone(), 0)));
+            found.extend(live.layers.iter().map(|layer| (layer.file.clone(), layer.document)));
             found.extend(live.patches.iter().map(|p| (p.origin.file.clone(), p.origin.document)));
         }
         found.into_iter().collect()
@@ -199,7 +204,7 @@ impl Index {
     #[must_use]
     pub fn is_plain_count(&self, file: &RepoPath, document: usize, path: &FieldPath) -> bool {
         let Ok(path) = yaml::Path::parse(&path.to_string()) else { return false };
-        let source = self.sources.files.get(file).and_then(|s| s.documents.get(document));
+        let source = self.sources.get(file).and_then(|s| s.documents.get(document));
         let node = source.and_then(|d| d.root.at(&path).ok());
         node.and_then(yaml::Node::as_scalar).is_some_and(|scalar| {
             let digits = scalar.text.as_bytes();
@@ -214,7 +219,7 @@ impl Index {
     /// Plain value of one document of one file.
     #[must_use]
     pub fn document(&self, file: &RepoPath, document: usize) -> Option<&Json> {
-        self.sources.files.get(file)?.values.get(document)
+        self.sources.get(file)?.values.get(document)
     }
 
     /// All rendered objects, for the proof that an edit changed what it should and nothing else.
@@ -222,7 +227,7 @@ impl Index {
     pub fn rendered(&self) -> BTreeMap<RenderedKey, &Json> {
         let mut all = BTreeMap::new();
         for live in &self.live {
-            let entry = live.layers.last().unwrap_or(&live.declared.file).clone();
+            let entry = live.layers.last().map_or(&live.declared.file, |layer| &layer.file).clone();
             let object = format!("{}/{}/{}", namespace_of(live), live.kind, live.name());
             let mut key = RenderedKey { object, api_version: live.api_version.clone(), entry, nth: 0 };
             while all.contains_key(&key) {
@@ -238,7 +243,7 @@ impl Index {
     /// # Errors
     /// `EditRefused` with the reason.
     pub fn writable(&self, file: &RepoPath) -> Result<(), Reason> {
-        let Some(source) = self.sources.files.get(file) else {
+        let Some(source) = self.sources.get(file) else {
             let why = self.sources.why_skipped(file).unwrap_or("is not a file of the repository");
             return Err(edit_refused(format!("{file} {why}")));
         };
@@ -246,6 +251,11 @@ impl Index {
             return Err(edit_refused(format!("{file} is encrypted with SOPS")));
         }
         Ok(())
+    }
+
+    /// A parsed file.
+    fn source(&self, file: &RepoPath) -> Option<&objects::SourceFile> {
+        self.sources.get(file)
     }
 
     fn all(&self, target: &WorkloadRef) -> impl Iterator<Item = &Live> {

@@ -2,7 +2,7 @@
 //! in; readable documents and a list of what was skipped, with the reason, go out. Nothing here fails as a
 //! whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value as Json};
@@ -31,7 +31,7 @@ pub struct SourceFile {
 /// All files of a tree, sorted into readable and skipped.
 #[derive(Debug, Default)]
 pub struct Sources {
-    pub files: BTreeMap<RepoPath, SourceFile>,
+    files: BTreeMap<RepoPath, SourceFile>,
     pub skipped: Vec<Skipped>,
 }
 
@@ -48,7 +48,13 @@ impl Sources {
                 _ if file.bytes.len() > MAX_FILE_BYTES => {
                     Err(format!("is larger than {MAX_FILE_BYTES} bytes"))
                 }
-                _ => yaml::read(&file.bytes).map_err(|e| format!("is not YAML that can be edited: {e}")),
+                _ => match yaml::read(&file.bytes) {
+                    Ok(documents) => match documents.iter().find_map(|it| repeated_key(&it.root)) {
+                        Some((key, line)) => Err(format!("has the key {key:?} twice (line {line})")),
+                        None => Ok(documents),
+                    },
+                    Err(error) => Err(format!("is not YAML that can be edited: {error}")),
+                },
             };
             match read {
                 Ok(documents) => {
@@ -61,10 +67,33 @@ impl Sources {
         sources
     }
 
+    /// The parsed file; `None` when it is not there or was skipped.
+    pub fn get(&self, path: &RepoPath) -> Option<&SourceFile> {
+        self.files.get(path)
+    }
+
+    /// Every readable file, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&RepoPath, &SourceFile)> {
+        self.files.iter()
+    }
+
     /// Why `path` was skipped.
     pub fn why_skipped(&self, path: &RepoPath) -> Option<&str> {
         self.skipped.iter().find(|s| s.file == *path).map(|s| s.why.as_str())
     }
+}
+
+/// A key that stands twice where an object says what it is, and the line: readers disagree about which of them
+/// counts, so nobody could say which object this is.
+fn repeated_key(root: &yaml::Node) -> Option<(String, usize)> {
+    let yaml::NodeKind::Map(entries) = &root.kind else { return None };
+    let mut seen = BTreeSet::new();
+    for (key, _) in entries {
+        if !seen.insert(key_text(key)) {
+            return Some((key_text(key), key.line));
+        }
+    }
+    entries.iter().find(|(key, _)| key_text(key) == "metadata").and_then(|(_, below)| repeated_key(below))
 }
 
 /// The part before the last `/`, empty for the root.
@@ -229,7 +258,7 @@ fn names_of(items: &[Json]) -> Option<Vec<&str>> {
     let plain = |name: &&str| {
         !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
     };
-    let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
     (unique.len() == names.len() && names.iter().all(plain)).then_some(names)
 }
 

@@ -6,7 +6,7 @@
 
 use serde_json::Value as Json;
 
-use super::kustomize::{Live, Origin, PatchForm, has_replicas};
+use super::kustomize::{Layer, Live, Origin, PatchForm, has_replicas};
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path};
 use super::{Field, Index, edit_refused, reference_of};
@@ -90,7 +90,7 @@ impl Index {
         field: &FieldPath,
     ) -> Vec<FieldPath> {
         let Ok(live) = self.find(target) else { return Vec::new() };
-        if !live.layers.contains(file) {
+        if !live.layers.iter().any(|layer| layer.file == *file) {
             return vec![field.clone()];
         }
         match &field.0[..] {
@@ -98,7 +98,7 @@ impl Index {
                 vec![FieldPath::keys(["spec", "replicas"])]
             }
             [Step::Key(list), Step::Named(entry), ..] if list == "images" => {
-                let hits = live.images.iter().filter(|hit| hit.layer == *file && hit.entry == *entry);
+                let hits = live.images.iter().filter(|hit| hit.layer.file == *file && hit.entry == *entry);
                 hits.filter_map(|hit| image_path(&live.value, &hit.container)).collect()
             }
             _ => Vec::new(),
@@ -129,15 +129,18 @@ impl Index {
     }
 
     /// The place in `layer` that sets `path` already. Transformers run after patches, so they win.
-    fn set_by_layer(&self, live: &Live, layer: &RepoPath, path: &FieldPath) -> Result<Option<Place>, Reason> {
+    fn set_by_layer(&self, live: &Live, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
         let replicas = FieldPath::keys(["spec", "replicas"]);
-        if let Some((_, name)) = live.counts.iter().rev().find(|(file, _)| file == layer && *path == replicas)
-        {
+        if let Some((_, name)) = live.counts.iter().rev().find(|(at, _)| at == layer && *path == replicas) {
             let sharers = self.sharers(live, |o| o.counts.iter().any(|c| c.0 == *layer && c.1 == *name));
             return Ok(Some(Place {
-                file: layer.clone(),
-                document: 0,
-                current: self.value_in(layer, 0, &FieldPath::keys(["replicas"]).named(name).key("count")),
+                file: layer.file.clone(),
+                document: layer.document,
+                current: self.value_in(
+                    &layer.file,
+                    layer.document,
+                    &FieldPath::keys(["replicas"]).named(name).key("count"),
+                ),
                 form: PlaceForm::Count { name: name.clone() },
                 renders_to: path.clone(),
                 shared_with: sharers,
@@ -149,8 +152,8 @@ impl Index {
         if let Some(hit) = live.images.iter().rev().find(is_image) {
             let same = |o: &Live| o.images.iter().any(|h| h.layer == *layer && h.entry == hit.entry);
             return Ok(Some(Place {
-                file: layer.clone(),
-                document: 0,
+                file: layer.file.clone(),
+                document: layer.document,
                 form: PlaceForm::Image { name: hit.entry.clone() },
                 renders_to: path.clone(),
                 current: path.find(&live.value).and_then(written),
@@ -209,8 +212,8 @@ impl Index {
             };
             let name = live.names.iter().find(unique)?.clone();
             return Some(Place {
-                file: overlay.clone(),
-                document: 0,
+                file: overlay.file.clone(),
+                document: overlay.document,
                 form: PlaceForm::NewCount { name },
                 renders_to: path.clone(),
                 current: None,
@@ -233,7 +236,7 @@ impl Index {
     }
 
     fn value_in(&self, file: &RepoPath, document: usize, path: &FieldPath) -> Option<String> {
-        path.find(self.sources.files.get(file)?.values.get(document)?).and_then(written)
+        path.find(self.sources.get(file)?.values.get(document)?).and_then(written)
     }
 
     /// Last checks on a place that is otherwise right.

@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub tree: RepoTree,
     pub index: Index,
     pub policies: Vec<Policy>,
+    /// The folder they stand in, which nothing of ours is ever written to.
+    pub policies_path: RepoPath,
     /// Policies that could not be accepted; they act on nothing until mended.
     pub problems: Vec<PolicyProblem>,
     /// The first line of the file SUSPENDED, when there is one.
@@ -153,6 +155,10 @@ impl Repository {
             if !is_yaml(path.as_str()) {
                 continue;
             }
+            if matches!(file.mode, EntryMode::Symlink | EntryMode::Submodule) {
+                problems.push(crd::linked_policy(path));
+                continue;
+            }
             match crd::policies(path, &file.bytes, &tree.commit) {
                 Ok(read) => {
                     for policy in read {
@@ -168,7 +174,8 @@ impl Repository {
             }
         }
         let index = layout::index(&tree);
-        Snapshot { commit: tree.commit.clone(), index, tree, policies, problems, suspended }
+        let policies_path = self.policies_path.clone();
+        Snapshot { commit: tree.commit.clone(), index, tree, policies, policies_path, problems, suspended }
     }
 
     /// The tree of an earlier commit, for a rollback. Keeps the blobs of today.
