@@ -17,6 +17,7 @@ mod policy;
 mod preview;
 mod run;
 mod settings;
+mod sops;
 mod status;
 mod tree;
 
@@ -66,6 +67,7 @@ fn dispatch(verb: &Verb) -> Result<(), Failure> {
         Verb::Diff(args) => preview::diff(args),
         Verb::Policy(verb) => policy::run(verb),
         Verb::Config(verb) => config::run(verb),
+        Verb::Sops(verb) => sops::run(verb),
         Verb::Completion { shell } => completion(*shell),
         Verb::Version(print) => version(print.output),
     }

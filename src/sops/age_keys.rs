@@ -107,7 +107,8 @@ fn unused(line: &str) -> Option<&'static str> {
 
 /// What kind of age recipient a text is; `None` when it is none.
 pub(super) fn recipient_kind(text: &str) -> Option<&'static str> {
-    let lower = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let lower =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if text.parse::<age::x25519::Recipient>().is_ok() {
         return Some("age");
     }
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_key_file_is_read_and_a_bad_line_is_not_repeated() {
-        let text = format!("# created\n\n{}\nAGE-PLUGIN-YUBIKEY-1XYZ\n", fixture::IDENTITIES[0]);
+        let text = format!("# created\n\n{}\nAGE-PLUGIN-YUBIKEY-1XYZ\n", fixture::identity(0));
         let identities = Identities::parse(&text).unwrap();
         assert_eq!((identities.recipients().len(), identities.unused().len()), (1, 1));
         let error = Identities::parse("\nAGE-SECRET-KEY-1CANARY").unwrap_err();

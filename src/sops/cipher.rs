@@ -53,7 +53,9 @@ impl Sealed {
         let mut bytes = Zeroizing::new(self.data.clone());
         let cipher = Aes256Gcm::new((&*key.0).into());
         let (nonce, tag) = (Nonce::from(self.nonce), Tag::from(self.tag));
-        cipher.decrypt_inout_detached(&nonce, additional.as_bytes(), bytes.as_mut_slice().into(), &tag).ok()?;
+        cipher
+            .decrypt_inout_detached(&nonce, additional.as_bytes(), bytes.as_mut_slice().into(), &tag)
+            .ok()?;
         Plaintext::decrypted(self.kind, bytes)
     }
 }
@@ -66,11 +68,8 @@ pub(super) fn seal(value: &Plaintext, key: &DataKey, additional: &str, nonce: [u
     }
     let mut data = value.bytes.clone();
     let cipher = Aes256Gcm::new((&*key.0).into());
-    let sealed = cipher.encrypt_inout_detached(
-        &Nonce::from(nonce),
-        additional.as_bytes(),
-        data.as_mut_slice().into(),
-    );
+    let sealed =
+        cipher.encrypt_inout_detached(&Nonce::from(nonce), additional.as_bytes(), data.as_mut_slice().into());
     let tag: [u8; TAG_BYTES] = sealed.ok()?.into();
     Some(format!(
         "{PREFIX}data:{},iv:{},tag:{},type:{}]",

@@ -122,8 +122,10 @@ mod tests {
     fn comments_are_found_between_tokens_and_nowhere_else() {
         let source = "# top\na: 'x # no' # one\r\nb: |2 # two\n  text # no\n  # no\n # three\nc: [1, # four\n  2]\nd: a#no\n#\n";
         let documents = yaml::read(source.as_bytes()).unwrap();
-        let found: Vec<_> =
-            find(source, &documents).iter().map(|it| (it.text(source).to_owned(), it.alone, it.line)).collect();
+        let found: Vec<_> = find(source, &documents)
+            .iter()
+            .map(|it| (it.text(source).to_owned(), it.alone, it.line))
+            .collect();
         let expected = [
             (" top", true, 1),
             (" one", false, 2),

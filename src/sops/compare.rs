@@ -70,9 +70,9 @@ pub fn compare(old: Version<'_>, new: Version<'_>) -> Vec<Difference> {
         found.extend(change.map(|change| (*at, *document, path, leaf.sealed, change)));
     }
     let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
-    found.extend(gone.map(|((document, path), at)| {
-        (*at, *document, path, old.0.leaves[*at].sealed, Change::Removed)
-    }));
+    found.extend(
+        gone.map(|((document, path), at)| (*at, *document, path, old.0.leaves[*at].sealed, Change::Removed)),
+    );
     found.sort_by_key(|(at, document, ..)| (*document, *at));
     let difference = |(_, document, path, encrypted, change): (usize, usize, &String, bool, Change)| {
         Difference { document, path: path.clone(), encrypted, change }

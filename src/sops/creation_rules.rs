@@ -159,7 +159,8 @@ impl RawRule {
         };
         let path = self.path_regex.take().filter(|text| !text.is_empty());
         let path = path.map(|text| Pattern::new("path_regex", &text)).transpose()?;
-        let (threshold, mac_only_encrypted) = (self.shamir_threshold, self.mac_only_encrypted.unwrap_or(false));
+        let (threshold, mac_only_encrypted) =
+            (self.shamir_threshold, self.mac_only_encrypted.unwrap_or(false));
         let groups = self.groups()?;
         let threshold = match threshold.filter(|it| *it > 0) {
             Some(threshold) if groups.len() > 1 => threshold,
@@ -226,7 +227,11 @@ impl RawGroup {
         group.extend(self.gcp_kms.into_iter().filter_map(|key| Some(service("gcp-kms", &key.resource_id?))));
         group.extend(self.hckms.into_iter().filter_map(|key| Some(service("hc-kms", &key.key_id?))));
         let azure = self.azure_keyvault.into_iter();
-        group.extend(azure.filter_map(|key| Some(service("azure-kv", &format!("{}/keys/{}", key.vault_url?, key.key?)))));
+        group.extend(
+            azure.filter_map(|key| {
+                Some(service("azure-kv", &format!("{}/keys/{}", key.vault_url?, key.key?)))
+            }),
+        );
         Ok(group)
     }
 }
@@ -239,8 +244,12 @@ impl CreationRule {
         let found = metadata.recipients();
         let wanted: BTreeSet<Recipient> = self.groups.iter().flatten().cloned().collect();
         let mut breaches = Vec::new();
-        breaches.extend(found.difference(&wanted).map(|it| format!("{it} can read it, and the rule does not say so")));
-        breaches.extend(wanted.difference(&found).map(|it| format!("{it} should be able to read it, and cannot")));
+        breaches.extend(
+            found.difference(&wanted).map(|it| format!("{it} can read it, and the rule does not say so")),
+        );
+        breaches.extend(
+            wanted.difference(&found).map(|it| format!("{it} should be able to read it, and cannot")),
+        );
         let sets = |groups: &[KeyGroup]| -> BTreeSet<BTreeSet<Recipient>> {
             groups.iter().map(|group| group.recipients.iter().cloned().collect()).collect()
         };

@@ -76,7 +76,8 @@ fn target(file: &SopsFile, edit: Edit<'_>) -> Result<usize, SopsError> {
     if !matches!(edit.value.kind, Kind::Text | Kind::Int | Kind::Float | Kind::Bool) {
         return Err(refused(edit, "only strings, numbers and truth values can be set"));
     }
-    let document = file.documents.get(edit.document).ok_or_else(|| refused(edit, "there is no such document"))?;
+    let document =
+        file.documents.get(edit.document).ok_or_else(|| refused(edit, "there is no such document"))?;
     let node = document.root.at(edit.path).map_err(SopsError::Yaml)?;
     let found = |leaf: &super::tree::Leaf| leaf.document == edit.document && leaf.span == node.span;
     let at = file.leaves.iter().position(found).filter(|_| node.as_scalar().is_some());

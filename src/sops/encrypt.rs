@@ -233,7 +233,9 @@ fn json_block(
     };
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(margin.as_bytes());
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).map_err(SopsError::Json)?;
+    value
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        .map_err(SopsError::Json)?;
     let pretty = String::from_utf8_lossy(&bytes).replace('\n', &format!("\n{margin}"));
     Ok((last..last, format!("{comma}\n{margin}\"sops\": {pretty}")))
 }

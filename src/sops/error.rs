@@ -30,7 +30,9 @@ pub enum SopsError {
         #[source]
         source: regex::Error,
     },
-    #[error("line {line}: it is not certain to which value this comment belongs, and the file's rule needs that")]
+    #[error(
+        "line {line}: it is not certain to which value this comment belongs, and the file's rule needs that"
+    )]
     Comment { line: usize },
     #[error("identity line {line}: {reason}")]
     Identity { line: usize, reason: &'static str },
@@ -71,7 +73,9 @@ impl SopsError {
             Self::MacMismatch | Self::Forged { .. } => {
                 "find the commit that changed the file without sops, and undo it; do not re-encrypt over it"
             }
-            Self::Stranger { .. } => "find out who added the recipient before anything is written to the file",
+            Self::Stranger { .. } => {
+                "find out who added the recipient before anything is written to the file"
+            }
             Self::Store(_) => "use the sops program for this file",
             _ => return None,
         })

@@ -9,7 +9,6 @@ use super::age_keys::Identities;
 use super::cipher::{Sealed, additional};
 use super::error::SopsError;
 use super::metadata::{Metadata, Recipient};
-use super::rule::Rule;
 use super::secret::{DataKey, Kind, Plaintext};
 use super::store::Store;
 use super::tree::{self, Leaf};
@@ -80,12 +79,6 @@ impl SopsFile {
         self.leaves.iter().map(|leaf| (leaf.document, &leaf.path, leaf.sealed))
     }
 
-    /// The rule that says what is encrypted.
-    #[must_use]
-    pub fn rule(&self) -> &Rule {
-        &self.metadata.rule
-    }
-
     /// Compares who can read the file with who should.
     ///
     /// # Errors
@@ -116,7 +109,9 @@ impl SopsFile {
         let time = &self.metadata.last_modified;
         let stored = Sealed::parse(&self.metadata.mac).and_then(|sealed| sealed.open(&key, &seconds(time)));
         match stored {
-            Some(mac) if mac.kind == Kind::Text && mac.expose() == computed.as_bytes() => Ok(Unlocked { key, values }),
+            Some(mac) if mac.kind == Kind::Text && mac.expose() == computed.as_bytes() => {
+                Ok(Unlocked { key, values })
+            }
             _ => Err(SopsError::MacMismatch),
         }
     }
@@ -136,7 +131,8 @@ impl SopsFile {
             let recipients = metadata.recipients().iter().map(ToString::to_string).collect();
             return Err(SopsError::NoIdentity { recipients });
         }
-        let bytes = if metadata.groups.len() == 1 { shares.swap_remove(0) } else { shamir::combine(&shares)? };
+        let bytes =
+            if metadata.groups.len() == 1 { shares.swap_remove(0) } else { shamir::combine(&shares)? };
         let key: [u8; 32] = bytes
             .as_slice()
             .try_into()
@@ -156,7 +152,9 @@ impl SopsFile {
         }
         let text = std::str::from_utf8(&text.bytes).ok();
         let sealed = text.and_then(Sealed::parse);
-        sealed.map(Some).ok_or_else(|| refuse("the rule encrypts this value, and it is not in the form of sops"))
+        sealed
+            .map(Some)
+            .ok_or_else(|| refuse("the rule encrypts this value, and it is not in the form of sops"))
     }
 
     fn value(&self, leaf: &Leaf, key: &DataKey) -> Result<Option<Plaintext>, SopsError> {
@@ -170,9 +168,9 @@ impl SopsFile {
     }
 }
 
+#[cfg(test)]
 impl Unlocked {
-    /// The value at a place of the file, for whoever must use the secret.
-    #[must_use]
+    /// The value at a place of the file.
     pub fn get(&self, file: &SopsFile, document: usize, path: &Path) -> Option<&Plaintext> {
         let at = file.leaves.iter().position(|leaf| leaf.document == document && leaf.path == *path)?;
         self.values.get(at)?.as_ref()

@@ -2,15 +2,15 @@
 
 use super::age_keys::Identities;
 
-/// Three identities made for the tests.
-pub(super) const IDENTITIES: [&str; 3] = [
-    "AGE-SECRET-KEY-1HSXNTHRZAMDR4FEDDPJJH2RMXPFRCPL7LVS4REDET952AZZDNQJSC3NK5Y",
-    "AGE-SECRET-KEY-14TKLK7JWU079NWJQX6A89CWPDVA2Y2AUEM2CRL43DXKZ0XVQQJDSGD7WWF",
-    "AGE-SECRET-KEY-1NXDYN82PXSAEA0Q89YQ22MUDQFW0LL6QFN92T5RYAN3SDGLYK2XQ2FSC6E",
-];
+/// Three identities made for the tests, shared with the suite.
+const KEYS: &str = include_str!("../../tests/fixtures/sops/keys.txt");
+
+pub(super) fn identity(at: usize) -> &'static str {
+    KEYS.lines().filter(|line| line.starts_with("AGE-")).nth(at).unwrap()
+}
 
 pub(super) fn identities(at: usize) -> Identities {
-    Identities::parse(IDENTITIES[at]).unwrap()
+    Identities::parse(identity(at)).unwrap()
 }
 
 pub(super) fn recipient(at: usize) -> String {

@@ -19,7 +19,8 @@ pub(super) fn check(source: &str, documents: &[Document]) -> Result<(), SopsErro
 }
 
 fn agree(source: &str, node: &Node, value: &Value) -> Result<(), SopsError> {
-    let differ = Err(SopsError::Tree { line: node.line, reason: "YAML and JSON readers read this differently" });
+    let differ =
+        Err(SopsError::Tree { line: node.line, reason: "YAML and JSON readers read this differently" });
     match (&node.kind, value) {
         (NodeKind::Map(entries), Value::Object(map)) => {
             if entries.len() != map.len() {

@@ -36,7 +36,8 @@ mod tests {
     #[test]
     fn plain_values_count_unless_only_encrypted_ones_do() {
         let (a, b) = (Plaintext::text("a"), Plaintext::text("b"));
-        let mac = |only, plain: &Plaintext| compute(only, [(true, Some(&a)), (false, Some(plain))].into_iter());
+        let mac =
+            |only, plain: &Plaintext| compute(only, [(true, Some(&a)), (false, Some(plain))].into_iter());
         assert_ne!(mac(false, &a), mac(false, &b));
         assert_eq!(mac(true, &a), mac(true, &b));
         let empty = compute(false, std::iter::empty());

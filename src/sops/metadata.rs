@@ -74,7 +74,6 @@ pub struct Metadata {
     pub mac_only_encrypted: bool,
     /// When the MAC was made, RFC 3339.
     pub last_modified: String,
-    pub version: String,
     pub(super) mac: String,
 }
 
@@ -90,7 +89,13 @@ impl Metadata {
         let known = |name: &str| {
             matches!(
                 name,
-                "age" | "key_groups" | "shamir_threshold" | "lastmodified" | "mac" | "mac_only_encrypted" | "version"
+                "age"
+                    | "key_groups"
+                    | "shamir_threshold"
+                    | "lastmodified"
+                    | "mac"
+                    | "mac_only_encrypted"
+                    | "version"
             ) || FIELDS.contains(&name)
                 || SERVICES.iter().any(|(field, ..)| *field == name)
         };
@@ -108,8 +113,7 @@ impl Metadata {
         };
         let last_modified = time::rfc3339(&block.text("lastmodified")?)
             .ok_or_else(|| wrong("lastmodified", "not a time of the form 2006-01-02T15:04:05Z"))?;
-        let version = block.text("version")?;
-        if !is_version(&version) {
+        if !is_version(&block.text("version")?) {
             return Err(wrong("version", "not a version"));
         }
         let mac_only_encrypted = match block.node.get("mac_only_encrypted").map(|node| block.typed(node)) {
@@ -119,7 +123,7 @@ impl Metadata {
         };
         let threshold = block.threshold(groups.len())?;
         let mac = block.text("mac")?;
-        Ok(Self { groups, threshold, rule, mac_only_encrypted, last_modified, version, mac })
+        Ok(Self { groups, threshold, rule, mac_only_encrypted, last_modified, mac })
     }
 }
 
@@ -178,7 +182,8 @@ impl<'a> Block<'a> {
         match self.typed(node) {
             Ok(Typed::Null) => Ok(None),
             Ok(Typed::Value(it)) if it.kind == Kind::Text => {
-                let text = String::from_utf8(it.expose().to_vec()).map_err(|_| self.wrong(name, "not UTF-8"))?;
+                let text =
+                    String::from_utf8(it.expose().to_vec()).map_err(|_| self.wrong(name, "not UTF-8"))?;
                 Ok(Some(text).filter(|text| !text.is_empty()))
             }
             _ => Err(self.wrong(name, "must be a string (a time needs quotes)")),
@@ -263,7 +268,9 @@ impl<'a> Block<'a> {
             _ if groups == 1 => Ok(1),
             None => Ok(groups),
             Some(given) if (2..=groups).contains(&given) => Ok(given),
-            Some(_) => Err(self.wrong("shamir_threshold", "must be at least 2 and at most the number of groups")),
+            Some(_) => {
+                Err(self.wrong("shamir_threshold", "must be at least 2 and at most the number of groups"))
+            }
         }
     }
 }

@@ -40,14 +40,13 @@ mod property_tests;
 mod tests;
 
 pub use age_keys::Identities;
-pub use compare::{Change, Difference, compare};
+pub use compare::compare;
 pub use creation_rules::{CreationRule, CreationRules};
 pub use edit::{Edit, Inputs, set};
 pub use encrypt::{Recipe, encrypt};
 pub use error::SopsError;
 pub use file::{SopsFile, Unlocked};
-pub use metadata::{KeyGroup, Metadata, Recipient};
-pub use rule::Rule;
+pub use metadata::Recipient;
 pub use secret::Plaintext;
 pub use store::{Store, detect};
 

@@ -5,13 +5,41 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::fixture::{identities, random, recipient};
+use super::rule::Rule;
 use super::*;
 use crate::yaml::Path;
 
 const SCALARS: [&str; 30] = [
-    "a", "hello world", "'single'", "\"double \\n\"", "''", "\"\"", "1", "-7", "017", "0x1F", "1_000", "1.50",
-    "1e3", ".5", "true", "False", "null", "~", "", "2024-01-02", "2024-01-02T03:04:05Z", "yes", "y", "1:30",
-    "'5'", "1.2.3", "日本", "-x", "http://x/y", "'ENC[AES256_GCM,no]'",
+    "a",
+    "hello world",
+    "'single'",
+    "\"double \\n\"",
+    "''",
+    "\"\"",
+    "1",
+    "-7",
+    "017",
+    "0x1F",
+    "1_000",
+    "1.50",
+    "1e3",
+    ".5",
+    "true",
+    "False",
+    "null",
+    "~",
+    "",
+    "2024-01-02",
+    "2024-01-02T03:04:05Z",
+    "yes",
+    "y",
+    "1:30",
+    "'5'",
+    "1.2.3",
+    "日本",
+    "-x",
+    "http://x/y",
+    "'ENC[AES256_GCM,no]'",
 ];
 
 /// A block mapping as text; `depth` levels of nesting at most.
@@ -22,11 +50,10 @@ fn mapping(depth: u32) -> BoxedStrategy<Vec<String>> {
     let plain = (scalar, comment).prop_map(|(scalar, comment)| vec![format!(" {scalar}{comment}")]);
     let literal = Just(vec![" |".to_owned(), "  one".to_owned(), "   two".to_owned()]);
     let flow = Just(vec![" [x, 1, {k: v, n: 2}]".to_owned()]);
-    let list = prop::collection::vec(prop::sample::select(SCALARS[..20].to_vec()), 1..3)
-        .prop_map(|items| {
-            let items = items.into_iter().map(|item| format!("  - {item}"));
-            std::iter::once(String::new()).chain(items).collect::<Vec<_>>()
-        });
+    let list = prop::collection::vec(prop::sample::select(SCALARS[..20].to_vec()), 1..3).prop_map(|items| {
+        let items = items.into_iter().map(|item| format!("  - {item}"));
+        std::iter::once(String::new()).chain(items).collect::<Vec<_>>()
+    });
     let value = if depth == 0 {
         prop_oneof![4 => plain, 1 => literal, 1 => flow, 1 => list].boxed()
     } else {
@@ -43,7 +70,8 @@ fn mapping(depth: u32) -> BoxedStrategy<Vec<String>> {
             for (index, (before, key, value)) in entries.into_iter().enumerate() {
                 lines.extend(before.map(str::to_owned));
                 let key = if key.starts_with('\'') { format!("'q{index}'") } else { format!("{key}{index}") };
-                let key = key.replacen("b_unencrypted", "b", 1) + if key.contains("_un") { "_unencrypted" } else { "" };
+                let key = key.replacen("b_unencrypted", "b", 1)
+                    + if key.contains("_un") { "_unencrypted" } else { "" };
                 lines.push(format!("{key}:{}", value[0]));
                 lines.extend(value[1..].iter().cloned());
             }

@@ -70,11 +70,6 @@ impl Rule {
         }
     }
 
-    /// Whether comments decide, and not keys.
-    pub(super) fn by_comment(&self) -> bool {
-        matches!(self.test, Test::Comment(_))
-    }
-
     /// Whether a comment is one that decides.
     pub(super) fn marks(&self, comment: &str) -> bool {
         matches!(&self.test, Test::Comment(pattern) if pattern.finds(comment))

@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_decrypted_value_that_is_not_of_its_type_is_refused() {
-        let decrypted = |kind, text: &str| Plaintext::decrypted(kind, Zeroizing::new(text.as_bytes().to_vec()));
+        let decrypted =
+            |kind, text: &str| Plaintext::decrypted(kind, Zeroizing::new(text.as_bytes().to_vec()));
         assert!(decrypted(Kind::Int, "1.5").is_none());
         assert!(decrypted(Kind::Bool, "yes").is_none());
         assert!(decrypted(Kind::Time, "yesterday").is_none());

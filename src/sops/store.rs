@@ -30,7 +30,8 @@ impl Store {
     /// The form sops would take for a file of this name.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
-        let extension = name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map_or("", |(_, it)| it);
+        let extension =
+            name.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map_or("", |(_, it)| it);
         match extension {
             "yaml" | "yml" => Self::Yaml,
             "json" => Self::Json,
@@ -49,7 +50,8 @@ pub fn detect(name: &str, source: &[u8]) -> Option<Store> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line = |prefix: &str| text.lines().any(|line| line.starts_with(prefix));
     let object = || {
-        let marked = text.contains("\"sops\"") && text.contains("\"mac\"") && text.contains("\"lastmodified\"");
+        let marked =
+            text.contains("\"sops\"") && text.contains("\"mac\"") && text.contains("\"lastmodified\"");
         marked && text.trim_start().starts_with('{')
     };
     let store = Store::of_name(name);

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+use super::compare::Difference;
 use super::fixture::{identities, random, recipient};
+use super::rule::Rule;
 use super::*;
 use crate::yaml::Path;
 
@@ -136,7 +138,11 @@ fn an_edit_changes_its_value_the_time_and_the_mac_and_nothing_else() {
         assert_eq!(value(&new, document, at), "int 5");
         assert!(text(&new).contains("2026-11-23T12:00:00Z"));
     }
-    let two = { let mut it = identities(0); it.extend(identities(1)); it };
+    let two = {
+        let mut it = identities(0);
+        it.extend(identities(1));
+        it
+    };
     let new = change_with(GROUPS, (0, "data.password"), &Plaintext::text("x"), &two, None).unwrap();
     assert_eq!(differing(GROUPS, &new).len(), 3);
 }
@@ -178,7 +184,11 @@ fn tampering_is_found_and_never_signed_over() {
         assert_ne!(tampered, source, "{what}");
         let file = SopsFile::read(Store::Yaml, tampered.as_bytes()).unwrap();
         let error = file.unlock(&identities(0)).unwrap_err();
-        let expected = if forged { matches!(error, SopsError::Forged { .. }) } else { matches!(error, SopsError::MacMismatch) };
+        let expected = if forged {
+            matches!(error, SopsError::Forged { .. })
+        } else {
+            matches!(error, SopsError::MacMismatch)
+        };
         assert!(expected, "{what}: {error}");
         let set = change(tampered.as_bytes(), 0, "spec.replicas", &Plaintext::int(9));
         assert!(matches!(set, Err(SopsError::MacMismatch | SopsError::Forged { .. })), "{what}");
@@ -246,7 +256,13 @@ fn stanzas_of_key_services_are_named_and_survive_an_edit() {
 fn metadata_that_is_not_as_sops_writes_it_is_refused() {
     let source = text(REGEX);
     for (what, bad) in [
-        ("unquoted time", source.replace(&source[source.find("lastmodified: \"").unwrap()..][..36], "lastmodified: 2024-01-02T03:04:05Z")),
+        (
+            "unquoted time",
+            source.replace(
+                &source[source.find("lastmodified: \"").unwrap()..][..36],
+                "lastmodified: 2024-01-02T03:04:05Z",
+            ),
+        ),
         ("no version", source.replace("    version: 3.13.3\n", "")),
         ("odd version", source.replace("3.13.3", "new")),
         ("no mac", source.replace("    mac: ", "    # mac: ")),
@@ -255,7 +271,11 @@ fn metadata_that_is_not_as_sops_writes_it_is_refused() {
         ("key twice", source.replace("    version", "    version: 3.13.3\n    version")),
         ("hostile recipient", source.replace("recipient: age1", "recipient: age1../../")),
         ("bad pattern", source.replace("^(data|stringData)$", "(")),
-        ("no recipients", source[..source.find("    age:").unwrap()].to_owned() + &source[source.find("    lastmodified").unwrap()..]),
+        (
+            "no recipients",
+            source[..source.find("    age:").unwrap()].to_owned()
+                + &source[source.find("    lastmodified").unwrap()..],
+        ),
         ("bad flag", source.replace("    version", "    mac_only_encrypted: maybe\n    version")),
         ("in the clear", source.replace("user: ENC[", "user: 5 #")),
         ("not the form", source.replace("user: ENC[AES256_GCM", "user: ENC[AES128_CBC")),
@@ -286,7 +306,8 @@ fn plaintext_reaches_no_message_and_no_debug_output() {
         source.replace("type:str", "type:int"),
         source.replace("type:str", "type:time"),
     ] {
-        let error = SopsFile::read(Store::Yaml, tampered.as_bytes()).unwrap().unlock(&identities(0)).unwrap_err();
+        let error =
+            SopsFile::read(Store::Yaml, tampered.as_bytes()).unwrap().unlock(&identities(0)).unwrap_err();
         said.push_str(&format!("{error}{error:?}"));
     }
     for at in ["nested.deep", "nested.deep.password.x", "sops.mac", "none"] {
@@ -358,14 +379,22 @@ fn creation_rules_apply_first_match_first_and_name_every_breach() {
     );
     let rules = CreationRules::parse(text.as_bytes()).unwrap();
     let at = |path| rules.for_path(path).map(|(index, _)| index);
-    assert_eq!([at("prod/db.yaml"), at("x/prod/db.yaml"), at("shared/a"), at("a")], [Some(0), Some(2), Some(1), Some(2)]);
+    assert_eq!(
+        [at("prod/db.yaml"), at("x/prod/db.yaml"), at("shared/a"), at("a")],
+        [Some(0), Some(2), Some(1), Some(2)]
+    );
     assert_eq!(rules.rules[0].breaches(&file(MAC_ONLY)), [""; 0]);
     let breaches = rules.rules[0].breaches(&file(REGEX));
     assert!(breaches[0].contains(&b) && breaches[1].contains("mac_only_encrypted"), "{breaches:?}");
     assert_eq!(rules.rules[2].breaches(&file(MULTI)).len(), 1);
     assert_eq!((rules.rules[1].groups.len(), rules.rules[1].threshold), (2, 2));
     assert!(rules.rules[1].breaches(&file(GROUPS)).iter().any(|it| it.contains("pgp:ABCD")));
-    for bad in ["creation_rules: 5", "creation_rules:\n- age: age1../x\n", "creation_rules:\n- path_regex: (\n", "creation_rules:\n- encrypted_regex: a\n  encrypted_suffix: b\n"] {
+    for bad in [
+        "creation_rules: 5",
+        "creation_rules:\n- age: age1../x\n",
+        "creation_rules:\n- path_regex: (\n",
+        "creation_rules:\n- encrypted_regex: a\n  encrypted_suffix: b\n",
+    ] {
         assert!(CreationRules::parse(bad.as_bytes()).is_err(), "{bad}");
     }
     assert!(CreationRules::parse(b"stores: {}\n").unwrap().for_path("a").is_none());

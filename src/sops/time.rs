@@ -43,7 +43,8 @@ fn parse(text: &str, form: Separator) -> Option<String> {
     let second = after(&mut rest, ":")?;
     let time = Time::new(narrow(hour)?, narrow(minute)?, narrow(second)?, 0).ok()?;
     let fraction = fraction(&mut rest);
-    let zone = if form == Separator::Zoned { zone(rest)? } else { rest.is_empty().then(|| "Z".to_owned())? };
+    let zone =
+        if form == Separator::Zoned { zone(rest)? } else { rest.is_empty().then(|| "Z".to_owned())? };
     Some(write(date.to_datetime(time), &fraction, &zone))
 }
 
@@ -118,8 +119,15 @@ mod tests {
         ] {
             assert_eq!(timestamp(text).as_deref(), Some(canonical), "{text}");
         }
-        for text in ["2024", "2024-13-01", "2024-02-30", "2024-01-02T", "2024-01-02 03:04:05Z", "20240-1-1", "2024-01"]
-        {
+        for text in [
+            "2024",
+            "2024-13-01",
+            "2024-02-30",
+            "2024-01-02T",
+            "2024-01-02 03:04:05Z",
+            "20240-1-1",
+            "2024-01",
+        ] {
             assert_eq!(timestamp(text), None, "{text}");
         }
         assert_eq!(rfc3339("2024-01-02T03:04:05.50Z").as_deref(), Some("2024-01-02T03:04:05.5Z"));

@@ -167,7 +167,9 @@ impl Walker<'_> {
 
     fn key(&self, map: &Node, key: &Node) -> Result<String, SopsError> {
         let refuse = |reason| Err(SopsError::Tree { line: key.line, reason });
-        let NodeKind::Scalar(scalar) = &key.kind else { return refuse("sops takes only keys that are strings") };
+        let NodeKind::Scalar(scalar) = &key.kind else {
+            return refuse("sops takes only keys that are strings");
+        };
         let merge = scalar.tag.as_deref() == Some("tag:yaml.org,2002:merge");
         if scalar.text == "<<" && scalar.style == Style::Plain && !merge {
             return refuse("merge keys are written out by sops; write this one out first");
@@ -192,7 +194,8 @@ impl Walker<'_> {
             if !flow {
                 let dash = self.dash(self.at, item.span.start);
                 level = Some(column(self.source, dash));
-                self.place(dash, level, flow)?;
+                // go-yaml hands a comment above an item that is not there to somebody else.
+                self.place(dash, level.filter(|_| !item.span.is_empty()), flow)?;
                 self.at = dash + 1;
             }
             let then = match items.get(index + 1) {
@@ -288,7 +291,10 @@ impl Walker<'_> {
             }
             let column = Some(comment.column);
             // A list may stand at the column of its key: then the line that follows decides.
-            let ours = flow || root || column > level || column == level && !(zero && self.touches(self.next, until));
+            let ours = flow
+                || root
+                || column > level
+                || column == level && !(zero && self.touches(self.next, until));
             if !ours {
                 break;
             }

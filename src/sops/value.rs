@@ -214,7 +214,10 @@ mod tests {
         };
         assert_eq!(typed("9007199254740993"), "int 9007199254740993");
         assert_eq!(typed("9223372036854775808"), "float 9223372036854776000");
-        assert_eq!((typed("1e2"), typed("1.0"), typed("-0")), ("float 100".into(), "float 1".into(), "int 0".into()));
+        assert_eq!(
+            (typed("1e2"), typed("1.0"), typed("-0")),
+            ("float 100".into(), "float 1".into(), "int 0".into())
+        );
         assert_eq!(typed("1e999"), "error");
     }
 }
