@@ -23,6 +23,7 @@ mod reconcile;
 mod render;
 mod report;
 mod serve;
+mod sops;
 mod telemetry;
 mod verify;
 mod yaml;

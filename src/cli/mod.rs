@@ -18,6 +18,7 @@ mod preview;
 mod run;
 mod selector;
 mod settings;
+mod sops;
 mod status;
 mod tree;
 
@@ -81,6 +82,7 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
         Verb::Diff(args) => preview::diff(args, console),
         Verb::Policy(verb) => policy::run(verb, console),
         Verb::Config(verb) => config::run(verb, console),
+        Verb::Sops(verb) => sops::run(verb, console),
         Verb::Completion { shell } => completion(*shell, console),
         Verb::Version => version(console),
     }

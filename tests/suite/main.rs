@@ -20,5 +20,6 @@ mod live;
 mod preview;
 mod race;
 mod readme;
+mod sops;
 mod supply_chain;
 mod support;

@@ -6,7 +6,8 @@ use regex::Regex;
 use crate::support;
 
 /// Every package is somebody to trust. Raising this is a decision, taken in the commit that needs it.
-const PACKAGES_MAX: usize = 360;
+/// The age crate brings 75, most of them for messages in other languages.
+const PACKAGES_MAX: usize = 430;
 
 /// (name, version) of every package of a lock file.
 fn locked(lock: &str) -> Vec<(String, Vec<u64>)> {
