@@ -20,7 +20,7 @@ use crate::model::tree::{EntryMode, RepoTree, TreeFile};
 use crate::yaml;
 
 /// Generated trees in an ordinary run.
-const TREES: u64 = 300;
+const TREES: u64 = 430;
 /// Most characters of a difference that are shown.
 const SHOWN: usize = 1500;
 
