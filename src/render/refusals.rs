@@ -383,3 +383,18 @@ fn a_value_never_becomes_structure() {
         }
     }
 }
+
+#[test]
+fn a_refusal_says_what_each_candidate_would_change_elsewhere() {
+    let before = files(&[
+        ("base/a.yaml", &deployment("  replicas: 3\n")),
+        ("base/kustomization.yaml", "resources: [a.yaml]\n"),
+        ("production/kustomization.yaml", "namespace: shop\nresources: [../base]\n"),
+        ("staging/kustomization.yaml", "namespace: staging\nresources: [../base]\n"),
+    ]);
+    let restart = Plan::Restart { restarted_at: at(0), previous: None };
+    let words = "candidates: base/a.yaml spec.template.metadata.annotations.\"kubectl.kubernetes.io/restartedAt\" \
+                 (also changes staging/Deployment/backend through staging/kustomization.yaml: \
+                 spec.template.metadata.annotations.\"kubectl.kubernetes.io/restartedAt\" absent -> ";
+    refused(&before, &restart, ReasonCode::AmbiguousTarget, words);
+}
