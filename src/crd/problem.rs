@@ -51,6 +51,23 @@ pub fn duplicate_policy(path: &RepoPath, name: &str, first: &RepoPath) -> Policy
     }
 }
 
+/// A file below the policy folder that tars does not read. `folder` is the policy folder, `shown` the path as it
+/// stands in git, which may be none that tars accepts.
+#[must_use]
+pub fn unread_policy(folder: &RepoPath, shown: &str, why: &str) -> PolicyProblem {
+    PolicyProblem {
+        code: "TARS-P042",
+        severity: ProblemSeverity::Error,
+        path: RepoPath::new(shown).unwrap_or_else(|_| folder.clone()),
+        line: 1,
+        column: 1,
+        length: 1,
+        message: format!("{} {why}", quoted(shown)),
+        help: "keep policies in plain files of at most 256 KiB, with paths of letters, digits and ._-+@="
+            .to_owned(),
+    }
+}
+
 /// Every code with its explanation, for `tars explain CODE`.
 pub const CODES: &[(&str, &str)] = &[
     ("TARS-P001", "The file is not YAML. tars reads YAML 1.2 as Kubernetes does; keys must be plain text."),
@@ -108,6 +125,11 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "TARS-P041",
         "Two files declare a policy of the same name. Names are unique in one repository: budgets count by name.",
+    ),
+    (
+        "TARS-P042",
+        "A file below the policy folder is not read: it is too large, a link, or its path has characters that \
+         tars does not accept. Were it left out in silence, a limit in it would be no limit.",
     ),
 ];
 

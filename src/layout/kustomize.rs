@@ -5,13 +5,11 @@
 //! Order inside one kustomization (kustomize 5, `configureBuiltinTransformers`): patches, namespace, prefix
 //! and suffix, `replicas`, `images`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::Value as Json;
 
-use super::objects::{FieldPath, ImageName, Sources, file_name, folder, is_cluster_scoped, object_kind};
+use super::objects::{FieldPath, ImageName, file_name, is_cluster_scoped, object_kind};
 use super::patches;
-use super::reader::{KUSTOMIZATION_FILES, Reader, is_kustomization};
+use super::reader::{KUSTOMIZATION_FILES, Reader};
 use crate::model::ids::RepoPath;
 use crate::yaml;
 
@@ -146,69 +144,9 @@ impl Live {
     }
 }
 
-/// The kustomizations of a repository.
-#[derive(Debug)]
-pub struct Kustomizations<'a> {
-    sources: &'a Sources,
-    by_folder: BTreeMap<String, &'a RepoPath>,
-    /// Kustomization files that cannot be read: what they include is unknown.
-    pub unreadable: Vec<RepoPath>,
-    /// Files named by a kustomization; they are not objects of their own.
-    pub referenced: BTreeSet<RepoPath>,
-}
-
 /// Is this file name one that kustomize looks for?
 pub fn is_kustomization_file(path: &RepoPath) -> bool {
     KUSTOMIZATION_FILES.contains(&file_name(path.as_str()))
-}
-
-impl<'a> Kustomizations<'a> {
-    pub fn find(sources: &'a Sources) -> Self {
-        let ours =
-            sources.iter().filter(|(path, file)| is_kustomization_file(path) && is_kustomization(file));
-        let by_folder: BTreeMap<String, &RepoPath> =
-            ours.map(|(path, _)| (folder(path.as_str()).to_owned(), path)).collect();
-        let broken = sources.skipped.iter().filter(|s| is_kustomization_file(&s.file));
-        let unreadable = broken.map(|s| s.file.clone()).collect();
-        let mut found = Self { sources, by_folder, unreadable, referenced: BTreeSet::new() };
-        found.referenced = found.all_references().filter_map(|(_, path)| RepoPath::new(path).ok()).collect();
-        found
-    }
-
-    /// Every path that a kustomization names, resolved: (folder of the kustomization, path).
-    fn all_references(&self) -> impl Iterator<Item = (&str, String)> {
-        self.by_folder.iter().flat_map(|(dir, file)| {
-            let value = self.sources.get(file).and_then(|it| it.values.first());
-            let names = value.into_iter().flat_map(references).collect::<Vec<_>>();
-            names.into_iter().filter_map(move |name| Some((dir.as_str(), resolve(dir, &name)?)))
-        })
-    }
-
-    /// Is there a kustomization in `dir` or in a folder above it?
-    pub fn governs(&self, dir: &str) -> bool {
-        let mut at = dir;
-        loop {
-            let broken = self.unreadable.iter().any(|file| folder(file.as_str()) == at);
-            if broken || self.by_folder.contains_key(at) {
-                return true;
-            }
-            if at.is_empty() {
-                return false;
-            }
-            at = folder(at);
-        }
-    }
-
-    /// Folders that no other kustomization includes: what Argo CD or Flux would be pointed at.
-    pub fn entry_points(&self) -> Vec<String> {
-        let included: BTreeSet<String> = self.all_references().map(|(_, path)| path).collect();
-        let is_component = |file: &RepoPath| {
-            let first = self.sources.get(file).and_then(|it| it.values.first());
-            first.is_some_and(|v| v["kind"] == "Component")
-        };
-        let entries = self.by_folder.iter().filter(|(dir, f)| !included.contains(*dir) && !is_component(f));
-        entries.map(|(dir, _)| dir.clone()).collect()
-    }
 }
 
 /// Renders folders; what it reads is noted by its [`Reader`].
@@ -294,7 +232,8 @@ impl<'r, 's> Renderer<'r, 's> {
                 }
                 None => {
                     let why = path.as_ref().and_then(|p| self.reader.why_skipped(p));
-                    let why = why.unwrap_or("is not a readable file or kustomization of the repository");
+                    let why =
+                        why.as_deref().unwrap_or("is not a readable file or kustomization of the repository");
                     refusals.push(format!("{file} includes {name:?}, which {why}"));
                 }
             }
@@ -368,7 +307,7 @@ impl<'r, 's> Renderer<'r, 's> {
                     (Some(path), Some(source)) => Ok((Some(path), source.values.clone())),
                     (path, _) => {
                         let why = path.and_then(|p| self.reader.why_skipped(&p));
-                        let why = why.unwrap_or("is not a readable file of the repository");
+                        let why = why.as_deref().unwrap_or("is not a readable file of the repository");
                         Err(format!("{layer} names the patch {name:?}, which {why}"))
                     }
                 }
@@ -574,7 +513,7 @@ fn unknown_features(layer: &Json, file: &RepoPath) -> Vec<String> {
 }
 
 /// Every path a kustomization names, as written.
-fn references(layer: &Json) -> Vec<String> {
+pub fn references(layer: &Json) -> Vec<String> {
     let lists =
         ["resources", "bases", "components", "generators", "transformers", "patchesStrategicMerge", "crds"];
     let direct = lists.iter().flat_map(|key| strings(&layer[*key]));
@@ -599,7 +538,7 @@ fn is_remote(name: &str) -> bool {
 }
 
 /// `name` as seen from `dir`, as a path from the root; `None` when it leaves the repository.
-fn resolve(dir: &str, name: &str) -> Option<String> {
+pub fn resolve(dir: &str, name: &str) -> Option<String> {
     let mut parts: Vec<&str> = dir.split('/').filter(|p| !p.is_empty()).collect();
     if name.starts_with('/') {
         return None;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::kustomize::{Layer, Live, Origin, PatchForm, has_replicas};
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path};
-use super::{Field, Index, edit_refused, reference_of};
+use super::{Field, Found, Index, edit_refused, reference_of};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -62,13 +62,13 @@ impl Index {
     pub fn place(&self, target: &WorkloadRef, field: &Field) -> Result<Place, Reason> {
         let live = self.find(target)?;
         match field {
-            Field::Replicas => self.place_of(live, &FieldPath::keys(["spec", "replicas"])),
-            Field::AutoscalerMin => self.place_of(live, &FieldPath::keys(["spec", "minReplicas"])),
-            Field::RestartedAt => self.place_of(live, &restarted_path()),
+            Field::Replicas => self.place_of(&live, &FieldPath::keys(["spec", "replicas"])),
+            Field::AutoscalerMin => self.place_of(&live, &FieldPath::keys(["spec", "minReplicas"])),
+            Field::RestartedAt => self.place_of(&live, &restarted_path()),
             Field::Image(container) => {
                 let path = image_path(&live.value, container)
                     .ok_or_else(|| edit_refused(format!("{target} has no container {container:?}")))?;
-                self.place_of(live, &path)
+                self.place_of(&live, &path)
             }
         }
     }
@@ -78,7 +78,7 @@ impl Index {
     /// # Errors
     /// As [`Index::place`].
     pub fn place_path(&self, target: &WorkloadRef, path: &FieldPath) -> Result<Place, Reason> {
-        self.place_of(self.find(target)?, path)
+        self.place_of(&self.find(target)?, path)
     }
 
     /// The fields of the rendered `target` that the value at `field` of `file` decides.
@@ -105,7 +105,7 @@ impl Index {
         }
     }
 
-    fn place_of(&self, live: &Live, path: &FieldPath) -> Result<Place, Reason> {
+    fn place_of(&self, live: &Found, path: &FieldPath) -> Result<Place, Reason> {
         if let Some(why) = live.refusals.first() {
             return Err(edit_refused(why.clone()));
         }
@@ -129,10 +129,11 @@ impl Index {
     }
 
     /// The place in `layer` that sets `path` already. Transformers run after patches, so they win.
-    fn set_by_layer(&self, live: &Live, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
+    fn set_by_layer(&self, live: &Found, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
         let replicas = FieldPath::keys(["spec", "replicas"]);
         if let Some((_, name)) = live.counts.iter().rev().find(|(at, _)| at == layer && *path == replicas) {
-            let sharers = self.sharers(live, |o| o.counts.iter().any(|c| c.0 == *layer && c.1 == *name));
+            let sharers =
+                self.sharers(live, &layer.file, |o| o.counts.iter().any(|c| c.0 == *layer && c.1 == *name));
             return Ok(Some(Place {
                 file: layer.file.clone(),
                 document: layer.document,
@@ -157,7 +158,7 @@ impl Index {
                 form: PlaceForm::Image { name: hit.entry.clone() },
                 renders_to: path.clone(),
                 current: path.find(&live.value).and_then(written),
-                shared_with: self.sharers(live, same),
+                shared_with: self.sharers(live, &layer.file, same),
             }));
         }
         let sets = |p: &&super::kustomize::AppliedPatch| {
@@ -178,16 +179,17 @@ impl Index {
         }
     }
 
-    fn at_patch(&self, live: &Live, origin: &Origin, path: &FieldPath) -> Place {
+    fn at_patch(&self, live: &Found, origin: &Origin, path: &FieldPath) -> Place {
         let same = |o: &Live| o.patches.iter().any(|p| p.form == PatchForm::File && p.origin == *origin);
-        self.at(origin, path, self.sharers(live, same))
+        self.at_origin(origin, path, self.sharers(live, &origin.file, same))
     }
 
-    fn at_declaration(&self, live: &Live, path: &FieldPath) -> Place {
-        self.at(&live.declared, path, self.sharers(live, |o| o.declared == live.declared))
+    fn at_declaration(&self, live: &Found, path: &FieldPath) -> Place {
+        let sharers = self.sharers(live, &live.declared.file, |o| o.declared == live.declared);
+        self.at_origin(&live.declared, path, sharers)
     }
 
-    fn at(&self, origin: &Origin, path: &FieldPath, shared_with: Vec<WorkloadRef>) -> Place {
+    fn at_origin(&self, origin: &Origin, path: &FieldPath, shared_with: Vec<WorkloadRef>) -> Place {
         Place {
             file: origin.file.clone(),
             document: origin.document,
@@ -199,13 +201,13 @@ impl Index {
     }
 
     /// A place in the target's own overlay for a field that only a shared base sets.
-    fn in_overlay(&self, live: &Live, path: &FieldPath) -> Option<Place> {
+    fn in_overlay(&self, live: &Found, path: &FieldPath) -> Option<Place> {
         let overlay = live.layers.last().filter(|_| live.layers.len() > 1)?;
         if *path == FieldPath::keys(["spec", "replicas"]) && has_replicas(&live.kind) {
             // An entry matches by any name an object had: take the declared one if it is unique in the
             // overlay.
             let unique = |name: &&String| {
-                let others = self.sharers(live, |o| {
+                let others = self.sharers(live, &overlay.file, |o| {
                     has_replicas(&o.kind) && o.layers.contains(overlay) && o.names.contains(*name)
                 });
                 others.is_empty()
@@ -227,9 +229,10 @@ impl Index {
         own.map(|p| self.at_patch(live, &p.origin, path)).find(|place| place.shared_with.is_empty())
     }
 
-    fn sharers(&self, live: &Live, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
-        let others = self.live.iter().filter(|o| !std::ptr::eq(*o, live) && same(o));
-        let mut refs: Vec<WorkloadRef> = others.filter_map(reference_of).collect();
+    /// Other objects that `same` holds for. It must not hold for an object whose entry never read `file`.
+    fn sharers(&self, live: &Found, file: &RepoPath, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
+        let others = self.reading(file).filter(|o| o.at != live.at && same(o));
+        let mut refs: Vec<WorkloadRef> = others.filter_map(|o| reference_of(&o)).collect();
         refs.sort();
         refs.dedup();
         refs
@@ -242,11 +245,13 @@ impl Index {
     /// Last checks on a place that is otherwise right.
     fn checked(&self, place: Place) -> Result<Place, Reason> {
         self.writable(&place.file)?;
-        let hidden = self.unreadable.iter().find(|(_, text)| {
+        self.trusted()?;
+        let includes = |text: &str| {
             let dir = folder(place.file.as_str());
             text.contains(file_name(place.file.as_str())) || !dir.is_empty() && text.contains(file_name(dir))
-        });
-        if let Some((file, _)) = hidden {
+        };
+        let mut broken = self.broken_kustomizations();
+        if let Some(file) = broken.find(|file| self.sources.text(file).map_or(true, |text| includes(&text))) {
             return Err(edit_refused(format!(
                 "{file} cannot be read and may include {}; what else an edit changes is unknown",
                 place.file
@@ -255,7 +260,7 @@ impl Index {
         Ok(place)
     }
 
-    fn ambiguous(&self, live: &Live, path: &FieldPath, place: &Place) -> Reason {
+    fn ambiguous(&self, live: &Found, path: &FieldPath, place: &Place) -> Reason {
         let others: Vec<String> = place.shared_with.iter().take(5).map(ToString::to_string).collect();
         let overlay = live.layers.last().map_or_else(String::new, |o| format!("; a patch named by {o}"));
         Reason::new(

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -11,7 +10,7 @@ use super::guard::may_write;
 use super::proof::{Expected, Intent, prove};
 use super::undo;
 use crate::layout::{
-    Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, index, leaves,
+    Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path, leaves,
     restarted_path, unwritten, written,
 };
 use crate::model::change::FieldChange;
@@ -213,7 +212,7 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
 }
 
 fn images(request: &RenderRequest<'_>, changes: &[ImageChange]) -> Vec<Result<Planned, Reason>> {
-    let old = request.old_tree.map(index);
+    let old = request.old_tree.map(|tree| request.index.moved_to(tree));
     changes.iter().map(|change| image(request, change, old.as_ref())).collect()
 }
 
@@ -221,8 +220,9 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
     let ImageChange { container, from, to } = change;
     let image_in = |index: &Index| -> Result<Option<String>, Reason> {
         let object = index.object(request.target)?;
-        let found = image_path(object, container).and_then(|path| path.find(object).and_then(Json::as_str));
-        Ok(found.map(str::to_owned))
+        let found = image_path(&object, container)
+            .and_then(|path| path.find(&object).and_then(Json::as_str).map(str::to_owned));
+        Ok(found)
     };
     if from == to {
         return Err(edit_refused(format!("the plan changes nothing: {container} runs {to} already")));
@@ -250,8 +250,9 @@ fn write_image(request: &RenderRequest<'_>, place: &Place, from: &str, to: &str)
         return Ok(write(request.target, place, &Json::from(to)));
     };
     let entry_path = FieldPath::keys(["images"]).named(name);
-    let entry = request.index.document(&place.file, place.document).and_then(|d| entry_path.find(d));
-    let has = |key: &str| entry.is_some_and(|e| e[key].is_string());
+    let entry =
+        request.index.document(&place.file, place.document).and_then(|d| entry_path.find(&d).cloned());
+    let has = |key: &str| entry.as_ref().is_some_and(|e| e[key].is_string());
     let (now, want) = (ImageName::parse(from), ImageName::parse(to));
     let differs = [
         ("newName", now.repository != want.repository, Some(&want.repository)),
@@ -269,7 +270,7 @@ fn write_image(request: &RenderRequest<'_>, place: &Place, from: &str, to: &str)
     }
     let path = entry_path.key(key);
     let current =
-        request.index.document(&place.file, place.document).and_then(|d| path.find(d)).and_then(written);
+        request.index.document(&place.file, place.document).and_then(|d| path.find(&d).and_then(written));
     let place = Place { form: PlaceForm::Field(path), current, ..place.clone() };
     let mut planned = write(request.target, &place, &Json::from(value.as_str()));
     planned.intents = vec![Intent {
@@ -286,13 +287,13 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let single = |reason: Reason| vec![reason];
     let old_tree =
         request.old_tree.ok_or_else(|| single(edit_refused("the good commit's tree is not known")))?;
-    let old_index = index(old_tree);
+    let old_index = request.index.moved_to(old_tree);
     request.index.workload(request.target).map_err(single)?;
     old_index.workload(request.target).map_err(single)?;
     let template = |index: &Index| -> Result<BTreeMap<FieldPath, Json>, Vec<Reason>> {
         let object = index.object(request.target).map_err(single)?;
         let below = crate::layout::template_path();
-        Ok(leaves(object)
+        Ok(leaves(&object)
             .into_iter()
             .filter(|(p, _)| p.is_within(&below) && *p != restarted_path())
             .collect())
@@ -303,7 +304,7 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let paths: std::collections::BTreeSet<&FieldPath> = old.keys().chain(new.keys()).collect();
     let changed = paths.into_iter().filter(|path| old.get(path) != new.get(path));
     let leaf = |path: &FieldPath| -> Result<Planned, Reason> {
-        if !same_items(path, old_object, new_object) {
+        if !same_items(path, &old_object, &new_object) {
             return Err(edit_refused(format!("{path}: a list item came or went since; restore it by hand")));
         }
         let (from, to) = (new.get(path), old.get(path));
@@ -399,28 +400,25 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
             fields.push(change.clone());
         }
     }
-    let mut after = request.tree.clone();
-    let mut files = Vec::new();
+    let mut files = BTreeMap::new();
     let mut diff = String::new();
     for (path, edits) in by_file {
-        let before = request.tree.bytes(path).unwrap_or_default();
+        let before =
+            request.tree.bytes(path, MAX_FILE_BYTES).map_err(|e| edit_refused(format!("{path} {e}")))?;
         let edited =
-            yaml::apply(before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?;
-        push_diff(&mut diff, path, before, &edited);
-        if let Some(file) = after.files.get_mut(path) {
-            file.bytes = Arc::from(edited.as_slice());
-        }
-        files.push((path.clone(), edited));
+            yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?;
+        push_diff(&mut diff, path, &before, &edited);
+        files.insert(path.clone(), edited);
     }
     let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
-    let proven = prove(request.index, &index(&after), &intents)?;
+    let proven = prove(&request.index.effect(&files)?, &intents)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()
         .map(|c| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))
         .collect();
     Ok(CheckedChanges {
         change_id: ChangeId::of(rows.iter().map(|(resource, field, to)| (resource.as_str(), *field, *to))),
-        files,
+        files: files.into_iter().collect(),
         fields,
         diff,
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),

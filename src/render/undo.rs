@@ -36,7 +36,7 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
         }
         Some(value) => yaml::Edit::Put { document, path: yaml_path(field), value: unwritten(value) },
         None => {
-            let whole = index.document(file, document).map_or_else(|| path.clone(), |d| removable(d, &path));
+            let whole = index.document(file, document).map_or_else(|| path.clone(), |d| removable(&d, &path));
             yaml::Edit::Remove { document, path: yaml_path(&whole.to_string()) }
         }
     };
@@ -94,8 +94,9 @@ pub fn stands(index: &Index, change: &FieldChange) -> bool {
     let Some(path) = FieldPath::parse(&change.field).filter(|path| !path.0.is_empty()) else { return false };
     let documents = index.documents_of(&change.resource).into_iter();
     documents.filter(|(file, _)| *file == change.file).any(|(file, document)| {
-        let found = index.document(&file, document).and_then(|it| path.find(it)).filter(|it| !it.is_null());
-        found.map(|it| written(it).unwrap_or_else(|| it.to_string())) == change.to
+        let found = index.document(&file, document).and_then(|it| path.find(&it).cloned());
+        let found = found.filter(|it| !it.is_null());
+        found.map(|it| written(&it).unwrap_or_else(|| it.to_string())) == change.to
     })
 }
 
@@ -105,8 +106,9 @@ fn find_document(index: &Index, change: &FieldChange, path: &FieldPath) -> Resul
     let documents: Vec<usize> =
         index.documents_of(resource).into_iter().filter(|(f, _)| f == file).map(|(_, d)| d).collect();
     let now = |document: usize| {
-        let found = index.document(file, document).and_then(|d| path.find(d)).filter(|v| !v.is_null());
-        found.map(|v| written(v).unwrap_or_else(|| v.to_string()))
+        let found = index.document(file, document).and_then(|d| path.find(&d).cloned());
+        let found = found.filter(|v| !v.is_null());
+        found.map(|v| written(&v).unwrap_or_else(|| v.to_string()))
     };
     let mut holding = documents.iter().copied().filter(|&d| now(d) == *held);
     match (holding.next(), holding.next()) {

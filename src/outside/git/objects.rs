@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, Sort};
@@ -38,6 +38,20 @@ impl Objects {
     pub fn open(path: &Path) -> Result<Self, GitError> {
         let repository = Repository::open(path).map_err(GitError::objects("open the repository"))?;
         Ok(Self { repository: Mutex::new(repository) })
+    }
+
+    /// Another handle on the same repository, for a reader that outlives this one.
+    ///
+    /// # Errors
+    /// As [`Objects::open`].
+    pub fn reopen(&self) -> Result<Self, GitError> {
+        Self::open(&self.folder())
+    }
+
+    /// Where the repository is.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.lock().path().to_owned()
     }
 
     /// Creates an empty bare repository whose `HEAD` is `refs/heads/main`.
