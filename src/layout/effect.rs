@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::entries::{Entry, EntryKey};
-use super::facts::{self, KnownFiles};
+use super::facts;
 use super::kustomize::Live;
 use super::update::render_folder;
 use super::{Index, RenderedKey, namespace_of};
@@ -43,7 +43,7 @@ impl Index {
         for path in files.keys() {
             let old =
                 self.files.get(path).ok_or_else(|| failed(format!("{path} is no file of the index")))?;
-            let new = facts::of_file(&edited, path, &KnownFiles::new());
+            let new = facts::of_file(&edited, path);
             if old.unreadable.is_some() || new.unreadable.is_some() {
                 return Err(failed(format!("{path} cannot be read with the edit")));
             }

@@ -65,17 +65,20 @@ pub struct ReleaseFacts {
 /// Facts known from earlier, by content.
 pub type KnownFiles = BTreeMap<(BlobId, FileRole), Arc<FileFacts>>;
 
+/// The facts of the file at `path`, if they are known.
+pub fn known_of(sources: &Sources, path: &RepoPath, known: &KnownFiles) -> Option<Arc<FileFacts>> {
+    let file = sources.file(path).filter(|file| matches!(file.mode, EntryMode::File | EntryMode::Executable));
+    known.get(&(file?.blob, role_of(sources, path))).map(Arc::clone)
+}
+
 /// The facts of the file at `path`, which is a YAML file of the tree.
-pub fn of_file(sources: &Sources, path: &RepoPath, known: &KnownFiles) -> Arc<FileFacts> {
+pub fn of_file(sources: &Sources, path: &RepoPath) -> Arc<FileFacts> {
     let Some(file) = sources.file(path) else { return Arc::default() };
     let unreadable = |why: &str| Arc::new(FileFacts { unreadable: Some(why.into()), ..Default::default() });
     match file.mode {
         EntryMode::Symlink => return unreadable(&Unread::Symlink.to_string()),
         EntryMode::Submodule => return unreadable(&Unread::Submodule.to_string()),
         EntryMode::File | EntryMode::Executable => {}
-    }
-    if let Some(facts) = known.get(&(file.blob, role_of(sources, path))) {
-        return Arc::clone(facts);
     }
     match sources.read(path) {
         None => Arc::default(),

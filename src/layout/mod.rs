@@ -95,6 +95,8 @@ pub struct Index {
     autoscalers: BTreeMap<Box<str>, Vec<At>>,
     releases: BTreeMap<At, ReleaseFacts>,
     recent: Mutex<Recent<EntryKey, Arc<[Arc<Live>]>>>,
+    /// Files and folders that were looked into and not found among facts.
+    fresh: usize,
 }
 
 fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,6 +118,7 @@ impl Clone for Index {
             autoscalers: self.autoscalers.clone(),
             releases: self.releases.clone(),
             recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
+            fresh: 0,
         }
     }
 }
@@ -143,6 +146,7 @@ pub fn index_with(tree: Arc<RepoTree>, saved: &Saved) -> Index {
         autoscalers: BTreeMap::new(),
         releases: BTreeMap::new(),
         recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
+        fresh: 0,
     };
     index.follow(touched, saved);
     index

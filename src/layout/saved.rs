@@ -89,12 +89,6 @@ fn sum_of(sources: &Sources, seen: &[RepoPath]) -> Sum {
 }
 
 impl Index {
-    /// For how many files and folders `saved` has no facts that hold.
-    #[must_use]
-    pub fn unsaved(&self, saved: &Saved) -> usize {
-        self.files.len().saturating_sub(saved.files.len())
-    }
-
     /// All facts as bytes; `None` when they are too many, or an object could not be read. `stamp` names whoever
     /// may read them: another build of the program could understand the same file in another way.
     #[must_use]

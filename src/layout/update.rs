@@ -43,6 +43,12 @@ impl Index {
         self.follow(touched, &Saved::default());
     }
 
+    /// How many files and folders were looked into since this was last asked: what is lost when facts are not
+    /// saved now.
+    pub fn take_fresh(&mut self) -> usize {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Bytes come from `blobs` from now on: the same objects in another place.
     pub fn read_from(&mut self, blobs: Arc<dyn Blobs>) {
         self.sources.tree_mut().read_from(blobs);
@@ -118,7 +124,12 @@ impl Index {
         self.remove_entry(&EntryKey::File(Arc::new(path.clone())));
         self.hidden.remove(path);
         let there = self.sources.file(path).is_some();
-        let facts = there.then(|| facts::of_file(&self.sources, path, &saved.files));
+        let facts = there.then(|| {
+            facts::known_of(&self.sources, path, &saved.files).unwrap_or_else(|| {
+                self.fresh += 1;
+                facts::of_file(&self.sources, path)
+            })
+        });
         let why = facts.as_ref().and_then(|facts| facts.unreadable.as_deref());
         self.note_skipped(path, why);
         match facts {
@@ -174,6 +185,7 @@ impl Index {
         let entry = match saved.folder(dir, &self.sources) {
             Some(entry) => entry,
             None => {
+                self.fresh += 1;
                 let (seen, lives) = render_folder(&self.sources, dir);
                 let objects = lives.iter().map(ObjectFacts::of).collect();
                 self.keep(&key, lives);

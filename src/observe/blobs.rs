@@ -2,6 +2,7 @@
 //! earlier indexes in a file. Ids come in, bytes go out. A file of facts that is not as it should be is as good
 //! as none.
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +51,10 @@ impl Blobs for GitBlobs {
     fn read(&self, blob: &BlobId, bytes_max: usize) -> Result<Arc<[u8]>, Unread> {
         let bytes = self.objects.blob(&blob.to_string(), bytes_max).map_err(|error| match error {
             GitError::TooLarge { .. } => Unread::TooLarge(bytes_max),
-            error => Unread::Failed(error.to_string()),
+            error => {
+                let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+                Unread::Failed(format!("{error}{cause}"))
+            }
         })?;
         let left = self.left.load(Ordering::Relaxed);
         let Some(left) = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX)) else {
@@ -67,11 +71,11 @@ impl Blobs for GitBlobs {
 pub struct FactsFile {
     path: PathBuf,
     stamp: String,
-    /// Changes since the facts were written.
+    /// Files and folders that were looked into since the facts were written.
     unsaved: usize,
 }
 
-/// So many changed files are parsed again after a restart, in a moment, before facts are written again.
+/// So many files are parsed again after a restart, in a moment, before facts are written again.
 const UNSAVED_MAX: usize = 2_000;
 
 impl FactsFile {
@@ -88,16 +92,19 @@ impl FactsFile {
         bytes.and_then(|bytes| Saved::read(&bytes, &self.stamp)).unwrap_or_default()
     }
 
-    /// Writes the facts of a new index, or of one that changed much. A failure costs time at the next start.
-    pub fn note(&mut self, index: &Index, changes: usize) {
-        self.unsaved = self.unsaved.saturating_add(changes);
-        if self.unsaved > UNSAVED_MAX {
-            self.unsaved = 0;
-            self.write(index);
-        }
+    /// Files and folders that were looked into since the facts were written.
+    #[cfg(test)]
+    pub fn unsaved(&self) -> usize {
+        self.unsaved
     }
 
-    pub fn write(&self, index: &Index) {
+    /// Writes the facts of an index that looked into much since they were written. A failure costs time at the next start.
+    pub fn note(&mut self, index: &mut Index) {
+        self.unsaved = self.unsaved.saturating_add(index.take_fresh());
+        if self.unsaved <= UNSAVED_MAX {
+            return;
+        }
+        self.unsaved = 0;
         if let Some(bytes) = index.saved(&self.stamp) {
             drop(files::write_durable(&self.path, &bytes));
         }

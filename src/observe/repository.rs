@@ -188,9 +188,8 @@ impl Repository {
             let (tree, odd) = self.listing(objects, &blobs, commit)?;
             self.odd = odd;
             let saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
-            let index = blobs.bounded(|| layout::index_with(Arc::new(tree), &saved));
-            let fresh = index.unsaved(&saved);
-            self.note(&index, fresh);
+            let mut index = blobs.bounded(|| layout::index_with(Arc::new(tree), &saved));
+            self.note(&mut index);
             return Ok(index);
         };
         let changes = match objects.has(newest.commit.as_str()) {
@@ -204,8 +203,8 @@ impl Repository {
         self.odd = odd;
         // Nobody else holds it as a rule; then nothing is copied.
         let mut index = Arc::try_unwrap(newest).map_or_else(|it| it.index.clone(), |it| it.index);
-        let (count, source) = (changes.len(), Arc::clone(&blobs));
         blobs.bounded(|| {
+            let source: Arc<GitBlobs> = Arc::clone(&blobs);
             index.read_from(source);
             index.advance(commit.clone(), changes);
         });
@@ -213,13 +212,13 @@ impl Repository {
             let why = format!("there are more than {FILES_MAX} files");
             return Err(Unread::Failed(why).into());
         }
-        self.note(&index, count);
+        self.note(&mut index);
         Ok(index)
     }
 
-    fn note(&mut self, index: &Index, changes: usize) {
+    fn note(&mut self, index: &mut Index) {
         if let Some(facts) = &mut self.facts {
-            facts.note(index, changes);
+            facts.note(index);
         }
     }
 
@@ -414,6 +413,10 @@ fn without_images(template: &serde_json::Value) -> serde_json::Value {
 }
 
 type Release = ((jiff::Timestamp, ObjectId), PastRelease);
+
+#[cfg(test)]
+#[path = "repository_tests.rs"]
+mod snapshots;
 
 #[cfg(test)]
 mod tests {
