@@ -39,10 +39,9 @@ mod outside;
 #[path = "../src/yaml/mod.rs"]
 mod yaml;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/observe"]
 mod observe {
-    #[path = "../../src/observe/blobs.rs"]
     mod blobs;
-    #[path = "../../src/observe/repository.rs"]
     pub mod repository;
 }
 
@@ -161,11 +160,8 @@ fn peer(row: &str, hub: &Path) -> Option<Duration> {
         words[if row.starts_with(':') { 3 } else { 2 }].to_owned()
     };
     let ids: Vec<String> = rows.lines().map(id).collect();
-    let mut cat = command(hub, &["cat-file", "--batch"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut cat =
+        command(hub, &["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = cat.stdin.take().unwrap();
     let writer = std::thread::spawn(move || input.write_all(ids.join("\n").as_bytes()).unwrap());
     let bytes = std::io::copy(&mut cat.stdout.take().unwrap(), &mut std::io::sink()).unwrap();
@@ -217,7 +213,10 @@ fn manifest(unit: usize, file: usize, replicas: usize) -> String {
     };
     match file % 4 {
         0 | 1 => deployment(&name, replicas),
-        2 => head("v1", "Service") + "spec:\n  ports:\n    - port: 80\n      targetPort: http\n  type: ClusterIP\n",
+        2 => {
+            head("v1", "Service")
+                + "spec:\n  ports:\n    - port: 80\n      targetPort: http\n  type: ClusterIP\n"
+        }
         _ if file == 3 => {
             head("autoscaling/v2", "HorizontalPodAutoscaler")
                 + &format!(

@@ -32,6 +32,12 @@ pub enum Verb {
     Explain(Explain),
     /// Remediation history, straight from git
     Log(Log),
+    /// How an object reaches a cluster, and where its fields are written
+    Tree(Tree),
+    /// Preview what a playbook would change; writes nothing
+    Render(Render),
+    /// What every policy, or one, would change now; exit code 1 when something would
+    Diff(Diff),
     /// Check everything tars needs and say how to fix what is missing
     Check(Check),
     /// Check the audit trail
@@ -196,6 +202,54 @@ pub struct Log {
     /// Newest entries to print
     #[arg(short = 'n', long, default_value_t = 100)]
     pub max_count: usize,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+#[derive(Debug, Args)]
+pub struct Tree {
+    /// The object: namespace/Kind/name
+    pub target: String,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+#[derive(Debug, Args)]
+pub struct Render {
+    /// ScaleOut, Rollback or RestartPod
+    pub playbook: String,
+    /// The object: namespace/Kind/name
+    #[arg(long)]
+    pub target: String,
+    /// Take the bounds from this policy [default: the one policy that allows it]
+    #[arg(long)]
+    pub policy: Option<String>,
+    /// A bound of the playbook instead of a policy's, for example --set step=2 --set maxReplicas=10
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "policy")]
+    pub set: Vec<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = RenderPart::Patch)]
+    pub what: RenderPart,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RenderPart {
+    /// The diff, and what the proof compared
+    Patch,
+    /// The commit message
+    Commit,
+    /// Title and body of the pull request
+    Pr,
+    /// All three
+    All,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Name of a policy; every policy when left out
+    pub policy: Option<String>,
     #[command(flatten)]
     pub look: Look,
 }

@@ -94,7 +94,10 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
     let ledger_ref = format!("refs/heads/{}", settings.ledger_branch);
     let refs = match mirror.fetch(&[&main_ref, &ledger_ref]).await {
         Ok(refs) => refs,
-        Err(error) => return vec![fail("git", causes(&error), format!("can this machine reach {url}?"))],
+        Err(error) => {
+            let fix = format!("can this machine reach {url}, and is repository.token_file right?");
+            return vec![fail("git", causes(&error), fix)];
+        }
     };
     let Some(main) = refs.get(&main_ref).and_then(|oid| ObjectId::new(oid.as_str()).ok()) else {
         let fix = "set repository.branch to the branch Argo CD or Flux follow";

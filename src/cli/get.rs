@@ -32,13 +32,25 @@ pub fn snapshot(ledger: &Ledger) -> Result<std::sync::Arc<Snapshot>, Failure> {
     read_snapshot(&ledger.objects, &ledger.main)
 }
 
-fn read_snapshot(
+/// A reader of clones whose policies are where they are by default.
+///
+/// # Errors
+/// Never in practice.
+pub fn repository() -> Result<Repository, Failure> {
+    let policies =
+        RepoPath::new("policies").map_err(|error| Failure::new(Kind::No, "bad path").because(error))?;
+    Ok(Repository::new(policies))
+}
+
+/// A commit of a clone, understood.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_snapshot(
     objects: &crate::outside::git::Objects,
     main: &crate::model::ids::ObjectId,
 ) -> Result<std::sync::Arc<Snapshot>, Failure> {
-    let policies =
-        RepoPath::new("policies").map_err(|error| Failure::new(Kind::No, "bad path").because(error))?;
-    Repository::new(policies)
+    repository()?
         .snapshot(objects, main)
         .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))
 }

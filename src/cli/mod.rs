@@ -14,9 +14,11 @@ mod history;
 mod log;
 mod output;
 mod policy;
+mod preview;
 mod run;
 mod settings;
 mod status;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,9 @@ fn dispatch(verb: &Verb) -> Result<(), Failure> {
         Verb::Log(args) => log::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Audit(verb) => audit::run(verb),
+        Verb::Tree(args) => tree::run(args),
+        Verb::Render(args) => preview::render(args),
+        Verb::Diff(args) => preview::diff(args),
         Verb::Policy(verb) => policy::run(verb),
         Verb::Config(verb) => config::run(verb),
         Verb::Completion { shell } => completion(*shell),

@@ -25,11 +25,13 @@ pub enum Format {
     Name,
 }
 
-/// Writes `text` to standard output.
+/// Writes `text` to standard output. Characters that would drive a terminal or reorder a line show as
+/// escapes: much of what is printed was written by strangers, and nothing of ours needs them.
 ///
 /// # Errors
 /// Only for a real write error; a closed pipe is not one.
 pub fn data(text: &str) -> Result<(), Failure> {
+    let text = harmless(text, |c| c.escape_unicode().to_string());
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -39,8 +41,22 @@ pub fn data(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes talk (progress, warnings) to standard error; nobody can be told if that fails.
+/// Control characters but for line ends and tabs, and those that no reader sees or that turn a line around.
+fn harmless(text: &str, escape: impl Fn(char) -> String) -> String {
+    let deceives = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if deceives(c) { safe.push_str(&escape(c)) } else { safe.push(c) }
+    }
+    safe
+}
+
+/// Writes talk (progress, warnings) to standard error; nobody can be told if that fails. Escapes as [`data`].
 pub fn talk(text: &str) {
+    let text = harmless(text, |c| c.escape_unicode().to_string());
     let mut err = anstream::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n"));
 }
@@ -121,7 +137,9 @@ pub fn record<T: Serialize>(format: Format, item: &T) -> Result<(), Failure> {
     let text = match format {
         Format::Json => {
             let value: Value = serde_json::to_value(item).map_err(|error| failed(&error))?;
-            serde_json::to_string_pretty(&value).map_err(|error| failed(&error))? + "\n"
+            let text = serde_json::to_string_pretty(&value).map_err(|error| failed(&error))? + "\n";
+            // All of them stand inside strings, and none is beyond the first plane.
+            harmless(&text, |c| format!("\\u{:04x}", u32::from(c)))
         }
         _ => yaml_serde::to_string(item).map_err(|error| failed(&error))?,
     };
@@ -131,6 +149,17 @@ pub fn record<T: Serialize>(format: Format, item: &T) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_drive_a_terminal_is_escaped_and_json_stays_what_it_was() {
+        let evil = "a\u{1b}]52;c;x\u{7}\u{9b}b\u{202e}c\td\n";
+        let shown = harmless(evil, |c| c.escape_unicode().to_string());
+        assert_eq!(shown, "a\\u{1b}]52;c;x\\u{7}\\u{9b}b\\u{202e}c\td\n");
+        let json = serde_json::to_string(&json!({ "text": evil })).unwrap();
+        let safe = harmless(&json, |c| format!("\\u{:04x}", u32::from(c)));
+        assert!(safe.is_ascii());
+        assert_eq!(serde_json::from_str::<Value>(&safe).unwrap()["text"], evil);
+    }
 
     #[test]
     fn a_table_lines_up_and_hides_its_wide_columns() {

@@ -1,7 +1,6 @@
 //! Reads the settings file and makes from it what a reconciler consists of. The same parts for `tars run`,
 //! `tars check` and `tars config`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,9 +66,8 @@ pub fn secret(file: &Path) -> Result<Secret, Failure> {
 }
 
 /// The clone's settings.
-#[must_use]
-pub fn git(settings: &Settings) -> GitSettings {
-    GitSettings {
+fn git(settings: &Settings) -> Result<GitSettings, Failure> {
+    Ok(GitSettings {
         url: settings.repository_url.clone(),
         state_dir: settings.state_dir.clone(),
         timeout_s: settings.git_timeout_s,
@@ -77,8 +75,8 @@ pub fn git(settings: &Settings) -> GitSettings {
         ssh_known_hosts: None,
         name: settings.signing.name.clone(),
         email: settings.signing.email.clone(),
-        token: None,
-    }
+        token: settings.git_token_file.as_deref().map(secret).transpose()?,
+    })
 }
 
 /// The metric source.
@@ -170,7 +168,7 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
         .hint("add the line of its .pub file there, or tars would not believe its own ledger"));
     }
     Ok(GitSide {
-        git: git(settings),
+        git: git(settings)?,
         writer: Writer {
             signer,
             name: signing.name.clone(),
@@ -205,13 +203,11 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let configs = signals(settings);
-    let periods =
-        configs.iter().filter_map(|it| Some((it.key.clone(), it.period?))).collect::<BTreeMap<_, _>>();
     let source = Arc::new(prometheus(settings, Arc::clone(&clock))?);
     let windows = SignalWindows::new(configs).map_err(|error| failed("the signals")(error.into()))?;
     Ok(Parts {
         clock,
-        observer: Observer::new(source, windows, EnsembleSettings::default(), periods),
+        observer: Observer::new(source, windows, EnsembleSettings::default()),
         spool: Arc::new(spool(settings)?),
         git,
         writer,

@@ -69,6 +69,8 @@ text_with_default!(Tick = "30s", Listen = "127.0.0.1:8080", EvidenceAge = "5m");
 pub struct Repository {
     /// Anything git can fetch from and push to: https, ssh, or an absolute path. No password in it.
     pub url: Option<String>,
+    /// File with the access token for an https address; it is sent to the host of `url` only.
+    pub token_file: Option<String>,
     /// The branch that reaches the cluster.
     pub branch: String,
     /// Folder of the policies on that branch.
@@ -88,6 +90,7 @@ impl Default for Repository {
     fn default() -> Self {
         Self {
             url: None,
+            token_file: None,
             branch: "main".into(),
             policies_path: "policies".into(),
             ledger_branch: "tars/ledger".into(),

@@ -24,6 +24,7 @@ const MAX_SAMPLES: u32 = 100_000;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Settings {
     pub repository_url: String,
+    pub git_token_file: Option<PathBuf>,
     pub branch: BranchName,
     pub policies_path: RepoPath,
     pub ledger_branch: BranchName,
@@ -133,6 +134,7 @@ pub fn resolve(
     let listen = at.listen(&raw.listen.0)?;
     let policies_path = raw.repository.policies_path.trim_end_matches('/');
     Ok(Settings {
+        git_token_file: at.git_token(raw.repository.token_file.as_deref(), &repository_url)?,
         repository_url,
         branch,
         policies_path: at.name("repository.policies_path", RepoPath::new(policies_path))?,
@@ -179,6 +181,16 @@ impl Resolve<'_> {
             let variable = format!("TARS_{}", path.to_ascii_uppercase().replace('.', "_"));
             self.origins.error(path, "this setting is missing", format!("set it in the file, or {variable}"))
         })
+    }
+
+    fn git_token(&self, file: Option<&str>, url: &str) -> Result<Option<PathBuf>, ConfigError> {
+        let is_http = url.starts_with("https://") || url.starts_with("http://");
+        if file.is_some() && !is_http {
+            let fix = "remove it, or use an https address; ssh has keys of its own";
+            let message = "a token cannot travel to this kind of address";
+            return Err(self.origins.error("repository.token_file", message, fix));
+        }
+        Ok(file.map(PathBuf::from))
     }
 
     fn name<T>(&self, path: &str, name: Result<T, InvalidName>) -> Result<T, ConfigError> {

@@ -244,6 +244,12 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
     vec![
         (edited("http://prometheus:9090", "prometheus:9090"), "tars.yaml:7", "prometheus.url", "http://"),
         (edited("http://prom", "http://u:pw@prom"), "tars.yaml:7", "prometheus.url", "bearer token"),
+        (
+            edited("https://git.example.com/shop/gitops.git", "/srv/x.git\n  token_file: /keys/git"),
+            "tars.yaml:3",
+            "repository.token_file",
+            "https address",
+        ),
         (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
         (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
         (

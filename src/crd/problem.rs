@@ -56,7 +56,7 @@ pub fn duplicate_policy(path: &RepoPath, name: &str, first: &RepoPath) -> Policy
 #[must_use]
 pub fn unread_policy(folder: &RepoPath, shown: &str, why: &str) -> PolicyProblem {
     PolicyProblem {
-        code: "TARS-P042",
+        code: "TARS-P043",
         severity: ProblemSeverity::Error,
         path: RepoPath::new(shown).unwrap_or_else(|_| folder.clone()),
         line: 1,
@@ -65,6 +65,21 @@ pub fn unread_policy(folder: &RepoPath, shown: &str, why: &str) -> PolicyProblem
         message: format!("{} {why}", quoted(shown)),
         help: "keep policies in plain files of at most 256 KiB, with paths of letters, digits and ._-+@="
             .to_owned(),
+    }
+}
+
+/// The file is a link: what it leads to may change without anybody reviewing a policy.
+#[must_use]
+pub fn linked_policy(path: &RepoPath) -> PolicyProblem {
+    PolicyProblem {
+        code: "TARS-P042",
+        severity: ProblemSeverity::Error,
+        path: path.clone(),
+        line: 1,
+        column: 1,
+        length: 1,
+        message: "the file is a symlink or a submodule, which is never followed".to_owned(),
+        help: "put the policy itself here".to_owned(),
     }
 }
 
@@ -128,8 +143,12 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     (
         "TARS-P042",
-        "A file below the policy folder is not read: it is too large, a link, or its path has characters that \
-         tars does not accept. Were it left out in silence, a limit in it would be no limit.",
+        "The file is a symlink or a submodule. Neither is followed: a policy stands where it is reviewed.",
+    ),
+    (
+        "TARS-P043",
+        "A file below the policy folder is not read: it is too large, or its path has characters that tars does \
+         not accept. Were it left out in silence, a limit in it would be no limit.",
     ),
 ];
 

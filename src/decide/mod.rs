@@ -21,9 +21,10 @@ use crate::model::anomaly::Score;
 use crate::model::reason::Reason;
 use crate::model::workload::Workload;
 
-pub use choose::decide;
+pub use choose::{decide, mode_and_risk};
 pub use incidents::{Evidence, active_triggers, cause_key, incidents};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
+pub use playbooks::plan;
 pub use undo::{Undoing, undo};
 
 /// What the repository and the signals say about a target.

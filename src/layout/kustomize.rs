@@ -168,6 +168,8 @@ impl<'r, 's> Renderer<'r, 's> {
 
     fn render_below(&mut self, dir: &str, depth: usize) -> Vec<Live> {
         let Some((file, source)) = self.reader.kustomization_in(dir) else { return Vec::new() };
+        // A layer counts as an object: a few that only include each other many times have no end otherwise.
+        self.left = self.left.saturating_sub(1);
         let [fields] = &source.values[..] else { return Vec::new() };
         let mut refusals = unknown_features(fields, &file);
         self.check_generators(fields, dir, &file, &mut refusals);

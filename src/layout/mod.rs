@@ -14,6 +14,7 @@ use crate::model::tree::{RepoTree, Unread};
 use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
 
+mod chain;
 mod effect;
 mod entries;
 mod facts;
@@ -32,6 +33,7 @@ mod update;
 #[cfg(test)]
 mod update_tests;
 
+pub use chain::Link;
 pub use effect::{Effect, Objects};
 pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
@@ -48,7 +50,7 @@ use recent::Recent;
 use sources::Sources;
 
 /// Most bytes of rendered objects that are kept between questions, estimated.
-const MAX_RENDERED_BYTES: usize = 32 << 20;
+const MAX_RENDERED_BYTES: usize = 16 << 20;
 
 /// A field that a playbook may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,6 +315,11 @@ impl Index {
             return Err(edit_refused(format!("{file} is encrypted with SOPS")));
         }
         Ok(())
+    }
+
+    /// A parsed file.
+    fn source(&self, file: &RepoPath) -> Option<Arc<sources::SourceFile>> {
+        self.sources.get(file)
     }
 
     /// Answers from an object store that failed are no answers.

@@ -1,7 +1,7 @@
 //! From nodes to plain values, and the paths of their leaves. Parsed documents come in; JSON values, field paths
 //! and the parts of names go out. Nothing here fails as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value as Json};
@@ -40,7 +40,7 @@ pub fn json(node: &yaml::Node) -> Json {
     }
 }
 
-fn key_text(key: &yaml::Node) -> String {
+pub fn key_text(key: &yaml::Node) -> String {
     match &key.kind {
         yaml::NodeKind::Scalar(scalar) => scalar.text.clone(),
         _ => format!("<key at line {}>", key.line),
@@ -148,7 +148,7 @@ fn names_of(items: &[Json]) -> Option<Vec<&str>> {
     let plain = |name: &&str| {
         !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
     };
-    let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
+    let unique: BTreeSet<&str> = names.iter().copied().collect();
     (unique.len() == names.len() && names.iter().all(plain)).then_some(names)
 }
 

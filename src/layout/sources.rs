@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
-use super::objects::{file_name, json};
+use super::objects::{file_name, json, key_text};
 use super::reader::inside;
 use super::recent::Recent;
 use crate::model::ids::RepoPath;
@@ -20,9 +20,9 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// Largest file that is searched for words without being parsed.
 const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Most bytes of parsed files that are kept, estimated.
-const MAX_PARSED_BYTES: usize = 48 << 20;
+const MAX_PARSED_BYTES: usize = 16 << 20;
 /// Most bytes of texts that are kept.
-const MAX_KEPT_TEXT_BYTES: usize = 16 << 20;
+const MAX_KEPT_TEXT_BYTES: usize = 8 << 20;
 /// A parsed file takes about this many times its bytes: a node with its span for every few characters.
 const PARSED_FACTOR: usize = 32;
 
@@ -201,8 +201,24 @@ impl Sources {
 
 fn parse(bytes: &[u8]) -> Parsed {
     let documents = yaml::read(bytes).map_err(|e| format!("is not YAML that can be edited: {e}"))?;
+    if let Some((key, line)) = documents.iter().find_map(|it| repeated_key(&it.root)) {
+        return Err(format!("has the key {key:?} twice (line {line})").into());
+    }
     let values = documents.iter().map(|document| json(&document.root)).collect();
     Ok(Arc::new(SourceFile { documents, values }))
+}
+
+/// A key that stands twice where an object says what it is, and the line: readers disagree about which of them
+/// counts, so nobody could say which object this is.
+fn repeated_key(root: &yaml::Node) -> Option<(String, usize)> {
+    let yaml::NodeKind::Map(entries) = &root.kind else { return None };
+    let mut seen = BTreeSet::new();
+    for (key, _) in entries {
+        if !seen.insert(key_text(key)) {
+            return Some((key_text(key), key.line));
+        }
+    }
+    entries.iter().find(|(key, _)| key_text(key) == "metadata").and_then(|(_, below)| repeated_key(below))
 }
 
 fn is_plain(file: &TreeFile) -> bool {

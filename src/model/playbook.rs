@@ -105,6 +105,17 @@ pub enum Plan {
     Undo { changes: Vec<super::change::FieldChange> },
 }
 
+impl Plan {
+    /// The commit whose tree is needed to carry this out.
+    #[must_use]
+    pub fn good_commit(&self) -> Option<&ObjectId> {
+        match self {
+            Self::Images { good, .. } | Self::PodTemplate { good } => Some(good),
+            Self::Scale { .. } | Self::Restart { .. } | Self::Undo { .. } => None,
+        }
+    }
+}
+
 /// One container image to restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

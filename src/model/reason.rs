@@ -33,7 +33,7 @@ reasons! {
     PolicySuspended,
     /// A file named SUSPENDED stands beside the policies on the watched branch: nothing merges by itself.
     Frozen,
-    /// The target is not in the policy's allowedResources.
+    /// The target is not in the policy's allowedResources, or is of a kind that decides who may do what.
     TargetNotAllowed,
     /// The file to change is outside the policy's allowedPaths, or is a protected path.
     PathNotAllowed,

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub tree: Arc<RepoTree>,
     pub index: Index,
     pub policies: Vec<Policy>,
+    /// The folder they stand in, which nothing of ours is ever written to.
+    pub policies_path: RepoPath,
     /// Policies that could not be accepted; they act on nothing until mended.
     pub problems: Vec<PolicyProblem>,
     /// The first line of the file SUSPENDED, when there is one.
@@ -243,6 +245,7 @@ impl Repository {
             }
             let read = match bytes {
                 Ok(bytes) => crd::policies(path, &bytes, &tree.commit),
+                Err(Unread::Symlink | Unread::Submodule) => Err(vec![crd::linked_policy(path)]),
                 Err(why) => {
                     let why = why.to_string();
                     Err(vec![crd::unread_policy(&self.policies_path, path.as_str(), &why)])
@@ -267,7 +270,8 @@ impl Repository {
             let why = "has a path that tars does not accept";
             problems.push(crd::unread_policy(&self.policies_path, path, why));
         }
-        Ok(Snapshot { commit: tree.commit.clone(), index, tree, policies, problems, suspended })
+        let (commit, policies_path) = (tree.commit.clone(), self.policies_path.clone());
+        Ok(Snapshot { commit, index, tree, policies, policies_path, problems, suspended })
     }
 
     /// The tree of an earlier commit, for a rollback.

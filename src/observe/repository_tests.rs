@@ -38,7 +38,7 @@ impl World {
         ObjectId::new(self.objects.write_commit(&draft, &self.signer).unwrap().commit).unwrap()
     }
 
-    fn facts(&self) -> std::path::PathBuf {
+    fn facts(&self) -> PathBuf {
         self.folder.path().join("index.facts")
     }
 }
@@ -104,7 +104,7 @@ fn a_policy_that_is_not_read_is_a_problem() {
     let mut repository = repository();
     let snapshot = repository.snapshot(&world.objects, &commit).unwrap();
     let [problem] = &snapshot.problems[..] else { panic!("{:?}", snapshot.problems) };
-    assert_eq!((problem.code, problem.path.as_str()), ("TARS-P042", "policies/large.yaml"));
+    assert_eq!((problem.code, problem.path.as_str()), ("TARS-P043", "policies/large.yaml"));
     let odd = Repository {
         odd: ["policies/my policy.yaml", "apps/a b.yaml"].map(String::from).into(),
         ..repository

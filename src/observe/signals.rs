@@ -91,6 +91,12 @@ pub struct SignalWindows {
 }
 
 impl SignalWindows {
+    /// The season that the settings declare for a signal, in slots.
+    #[must_use]
+    pub fn period(&self, key: &SignalKey) -> Option<u32> {
+        self.watched.iter().find(|it| it.config.key == *key)?.config.period
+    }
+
     /// Empty windows for `configs`.
     ///
     /// # Errors

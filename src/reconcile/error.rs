@@ -102,6 +102,7 @@ impl TurnError {
     #[must_use]
     pub fn category(&self) -> ErrorCategory {
         match self {
+            Self::Fetch(GitError::Settings { .. }) => ErrorCategory::Configuration,
             Self::Fetch(_) | Self::Refused(_) => ErrorCategory::Remote,
             Self::NoMain(_) | Self::Repository(_) | Self::Text(_) => ErrorCategory::Configuration,
             Self::Grammar { .. }
@@ -130,7 +131,7 @@ impl TurnError {
             ErrorCategory::Remote => matches!(self, Self::Refused(_)),
             ErrorCategory::Ledger => false,
             ErrorCategory::Configuration | ErrorCategory::Local => {
-                !matches!(self, Self::NoMain(_) | Self::LastSeen(_) | Self::Random(_))
+                !matches!(self, Self::NoMain(_) | Self::LastSeen(_) | Self::Random(_) | Self::Fetch(_))
             }
         }
     }
@@ -166,8 +167,9 @@ impl TurnError {
         }
         match self.category() {
             ErrorCategory::Remote => {
-                "tars tries again at the next tick; check `repository.url` and the network"
+                "tars tries again at the next tick; check `repository.url`, `repository.token_file` and the network"
             }
+            ErrorCategory::Configuration if matches!(self, Self::Fetch(_)) => "check `repository.url`",
             ErrorCategory::Configuration => "check `repository.branch` and the files it names",
             ErrorCategory::Ledger => {
                 "tars writes nothing until a person has looked: run `tars audit verify` on a fresh clone"

@@ -55,7 +55,17 @@ impl Evidence {
     /// Is an alert with this fingerprint known to be resolved?
     #[must_use]
     pub fn is_resolved(&self, alert: &Alert) -> bool {
-        self.alerts.iter().any(|it| it.fingerprint == alert.fingerprint && it.status == AlertStatus::Resolved)
+        self.has_status(alert, AlertStatus::Resolved)
+    }
+
+    /// Is an alert with this fingerprint known to fire?
+    #[must_use]
+    pub fn is_firing(&self, alert: &Alert) -> bool {
+        self.has_status(alert, AlertStatus::Firing)
+    }
+
+    fn has_status(&self, alert: &Alert, status: AlertStatus) -> bool {
+        self.alerts.iter().any(|it| it.fingerprint == alert.fingerprint && it.status == status)
     }
 }
 
@@ -65,18 +75,12 @@ pub struct Observer {
     source: Arc<dyn MetricSource>,
     windows: SignalWindows,
     ensemble: EnsembleSettings,
-    periods: BTreeMap<SignalKey, u32>,
 }
 
 impl Observer {
     #[must_use]
-    pub fn new(
-        source: Arc<dyn MetricSource>,
-        windows: SignalWindows,
-        ensemble: EnsembleSettings,
-        periods: BTreeMap<SignalKey, u32>,
-    ) -> Self {
-        Self { source, windows, ensemble, periods }
+    pub fn new(source: Arc<dyn MetricSource>, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
+        Self { source, windows, ensemble }
     }
 
     #[must_use]
@@ -92,7 +96,7 @@ impl Observer {
         let mut anomalies = Vec::with_capacity(signals.len());
         for state in &signals {
             let mut settings = self.ensemble;
-            settings.period = self.periods.get(&state.series.key).copied().or(settings.period);
+            settings.period = self.windows.period(&state.series.key).or(settings.period);
             anomalies.extend(detect::score(&state.series, &settings));
         }
         let promql = self.ask_triggers(policies, now).await;

@@ -209,7 +209,6 @@ impl World {
                 Arc::new(self.metrics.clone()),
                 SignalWindows::new(vec![config]).unwrap(),
                 EnsembleSettings::default(),
-                BTreeMap::new(),
             ),
             spool: Arc::new(Spool::open(&state_dir.join("inbox"), 86_400).unwrap()),
             writer: Writer {

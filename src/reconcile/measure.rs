@@ -9,6 +9,7 @@ use super::error::{ErrorCategory, TurnError};
 use super::evidence::Evidence;
 use super::memory::Recorded;
 use super::report::{Happening, TickReport};
+use crate::crd::ProblemSeverity;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
 use crate::model::reason::ReasonCode;
 use crate::model::signal::SignalKey;
@@ -73,6 +74,10 @@ pub fn tick(
                 format!("{policy} {target} {} held: {}", held.incident.cause.key, reason.code.as_str());
             said.once(what, &Event::Held { policy, target, reason });
         }
+    }
+    for problem in report.problems.iter().filter(|it| it.severity == ProblemSeverity::Error) {
+        let problem = problem.to_string();
+        said.once(format!("policy: {problem}"), &Event::PolicyRefused { problem: &problem });
     }
     metrics.count_races_lost(report.races_lost);
     for push in &report.pushes {

@@ -8,6 +8,7 @@ pub mod error;
 pub mod evidence;
 pub mod measure;
 pub mod memory;
+pub mod preview;
 pub mod report;
 
 mod follow;
@@ -294,6 +295,7 @@ impl Reconciler {
             .map_err(TurnError::Repository)?;
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
+        report.problems.clone_from(&snapshot.problems);
         let view = View { refs: &refs, objects, snapshot };
         let turn = Turn {
             now,

@@ -23,16 +23,31 @@ use crate::outside::git::{Mirror, check_path};
 use crate::propose::{ProposalCommit, Writer};
 use crate::render::{self, CheckedChanges, RenderRequest, Templates};
 
-/// What a draft is made from.
+/// What a record and its change are made from. Nothing in it can write: `tars render` has one too.
 #[derive(Debug)]
-pub struct Drafting<'a> {
+pub struct Sketch<'a> {
     pub history: &'a History,
     pub limits: &'a GlobalLimits,
     pub snapshot: &'a Snapshot,
     pub templates: &'a Templates,
+    pub now: Timestamp,
+}
+
+/// A record with its checked change, before there is a commit.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The ids of its commit are those of the base.
+    pub record: RemediationAction,
+    pub checked: CheckedChanges,
+    pub message: String,
+}
+
+/// A sketch with the means to commit it.
+#[derive(Debug)]
+pub struct Drafting<'a> {
+    pub sketch: Sketch<'a>,
     pub writer: &'a Writer,
     pub mirror: &'a Mirror,
-    pub now: Timestamp,
 }
 
 /// A record whose branch commit is in the local object store.
@@ -42,7 +57,7 @@ pub struct Draft {
     pub commit: ProposalCommit,
 }
 
-impl Drafting<'_> {
+impl Sketch<'_> {
     /// The record of a decision before anything is rendered; also what Observe mode records.
     #[must_use]
     pub fn record(&self, decision: &Decision, action: &DecidedAction, policy: &Policy) -> RemediationAction {
@@ -118,16 +133,16 @@ impl Drafting<'_> {
         record
     }
 
-    /// Renders, checks and commits the change of `record` on today's tree.
+    /// Renders and checks the change of `record` on today's tree.
     ///
     /// # Errors
-    /// The outer error is ours or git's; the inner one says why the change must not be proposed.
-    pub fn propose(
+    /// The outer error is ours; the inner one says why the change must not be proposed.
+    pub fn prepare(
         &self,
         mut record: RemediationAction,
         policy: &Policy,
         good: Option<&RepoTree>,
-    ) -> Result<Result<Draft, Vec<Reason>>, TurnError> {
+    ) -> Result<Result<Prepared, Vec<Reason>>, TurnError> {
         let request = RenderRequest {
             tree: &self.snapshot.tree,
             index: &self.snapshot.index,
@@ -149,6 +164,11 @@ impl Drafting<'_> {
             if let Err(error) = check_path(path.as_str()) {
                 return Ok(Err(vec![Reason::new(ReasonCode::PathNotAllowed, error.to_string())]));
             }
+            let policies = &self.snapshot.policies_path;
+            if path.as_str().strip_prefix(policies.as_str()).is_some_and(|rest| rest.starts_with('/')) {
+                let text = format!("{path} is a protected path: policies stand below {policies}");
+                return Ok(Err(vec![Reason::new(ReasonCode::PathNotAllowed, text)]));
+            }
         }
         self.fill(&mut record, &checked)?;
         if record.state() != ActionState::Proposed {
@@ -157,18 +177,7 @@ impl Drafting<'_> {
         // The texts name the change and its reasons; the commit's own id cannot stand in its message.
         record.spec.sentence = render::decision_sentence(&record);
         let message = render::commit_message(&record, self.templates).map_err(TurnError::Text)?;
-        let base = &self.snapshot.commit;
-        let commit = self
-            .writer
-            .commit(self.mirror, &checked, base, &message, self.now)
-            .map_err(TurnError::Propose)?;
-        if let Some(change) = &mut record.spec.change {
-            change.head = commit.head().clone();
-            change.tree = commit.tree().clone();
-        }
-        let text = render::pull_request(&record, self.templates).map_err(TurnError::Text)?;
-        record.spec.pull_request = Some(text);
-        Ok(Ok(Draft { record, commit }))
+        Ok(Ok(Prepared { record, checked, message }))
     }
 
     fn fill(&self, record: &mut RemediationAction, checked: &CheckedChanges) -> Result<(), TurnError> {
@@ -185,7 +194,7 @@ impl Drafting<'_> {
         record.spec.change = Some(ProposedChange {
             change_id: checked.change_id().clone(),
             branch,
-            // Known only after the commit is written; `propose` puts both in.
+            // Known only after the commit is written; `Drafting::propose` puts both in.
             head: placeholder(&base),
             tree: placeholder(&base),
             base,
@@ -195,6 +204,36 @@ impl Drafting<'_> {
             diff: checked.diff().to_owned(),
         });
         Ok(())
+    }
+}
+
+impl Drafting<'_> {
+    /// Renders, checks and commits the change of `record` on today's tree.
+    ///
+    /// # Errors
+    /// The outer error is ours or git's; the inner one says why the change must not be proposed.
+    pub fn propose(
+        &self,
+        record: RemediationAction,
+        policy: &Policy,
+        good: Option<&RepoTree>,
+    ) -> Result<Result<Draft, Vec<Reason>>, TurnError> {
+        let Prepared { mut record, checked, message } = match self.sketch.prepare(record, policy, good)? {
+            Ok(prepared) => prepared,
+            Err(reasons) => return Ok(Err(reasons)),
+        };
+        let Sketch { snapshot, templates, now, .. } = &self.sketch;
+        let commit = self
+            .writer
+            .commit(self.mirror, &checked, &snapshot.commit, &message, *now)
+            .map_err(TurnError::Propose)?;
+        if let Some(change) = &mut record.spec.change {
+            change.head = commit.head().clone();
+            change.tree = commit.tree().clone();
+        }
+        let text = render::pull_request(&record, templates).map_err(TurnError::Text)?;
+        record.spec.pull_request = Some(text);
+        Ok(Ok(Draft { record, commit }))
     }
 }
 

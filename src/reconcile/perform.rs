@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::Parts;
 use super::error::TurnError;
 use super::memory::{NextEntry, Recorded};
-use super::open::Drafting;
+use super::open::{Drafting, Sketch};
 use super::report::{Happening, TickReport};
 use super::step::{About, Step};
 use super::view::View;
@@ -14,7 +14,7 @@ use crate::decide::MergePermit;
 use crate::model::action::{ActionState, Purpose, RemediationAction};
 use crate::model::decision::{Decision, Incident, Verb};
 use crate::model::entry::EntryKind;
-use crate::model::ids::{Fingerprint, ObjectId};
+use crate::model::ids::Fingerprint;
 use crate::model::playbook::Plan;
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
@@ -114,13 +114,15 @@ impl Performer<'_> {
     }
 
     fn drafting(&self) -> Drafting<'_> {
-        Drafting {
+        Drafting { sketch: self.sketch(), writer: &self.parts.writer, mirror: self.mirror }
+    }
+
+    fn sketch(&self) -> Sketch<'_> {
+        Sketch {
             history: self.parts.memory.history(),
             limits: &self.parts.rules.limits,
             snapshot: &self.view.snapshot,
             templates: &self.parts.templates,
-            writer: &self.parts.writer,
-            mirror: self.mirror,
             now: self.now,
         }
     }
@@ -147,9 +149,9 @@ impl Performer<'_> {
             let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
             return Ok(Done::Refused(Box::new(decision.incident), vec![gone]));
         };
-        let record = self.drafting().record(&decision, action, &policy);
+        let record = self.sketch().record(&decision, action, &policy);
         if policy.mode == Mode::Observe {
-            let record = self.drafting().observed(record);
+            let record = self.sketch().observed(record);
             return self.append(EntryKind::Transition(ActionState::Observed), Some(record), None).await;
         }
         let good = past_tree(&action.plan, self.parts, self.view)?;
@@ -272,9 +274,6 @@ fn tell(record: &RemediationAction) {
 
 /// The tree a rollback goes back to.
 fn past_tree(plan: &Plan, parts: &mut Parts, view: &View<'_>) -> Result<Option<RepoTree>, TurnError> {
-    let good: &ObjectId = match plan {
-        Plan::Images { good, .. } | Plan::PodTemplate { good } => good,
-        _ => return Ok(None),
-    };
+    let Some(good) = plan.good_commit() else { return Ok(None) };
     parts.repository.past_tree(view.objects, good).map(Some).map_err(TurnError::Repository)
 }

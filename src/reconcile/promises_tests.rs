@@ -186,14 +186,13 @@ async fn a_policy_without_a_limit_scales_back_by_itself_too() {
             query: LATENCY.to_owned(),
             step_s: 30,
             window_s: 7_200,
-            period: Some(20),
+            period: None,
             staleness_s: 300,
         };
         parts.observer = super::evidence::Observer::new(
             std::sync::Arc::new(world.metrics.clone()),
             crate::observe::signals::SignalWindows::new(vec![long]).unwrap(),
             crate::detect::EnsembleSettings::default(),
-            std::collections::BTreeMap::new(),
         );
     });
     world.metrics.calm_past(200.0);

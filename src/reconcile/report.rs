@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::error::TurnError;
 use super::memory::Recorded;
+use crate::crd::PolicyProblem;
 use crate::model::action::RemediationAction;
 use crate::model::decision::Incident;
 use crate::model::reason::Reason;
@@ -31,6 +32,8 @@ pub struct TickReport {
     pub held: Vec<Held>,
     /// What went wrong; empty when the tick finished.
     pub errors: Vec<TurnError>,
+    /// Policies of the watched branch that were not accepted, and why.
+    pub problems: Vec<PolicyProblem>,
     /// How every push of the ledger ended.
     pub pushes: Vec<Recorded>,
     /// Times the ledger moved under a decision and it was taken again.

@@ -11,7 +11,6 @@ use super::memory::Memory;
 use super::view::{BranchFate, View};
 use crate::decide::{self, BranchSeen, Guards, MergePermit, PermitRequest};
 use crate::model::action::{Cause, Purpose, RemediationAction};
-use crate::model::alert::{Alert, AlertStatus};
 use crate::model::anomaly::Score;
 use crate::model::decision::Incident;
 use crate::model::history::History;
@@ -173,13 +172,7 @@ impl Turn<'_> {
             return self.calm(record);
         }
         let cause = &record.spec.cause;
-        let fires = |alert: &&Alert| {
-            self.evidence
-                .alerts
-                .iter()
-                .any(|it| it.fingerprint == alert.fingerprint && it.status == AlertStatus::Firing)
-        };
-        if cause.alerts.iter().any(|alert| fires(&alert)) {
+        if cause.alerts.iter().any(|alert| self.evidence.is_firing(alert)) {
             return Some(true);
         }
         match self.trigger_of(record) {

@@ -6,7 +6,7 @@ use std::error::Error;
 
 use serde_json::Value as Json;
 
-use super::guard::may_write;
+use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
 use super::undo;
 use crate::layout::{
@@ -102,17 +102,37 @@ pub(super) struct Planned {
 /// All reasons that were found; `EditRefused` also for a plan that changes nothing.
 pub fn edits(request: &RenderRequest<'_>) -> Result<CheckedChanges, Vec<Reason>> {
     let planned = plan_edits(request)?;
+    let target = request.index.object(request.target).ok();
     let refused: Vec<Reason> = planned
         .iter()
         .flat_map(|p| {
-            [may_write(&p.change.file, request.allowed_paths), request.index.writable(&p.change.file)]
+            let document = document_of(&p.edit).and_then(|at| request.index.document(&p.change.file, at));
+            [
+                may_write(&p.change.file, request.allowed_paths),
+                request.index.writable(&p.change.file),
+                document.as_ref().map_or(Ok(()), may_change),
+            ]
         })
+        .chain(target.as_ref().map(may_change))
         .filter_map(Result::err)
         .collect();
     if !refused.is_empty() {
         return Err(refused);
     }
     seal(request, &planned).map_err(|reason| vec![reason])
+}
+
+/// The document that an edit changes; `None` for one that only adds.
+fn document_of(edit: &yaml::Edit) -> Option<usize> {
+    match edit {
+        yaml::Edit::AddDocument { .. } => None,
+        yaml::Edit::Set { document, .. }
+        | yaml::Edit::Put { document, .. }
+        | yaml::Edit::Insert { document, .. }
+        | yaml::Edit::Remove { document, .. }
+        | yaml::Edit::Append { document, .. }
+        | yaml::Edit::Inside { document, .. } => Some(*document),
+    }
 }
 
 fn plan_edits(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>> {

@@ -1,8 +1,75 @@
-//! Which paths may be written. A path and a policy's prefixes come in, permission or a refusal goes out;
-//! content is not looked at here.
+//! Which paths and which kinds of object may be written. A path with a policy's prefixes, or an object, comes
+//! in; permission or a refusal goes out. What a field means is not looked at here.
+
+use serde_json::Value as Json;
 
 use crate::model::ids::RepoPath;
 use crate::model::reason::{Reason, ReasonCode};
+
+/// First folders that decide what runs on a push, or who may push.
+const FOLDERS: [&str; 9] = [
+    ".github",
+    ".gitlab",
+    ".gitea",
+    ".forgejo",
+    ".circleci",
+    ".buildkite",
+    ".woodpecker",
+    ".tekton",
+    "policies",
+];
+
+/// File names that do the same, wherever they stand; without `.yml` or `.yaml`.
+const FILES: [&str; 14] = [
+    "codeowners",
+    "owners",
+    "owners_aliases",
+    ".sops",
+    ".gitlab-ci",
+    ".drone",
+    ".travis",
+    ".woodpecker",
+    ".pre-commit-config",
+    "azure-pipelines",
+    "bitbucket-pipelines",
+    "appveyor",
+    ".gitattributes",
+    ".gitmodules",
+];
+
+/// API groups whose objects decide who may do what, or what may run; every group below them as well.
+const GROUPS: [&str; 15] = [
+    "rbac.authorization.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "certificates.k8s.io",
+    "policy.networking.k8s.io",
+    "kyverno.io",
+    "gatekeeper.sh",
+    "cilium.io",
+    "projectcalico.org",
+    "security.istio.io",
+    "cert-manager.io",
+    "external-secrets.io",
+    "bitnami.com",
+    "aiops.tars",
+];
+
+/// Kinds that do the same in whatever group they claim to be.
+const KINDS: [&str; 11] = [
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ServiceAccount",
+    "Secret",
+    "SealedSecret",
+    "Namespace",
+    "NetworkPolicy",
+    "PodSecurityPolicy",
+    "AppProject",
+];
 
 /// Files that decide who may change files, and what tars itself may do: never written, whatever a policy
 /// allows. Compared without case, because forges look some of them up that way.
@@ -10,10 +77,25 @@ fn is_protected(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     let first = path.split('/').next().unwrap_or_default();
     let last = path.rsplit('/').next().unwrap_or_default();
-    matches!(first, ".github" | ".gitlab" | ".gitea" | ".forgejo" | "policies")
-        || first.starts_with("tars")
-        || matches!(last, "codeowners" | ".sops.yaml" | ".sops.yml" | ".gitlab-ci.yml" | ".gitlab-ci.yaml")
-        || matches!(last, ".gitattributes" | ".gitmodules")
+    let stem = last.strip_suffix(".yaml").or_else(|| last.strip_suffix(".yml")).unwrap_or(last);
+    FOLDERS.contains(&first) || first.starts_with("tars") || FILES.contains(&stem)
+}
+
+/// May this object, or this document of a file, be changed? Not when it decides who may do what: no change
+/// to such an object is a remediation, whatever a policy allows.
+///
+/// # Errors
+/// `TargetNotAllowed`.
+pub fn may_change(object: &Json) -> Result<(), Reason> {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    let (version, kind) = (text("apiVersion"), text("kind"));
+    let group = version.split_once('/').map_or("", |(group, _)| group).to_ascii_lowercase();
+    let in_group = |it: &str| group == it || group.strip_suffix(it).is_some_and(|above| above.ends_with('.'));
+    if GROUPS.iter().any(|it| in_group(it)) || KINDS.contains(&kind) {
+        let text = format!("{kind} ({version}) is a protected kind: it decides who may do what");
+        return Err(Reason::new(ReasonCode::TargetNotAllowed, text));
+    }
+    Ok(())
 }
 
 /// May `path` be written under these prefixes? No prefix means everywhere that is not protected.
@@ -58,11 +140,45 @@ mod tests {
             "policies/backend.yaml",
             "tars.yaml",
             "tars/config.yaml",
+            ".circleci/config.yml",
+            "azure-pipelines.yml",
+            "x/.woodpecker.yaml",
+            "OWNERS",
         ] {
             let refused = may_write(&path(protected), &[path(protected)]).unwrap_err();
             assert_eq!(refused.code, ReasonCode::PathNotAllowed, "{protected}");
         }
         assert!(may_write(&path("apps/policies/x.yaml"), &[]).is_ok());
+    }
+
+    #[test]
+    fn kinds_that_decide_who_may_do_what_are_protected_in_every_spelling_of_their_group() {
+        let object = |version: &str, kind: &str| serde_json::json!({"apiVersion": version, "kind": kind});
+        for (version, kind) in [
+            ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+            ("RBAC.authorization.k8s.io/v1", "Anything"),
+            ("policies.kyverno.io/v1", "ValidatingPolicy"),
+            ("constraints.gatekeeper.sh/v1beta1", "K8sRequiredLabels"),
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+            ("v1", "Secret"),
+            ("", "Role"),
+            ("aiops.tars/v1alpha1", "RemediationPolicy"),
+        ] {
+            let refused = may_change(&object(version, kind)).unwrap_err();
+            assert_eq!(refused.code, ReasonCode::TargetNotAllowed, "{version} {kind}");
+            assert!(refused.text.contains(kind), "{}", refused.text);
+        }
+        for (version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("autoscaling/v2", "HorizontalPodAutoscaler"),
+            ("kustomize.config.k8s.io/v1beta1", "Kustomization"),
+            ("argoproj.io/v1alpha1", "Application"),
+            ("networking.istio.io/v1", "DestinationRule"),
+            ("notkyverno.io/v1", "Deployment"),
+            ("", ""),
+        ] {
+            may_change(&object(version, kind)).unwrap();
+        }
     }
 
     #[test]

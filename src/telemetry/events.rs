@@ -115,6 +115,10 @@ pub enum Event<'a> {
         state: ActionState,
         why: &'a str,
     },
+    /// A file among the policies was not accepted: nothing of it acts.
+    PolicyRefused {
+        problem: &'a str,
+    },
     /// A file of the inbox could not be read at start; it is left where it is.
     InboxFileUnreadable {
         file: &'a str,
@@ -179,6 +183,7 @@ impl Event<'_> {
             Self::SourceWarned { signal, warning } => {
                 warn!(%signal, text = %Clean::new(warning), "source warned");
             }
+            Self::PolicyRefused { problem } => warn!(text = %Clean::new(problem), "policy refused"),
             Self::AlertsTruncated { count } => warn!(count, "Alertmanager left alerts out of a message"),
             Self::AlertsRefused { reason } => warn!(text = %Clean::new(reason), "alerts refused"),
             Self::Failed { stage, error } => error!(stage, error = %Clean::chain(*error), "failed"),

@@ -34,8 +34,10 @@ pub enum YamlError {
         "line {line}: the anchor &{anchor} is used by aliases at lines {aliases:?}, which would change too"
     )]
     Shared { anchor: String, line: usize, aliases: Vec<usize> },
-    #[error("line {line}: this is the alias *{alias}, not a value of its own")]
-    Alias { alias: String, line: usize },
+    #[error(
+        "line {line}: this is the alias *{alias}, not a value of its own; its anchor is at line {anchor_line}"
+    )]
+    Alias { alias: String, line: usize, anchor_line: usize },
     #[error("line {line}: {path} comes from a merge key; edit it where it is defined")]
     Merged { path: String, line: usize },
     #[error("line {line}: the tag {tag} says another type than the new value has")]
@@ -46,6 +48,14 @@ pub enum YamlError {
     Templated { line: usize },
     #[error("line {line}: expected {expected}, found {found}")]
     Shape { expected: &'static str, found: &'static str, line: usize },
+    #[error(
+        "line {line}: the text of this block scalar is not YAML that can be edited (its lines count from 1)"
+    )]
+    Embedded {
+        line: usize,
+        #[source]
+        source: Box<YamlError>,
+    },
     #[error("line {line}: {reason}")]
     Unsupported { reason: &'static str, line: usize },
     #[error("the edited file reads differently than intended: {reason}")]
@@ -53,6 +63,35 @@ pub enum YamlError {
 }
 
 impl YamlError {
+    /// The same refusal seen from a file in which the text starts below line `by`.
+    pub(super) fn below(mut self, by: usize) -> Self {
+        match &mut self {
+            Self::Shared { line, aliases: lines, .. } | Self::ManyMatches { line, lines, .. } => {
+                *line += by;
+                lines.iter_mut().for_each(|line| *line += by);
+            }
+            Self::Alias { line, anchor_line, .. } => {
+                *line += by;
+                *anchor_line += by;
+            }
+            Self::Bound { line, .. }
+            | Self::NotUtf8 { line }
+            | Self::Syntax { line, .. }
+            | Self::ParsersDisagree { line }
+            | Self::NotFound { line, .. }
+            | Self::DuplicateKey { line, .. }
+            | Self::Merged { line, .. }
+            | Self::Tag { line, .. }
+            | Self::Ambiguous { line, .. }
+            | Self::Templated { line }
+            | Self::Shape { line, .. }
+            | Self::Embedded { line, .. }
+            | Self::Unsupported { line, .. } => *line += by,
+            Self::SecondParser(_) | Self::BadPath { .. } | Self::NoDocument { .. } | Self::Oracle { .. } => {}
+        }
+        self
+    }
+
     #[cfg(test)]
     /// The 1-based line of the refusal, where it has one.
     #[must_use]
@@ -72,6 +111,7 @@ impl YamlError {
             | Self::Ambiguous { line, .. }
             | Self::Templated { line }
             | Self::Shape { line, .. }
+            | Self::Embedded { line, .. }
             | Self::Unsupported { line, .. } => Some(*line),
             Self::SecondParser(source) => source.location().map(|at| at.line()),
             Self::BadPath { .. } | Self::NoDocument { .. } | Self::Oracle { .. } => None,

@@ -16,6 +16,10 @@ pub enum Fresh {
 pub struct Layout {
     /// Columns between a key and the keys nested under it.
     pub step: usize,
+    /// Columns between a key and the dashes of the list under it.
+    pub dash: usize,
+    /// Quotes of the strings around.
+    pub quotes: Style,
     pub eol: &'static str,
     pub place: Place,
 }
@@ -42,7 +46,7 @@ impl Fresh {
     pub fn flow(&self, layout: Layout) -> String {
         let layout = Layout { place: Place { flow: true, ..layout.place }, ..layout };
         match self {
-            Self::Scalar(value) => scalar::spell(value, Style::Plain, layout.place),
+            Self::Scalar(value) => scalar::spell(value, layout.quotes, layout.place),
             Self::Map(entries) => {
                 let entries: Vec<String> =
                     entries.iter().map(|(key, value)| flow_entry(key, value, layout)).collect();
@@ -76,9 +80,9 @@ pub fn block_entry(key: &str, value: &Fresh, column: usize, layout: Layout) -> S
             format!("{key}:{}{}", layout.eol, block_entries(entries, nested, layout))
         }
         Fresh::List(items) if !items.is_empty() => {
-            format!("{key}:{}{}", layout.eol, block_items(items, nested, layout))
+            format!("{key}:{}{}", layout.eol, block_items(items, column + layout.dash, layout))
         }
-        Fresh::Scalar(value) => format!("{key}: {}", scalar::spell(value, Style::Plain, layout.place)),
+        Fresh::Scalar(value) => format!("{key}: {}", scalar::spell(value, layout.quotes, layout.place)),
         empty => format!("{key}: {}", empty.flow(layout)),
     }
 }
@@ -107,7 +111,7 @@ pub fn block_item(item: &Fresh, column: usize, offset: usize, layout: Layout) ->
             let lines = block_entries(entries, column + offset, layout);
             format!("{dash}{}", &lines[column + offset..])
         }
-        Fresh::Scalar(value) => format!("{dash}{}", scalar::spell(value, Style::Plain, layout.place)),
+        Fresh::Scalar(value) => format!("{dash}{}", scalar::spell(value, layout.quotes, layout.place)),
         other => format!("{dash}{}", other.flow(layout)),
     }
 }

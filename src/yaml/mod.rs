@@ -11,12 +11,17 @@ mod block;
 mod edit;
 mod error;
 mod fresh;
+mod grow;
+mod inside;
+#[cfg_attr(not(test), expect(dead_code, reason = "no caller reads markers yet"))]
+mod marker;
 mod node;
 mod oracle;
 mod parse;
 mod path;
 mod plan;
 mod scalar;
+mod shrink;
 mod source;
 
 #[cfg(test)]
@@ -24,14 +29,28 @@ mod cases;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod growth;
+#[cfg(test)]
+mod kubernetes;
+#[cfg(test)]
 mod nasty;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod threats;
 
 pub use edit::{Edit, apply};
 pub use error::YamlError;
+#[cfg_attr(not(test), expect(unused_imports, reason = "no caller writes trees yet"))]
+pub use fresh::Fresh;
+#[expect(unused_imports, reason = "no caller reads markers yet")]
+pub use marker::{Marked, comment, markers};
 pub use node::{Document, Node, NodeKind, Style};
 pub use path::{Path, Step};
 pub use scalar::Value;

@@ -3,7 +3,7 @@
 
 use super::{Edit, Path, Value, YamlError, apply, read};
 
-const NASTY: [&str; 92] = [
+pub const NASTY: [&str; 92] = [
     "",
     " ",
     "  x",
@@ -99,7 +99,7 @@ const NASTY: [&str; 92] = [
 ];
 
 /// Source, path: a plain, a single-quoted, a double-quoted, a flow and a literal place.
-const PLACES: [(&str, &str); 5] = [
+pub const PLACES: [(&str, &str); 5] = [
     ("a: 1\nv: old # c\nz: 1\n", "v"),
     ("a: 1\nv: 'old' # c\nz: 1\n", "v"),
     ("a: 1\nl:\n- v: \"old\"\n  w: 1\n", "l[0].v"),

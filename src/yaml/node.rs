@@ -54,6 +54,8 @@ pub enum NodeKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
     pub name: String,
+    /// 1-based line of the anchor.
+    pub anchor_line: usize,
     pub(super) id: usize,
 }
 
@@ -85,6 +87,13 @@ pub enum Style {
     DoubleQuoted,
     Literal,
     Folded,
+}
+
+impl Alias {
+    /// The refusal of an edit at this alias.
+    pub(super) fn refused(&self, line: usize) -> YamlError {
+        YamlError::Alias { alias: self.name.clone(), line, anchor_line: self.anchor_line }
+    }
 }
 
 const CORE: &str = "tag:yaml.org,2002:";
@@ -181,7 +190,7 @@ impl Node {
         path: impl Fn() -> String,
     ) -> Result<Option<usize>, YamlError> {
         if let NodeKind::Alias(alias) = &self.kind {
-            return Err(YamlError::Alias { alias: alias.name.clone(), line: self.line });
+            return Err(alias.refused(self.line));
         }
         match step {
             Step::Key(wanted) => {

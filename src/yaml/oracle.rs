@@ -21,6 +21,10 @@ pub enum Change {
     Push(Fresh),
     /// The mapping or list lacks the child with this index.
     Remove(usize),
+    /// The scalar has this text now, and its notation still.
+    Text(String),
+    /// The stream has one more document, at its end.
+    AddDocument(Fresh),
 }
 
 /// A text as both parsers read it.
@@ -73,18 +77,33 @@ pub fn check(
     change: &Change,
 ) -> Result<(), YamlError> {
     let oracle = |parser: &str, reason: String| YamlError::Oracle { reason: format!("{parser}: {reason}") };
-    if before.documents.len() != after.documents.len() {
+    let added = match change {
+        Change::AddDocument(fresh) => Some(fresh),
+        _ => None,
+    };
+    if before.documents.len() + usize::from(added.is_some()) != after.documents.len() {
         return Err(oracle("granit", "another number of documents".to_owned()));
     }
+    if let (Some(fresh), Some(first), Some(second)) = (added, after.documents.last(), after.second.last()) {
+        let new = || "the new document is not as intended".to_owned();
+        matches(&first.root, fresh).then_some(()).ok_or_else(|| oracle("granit", new()))?;
+        matches(second, fresh).then_some(()).ok_or_else(|| oracle("libyaml", new()))?;
+    }
     for (index, (old, new)) in before.documents.iter().zip(&after.documents).enumerate() {
-        let trail = (index == document).then_some(trail);
+        let trail = (index == document && added.is_none()).then_some(trail);
         compare(&old.root, &new.root, trail, change).map_err(|reason| oracle("granit", reason))?;
     }
     for (index, (old, new)) in before.second.iter().zip(&after.second).enumerate() {
-        let trail = (index == document).then_some(trail);
+        let trail = (index == document && added.is_none()).then_some(trail);
         compare(old, new, trail, change).map_err(|reason| oracle("libyaml", reason))?;
     }
     Ok(())
+}
+
+/// Checks that two texts read alike, for both parsers.
+pub fn check_same(before: &Reading, after: &Reading) -> Result<(), YamlError> {
+    // No document has this index, so none may differ.
+    check(before, after, usize::MAX, &[], &Change::Remove(0))
 }
 
 /// What a tree must tell for the comparison; both parsers' trees can.
@@ -94,6 +113,8 @@ trait Tree: Sized {
     fn same_self(&self, other: &Self) -> bool;
     /// Equal in what a replaced value keeps: anchor and tag.
     fn same_marks(&self, other: &Self) -> bool;
+    /// Equal in notation.
+    fn same_style(&self, other: &Self) -> bool;
     fn is_value(&self, value: &Value) -> bool;
     fn is_key(&self, key: &str) -> bool {
         self.is_value(&Value::Text(key.to_owned()))
@@ -152,6 +173,10 @@ fn changed<T: Tree>(old: &T, new: &T, change: &Change) -> Result<(), String> {
     let wrong = || format!("the addressed value is not as intended, {}", new.place());
     if let Change::Replace(fresh) = change {
         return if matches(new, fresh) && old.same_marks(new) { Ok(()) } else { Err(wrong()) };
+    }
+    if let Change::Text(text) = change {
+        let fine = new.is_value(&Value::Text(text.clone())) && old.same_marks(new) && old.same_style(new);
+        return if fine { Ok(()) } else { Err(wrong()) };
     }
     if !old.same_self(new) {
         return Err(wrong());
@@ -236,6 +261,11 @@ impl Tree for Node {
         anchor(self) == anchor(other) && tag(self) == tag(other)
     }
 
+    fn same_style(&self, other: &Self) -> bool {
+        let style = |node: &Self| node.as_scalar().map(|scalar| scalar.style);
+        style(self) == style(other)
+    }
+
     fn is_value(&self, value: &Value) -> bool {
         let Some(scalar) = self.as_scalar().filter(|scalar| !scalar.ambiguous()) else { return false };
         match (scalar.typed(), value) {
@@ -285,6 +315,10 @@ impl Tree for Plain {
     }
 
     fn same_marks(&self, _other: &Self) -> bool {
+        true
+    }
+
+    fn same_style(&self, _other: &Self) -> bool {
         true
     }
 

@@ -55,7 +55,8 @@ struct Builder<'s> {
     /// End of the last token in source order.
     last_end: usize,
     nodes: usize,
-    names: HashMap<usize, String>,
+    /// Names and lines of the anchors.
+    names: HashMap<usize, (String, usize)>,
     costs: HashMap<usize, usize>,
     aliases: HashMap<usize, Vec<usize>>,
     recursive: bool,
@@ -75,13 +76,13 @@ impl Builder<'_> {
                 self.last_end = range.end.max(self.last_end);
                 self.end_document();
             }
-            Event::Anchor(id, name) => self.name_anchor(id, &name),
+            Event::Anchor(id, name) => self.name_anchor(id, &name, line),
             Event::Alias(id) => {
                 let cost = self.costs.get(&id).copied();
                 self.recursive |= cost.is_none();
                 self.aliases.entry(id).or_default().push(line);
-                let name = self.names.get(&id).cloned().unwrap_or_default();
-                let node = self.node(NodeKind::Alias(Alias { name, id }), range, line, 0);
+                let (name, anchor_line) = self.names.get(&id).cloned().unwrap_or_default();
+                let node = self.node(NodeKind::Alias(Alias { name, anchor_line, id }), range, line, 0);
                 self.add(node, cost.unwrap_or(NODE_COST))?;
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -151,8 +152,8 @@ impl Builder<'_> {
     }
 
     /// The anchor event follows its node: the last child added, the collection just opened, or the root.
-    fn name_anchor(&mut self, id: usize, name: &str) {
-        self.names.insert(id, name.to_owned());
+    fn name_anchor(&mut self, id: usize, name: &str, line: usize) {
+        self.names.insert(id, (name.to_owned(), line));
         let node = match self.open.last_mut() {
             Some(open) => match open.children.last_mut() {
                 Some(child) => Some(child),
@@ -316,7 +317,7 @@ mod tests {
     fn aliases_keep_their_name_and_lead_to_their_target() {
         let document = one("a: &x {k: v}\nb: *x\n");
         let NodeKind::Alias(alias) = &document.root.get("b").unwrap().kind else { panic!("an alias") };
-        assert_eq!(alias.name, "x");
+        assert_eq!((alias.name.as_str(), alias.anchor_line), ("x", 1));
         assert_eq!(document.target(alias).unwrap().get("k").unwrap().as_str(), Some("v"));
         assert!(document.root.get("a").unwrap().anchor.is_some());
     }

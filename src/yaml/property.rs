@@ -1,7 +1,7 @@
-//! Promise 5 on random documents: the generator, not the parser under test, knows where every leaf is; an
-//! edit of one may change only its bytes and only its value.
+//! Random documents with comments, anchors, merge keys, every scalar style, CRLF and several documents. The
+//! generator, not the parser under test, knows where every leaf is.
 
-use super::{Edit, Path, Step, Value, YamlError, apply, read};
+use super::{Fresh, Path, Step, Value};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -357,125 +357,25 @@ pub fn value() -> impl Strategy<Value = Value> {
         2 => "[0-9a-z:.+_-]{1,8}".prop_map(Value::Text),
     ]
     .prop_filter("templates are refused", |value| match value {
-        Value::Text(text) => !text.contains("{{") && !text.contains("${"),
+        Value::Text(text) => !["{{", "${", "{%"].iter().any(|open| text.contains(open)),
         _ => true,
     })
 }
 
-/// What libyaml reads, and the place a path leads to in it.
-fn second(source: &[u8]) -> Vec<yaml_serde::Value> {
-    use serde::Deserialize;
-    let source = source.strip_prefix("\u{feff}".as_bytes()).unwrap_or(source);
-    yaml_serde::Deserializer::from_slice(source).map(|d| yaml_serde::Value::deserialize(d).unwrap()).collect()
-}
-
-fn slot<'v>(root: &'v mut yaml_serde::Value, path: &Path) -> &'v mut yaml_serde::Value {
-    path.steps().iter().fold(root, |at, step| match step {
-        Step::Key(key) => at.get_mut(key.as_str()).unwrap(),
-        Step::Index(index) => at.get_mut(*index).unwrap(),
-        Step::Item { .. } => unreachable!("the generator writes indexes"),
+/// A map or list of a few values, some of them collections.
+pub fn tree_value() -> impl Strategy<Value = Fresh> {
+    let leaf = value().prop_map(Fresh::Scalar);
+    let inner = leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Fresh::List),
+            prop::collection::btree_map("[a-z]{1,3}|\\PC{0,4}", inner, 0..4)
+                .prop_map(|entries| Fresh::Map(entries.into_iter().collect())),
+        ]
+    });
+    inner.prop_filter("merge keys and templates are refused", |fresh| {
+        !fresh
+            .texts()
+            .iter()
+            .any(|text| *text == "<<" || ["{{", "${", "{%"].iter().any(|open| text.contains(open)))
     })
-}
-
-fn plain(value: &Value) -> yaml_serde::Value {
-    match value {
-        Value::Null => yaml_serde::Value::Null,
-        Value::Bool(bool) => (*bool).into(),
-        Value::Int(int) => (*int).into(),
-        Value::Float(float) => (*float).into(),
-        Value::Text(text) => text.as_str().into(),
-    }
-}
-
-fn prefix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-fn suffix(a: &[u8], b: &[u8]) -> usize {
-    a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
-}
-
-/// 2,000 cases in a normal run; `PROPTEST_CASES` asks for more.
-fn config() -> ProptestConfig {
-    let standard = ProptestConfig::default();
-    let cases = if standard.cases == 256 { 2_000 } else { standard.cases };
-    ProptestConfig { cases, failure_persistence: None, ..standard }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn a_set_changes_the_bytes_and_the_value_of_its_leaf_only(
-        shape in shape(), pick in any::<prop::sample::Index>(), value in value(),
-    ) {
-        let written = write(&shape);
-        let leaf = pick.get(&written.leaves).clone();
-        let source = written.source.as_bytes();
-        let edit = Edit::Set { document: leaf.document, path: leaf.path.clone(), value: value.clone() };
-        let result = apply(source, &[edit]);
-        if !written.editable(&leaf) {
-            let refused = matches!(
-                result,
-                Err(YamlError::Alias { .. } | YamlError::Shared { .. } | YamlError::Tag { .. })
-            );
-            prop_assert!(refused, "{result:?}");
-            return Ok(());
-        }
-        let edited = result.map_err(|error| TestCaseError::fail(format!("{error:?} {}", written.source)))?;
-        let end = leaf.bytes.end.min(source.len());
-        let head = &source[..leaf.bytes.start.min(end)];
-        let tail = &source[end..];
-        prop_assert!(edited.starts_with(head) && edited[head.len()..].ends_with(tail), "{}", written.source);
-        let mut expected = second(source);
-        *slot(&mut expected[leaf.document], &leaf.path) = plain(&value);
-        prop_assert_eq!(format!("{expected:?}"), format!("{:?}", second(&edited)));
-        let documents = read(&edited).unwrap();
-        let now = documents[leaf.document].root.at(&leaf.path).unwrap().as_scalar().unwrap().typed();
-        prop_assert_eq!(format!("{now:?}"), format!("{value:?}"));
-    }
-
-    #[test]
-    fn a_put_only_inserts_and_a_remove_takes_it_back(
-        shape in shape(), pick in any::<prop::sample::Index>(), value in value(), deep in any::<bool>(),
-    ) {
-        let written = write(&shape);
-        let map = pick.get(&written.maps).clone();
-        let source = written.source.as_bytes();
-        let top = map.path.clone().key("new/key");
-        let path = if deep { top.clone().key("b").key("c") } else { top.clone() };
-        let put = Edit::Put { document: map.document, path, value };
-        let edited = match apply(source, std::slice::from_ref(&put)) {
-            Ok(edited) if written.editable(&map) => edited,
-            // A block scalar without its final line break, or an inherited mapping.
-            Err(YamlError::Unsupported { .. }) if !shape.final_break => return Ok(()),
-            Err(YamlError::Merged { .. }) if deep => return Ok(()),
-            Err(YamlError::Shared { .. }) if !written.editable(&map) => return Ok(()),
-            other => return Err(TestCaseError::fail(format!("{other:?} {}", written.source))),
-        };
-        prop_assert!(prefix(source, &edited) + suffix(source, &edited) >= source.len());
-        let remove = Edit::Remove { document: map.document, path: top };
-        let back = apply(&edited, &[remove]).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
-        prop_assert_eq!(String::from_utf8(back).unwrap(), written.source);
-    }
-
-    #[test]
-    fn arbitrary_text_never_panics(
-        text in "[-a-c:{}\\[\\]&*!|>'\"%#? \\n\\r\\t0-9,<~]{0,60}", value in value(),
-    ) {
-        let paths = ["a", "a.b", "a[0]", "[0]", "b[a=c]", ""];
-        for path in paths {
-            let path = Path::parse(path).unwrap();
-            let entries = vec![("k".to_owned(), value.clone())];
-            for edit in [
-                Edit::Put { document: 0, path: path.clone(), value: value.clone() },
-                Edit::Remove { document: 0, path: path.clone() },
-                Edit::Append { document: 0, path: path.clone(), entries },
-            ] {
-                if let Ok(bytes) = apply(text.as_bytes(), &[edit]) {
-                    prop_assert!(read(&bytes).is_ok());
-                }
-            }
-        }
-    }
 }

@@ -47,10 +47,10 @@ fn paths_must_lead_to_exactly_one_scalar() {
     refused("a: 1\n", set("b", 1), "NotFound");
     refused("a: 1\n", set("a.b", 1), "NotFound");
     refused("a: [1]\n", set("a[1]", 1), "NotFound");
-    refused("a: [{n: x, v: 1}, {n: x, v: 2}]\n", set("a[n=x].v", 1), "ManyMatches");
+    refused("a: [{m: x, v: 1}, {m: x, v: 2}]\n", set("a[m=x].v", 1), "ManyMatches");
     refused("a: {b: 1}\n", set("a", 1), "Shape");
     refused("a: 1\n", Edit::Put { document: 0, path: path("a.b"), value: Value::Null }, "Shape");
-    refused("a: [1]\n", Edit::Put { document: 0, path: path("a[n=x].v"), value: Value::Null }, "NotFound");
+    refused("a: [1]\n", Edit::Put { document: 0, path: path("a[m=x].v"), value: Value::Null }, "NotFound");
     refused("a: 1\n", Edit::Set { document: 1, path: path("a"), value: Value::Null }, "NoDocument");
     refused("a:\n  b: 1\n  b: 2\n  c: 3\n", set("a.c", 1), "DuplicateKey");
     refused("a:\n  b: 1\n  \"b\": 2\n", remove("a.b"), "DuplicateKey");
@@ -91,19 +91,21 @@ fn removal_takes_the_lines_of_an_entry_and_nothing_else() {
     gives("a: 1\r\nb:\r\n  c: 1\r\n  d: 2\r\n", remove("b"), "a: 1\r\n");
     gives("a: 1\nb: 2", remove("b"), "a: 1");
     gives("a: 1\r\nb: 2", remove("b"), "a: 1");
-    gives("l:\n- n: a\n  v: 1\n- n: b\n", remove("l[n=a].n"), "l:\n- v: 1\n- n: b\n");
-    gives("l:\n- n: a\n  v: 1\n- n: b\n", remove("l[n=a]"), "l:\n- n: b\n");
+    gives("a: 1\n\nb: 2", remove("b"), "a: 1\n");
+    gives("a: 1\r\n\r\nb: 2", remove("b"), "a: 1\r\n");
+    gives("l:\n- m: a\n  v: 1\n- m: b\n", remove("l[m=a].m"), "l:\n- v: 1\n- m: b\n");
+    gives("l:\n- m: a\n  v: 1\n- m: b\n", remove("l[m=a]"), "l:\n- m: b\n");
     gives("l:\n  - 1 # x\n  # y\n  - 2\n", remove("l[1]"), "l:\n  - 1 # x\n  # y\n");
     gives("l:\n- - 1\n  - 2\n- 3\n", remove("l[0][0]"), "l:\n- - 2\n- 3\n");
     gives("l:\n- - 1\n  - 2\n- 3\n", remove("l[0][1]"), "l:\n- - 1\n- 3\n");
-    gives("a: {x: 1, y: 2, z: 3}\n", remove("a.y"), "a: {x: 1, z: 3}\n");
-    gives("a: {x: 1, y: 2}\n", remove("a.y"), "a: {x: 1}\n");
+    gives("a: {x: 1, w: 2, z: 3}\n", remove("a.w"), "a: {x: 1, z: 3}\n");
+    gives("a: {x: 1, w: 2}\n", remove("a.w"), "a: {x: 1}\n");
     gives("a: {x: 1}\n", remove("a.x"), "a: {}\n");
     gives("a: [1, 2, 3] # c\n", remove("a[0]"), "a: [2, 3] # c\n");
     gives("a: |\n  x\n\nb: 1\n", remove("a"), "\nb: 1\n");
     refused("a:\n  b: 1\nc: 2\n", remove("a.b"), "Unsupported");
     refused("a: 1\n", remove(""), "Unsupported");
-    refused("l:\n- n: a\n  # note\n  v: 1\n", remove("l[0].n"), "Unsupported");
+    refused("l:\n- m: a\n  # note\n  v: 1\n", remove("l[0].m"), "Unsupported");
     refused("a: 1\n", remove("b"), "NotFound");
 }
 

@@ -9,13 +9,16 @@ use crate::support;
 use crate::support::program::{Said, git, shell, tars};
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 15] = [
     "demo",
     "run",
     "status",
     "get",
     "explain",
     "log",
+    "tree",
+    "render",
+    "diff",
     "check",
     "audit",
     "policy",

@@ -139,8 +139,6 @@ fn reconciler(
         })
     };
     let configs = vec![signal("latency_p95", "latency_p95")?, signal("error_ratio", "error_ratio")?];
-    let periods =
-        configs.iter().filter_map(|it| Some((it.key.clone(), it.period?))).collect::<BTreeMap<_, _>>();
     let allowed = known(AllowedSigners::load(&world.allowed_signers))?;
     let instance = known(InstanceId::new(instance))?;
     let git = GitSettings {
@@ -159,7 +157,6 @@ fn reconciler(
             Arc::new(source.clone()),
             known(SignalWindows::new(configs))?,
             EnsembleSettings::default(),
-            periods,
         ),
         spool: Arc::new(known(Spool::open(&state_dir.join("inbox"), 86_400))?),
         writer: Writer {

@@ -21,7 +21,7 @@ pub type ChangedPath = (String, Option<String>, Option<String>);
 /// What stands at a path that is not a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// As git has it; see [`super::TreeRow::mode`].
+    /// As git has it; see [`super::tree::TreeRow::mode`].
     pub mode: u32,
     pub oid: String,
 }

@@ -45,6 +45,7 @@ impl Objects {
     ///
     /// # Errors
     /// When a limit is passed, an object is missing, or a name is a form of `.git`, `.` or `..`.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests look at whole trees with their sizes"))]
     pub fn list_tree(
         &self,
         commit: &str,

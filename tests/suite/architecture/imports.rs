@@ -28,25 +28,6 @@ const fn worldly(room: &'static str, may: &'static [&'static str]) -> Row {
     Row { room, may, seals: &[], pure: false }
 }
 
-const STAGES: &[&str] = &[
-    "model",
-    "yaml",
-    "sops",
-    "layout",
-    "detect",
-    "ledger",
-    "verify",
-    "decide",
-    "render",
-    "outside",
-    "telemetry",
-    "crd",
-    "config",
-    "observe",
-    "propose",
-    "report",
-];
-
 const EVERYTHING: &[&str] = &[
     "model",
     "yaml",
@@ -67,6 +48,9 @@ const EVERYTHING: &[&str] = &[
     "reconcile",
     "serve",
 ];
+
+/// What `reconcile` sequences: everything but itself and what listens.
+const STAGES: &[&str] = EVERYTHING.split_at(EVERYTHING.len() - 2).0;
 
 pub(crate) const TABLE: &[Row] = &[
     pure("model", &[]),

@@ -1,0 +1,103 @@
+//! How an object reaches a cluster, for people: the file that declares it, every layer on the way out, and what
+//! each layer does to it. A target comes in, links go out, innermost first. Nothing is decided here.
+
+use super::kustomize::{Layer, Live, PatchForm};
+use super::objects::{FieldPath, Step};
+use super::place::{Place, PlaceForm};
+use super::{Index, restarted_path};
+use crate::model::ids::{RepoPath, WorkloadRef};
+use crate::model::reason::Reason;
+use crate::yaml;
+
+/// One station of the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub file: RepoPath,
+    pub document: usize,
+    /// Line on which the document, or the part of it that counts here, begins; from 1.
+    pub line: usize,
+    /// Where in the document; empty for the whole of it.
+    pub at: String,
+    /// `declares it`, `patch resources.yaml`, `replicas[name=backend]`; empty when it is only passed through.
+    pub does: Vec<String>,
+}
+
+impl Index {
+    /// The stations from the declaration to the outermost layer.
+    ///
+    /// # Errors
+    /// `TargetNotFound` or `AmbiguousTarget`.
+    pub fn chain(&self, target: &WorkloadRef) -> Result<Vec<Link>, Reason> {
+        let live = self.find(target)?;
+        let mut links = vec![Link {
+            file: live.declared.file.clone(),
+            document: live.declared.document,
+            line: self.line_of(&live.declared.file, live.declared.document, &FieldPath::default()),
+            at: String::new(),
+            does: vec!["declares it".to_owned()],
+        }];
+        for layer in &live.layers {
+            links.push(Link {
+                file: layer.file.clone(),
+                document: layer.document,
+                line: self.line_of(&layer.file, layer.document, &layer.at),
+                at: layer.at.to_string(),
+                does: deeds(&live, layer),
+            });
+        }
+        Ok(links)
+    }
+
+    /// Line of `path` in a document, or of the nearest part above it that is there; from 1.
+    #[must_use]
+    pub fn line_of(&self, file: &RepoPath, document: usize, path: &FieldPath) -> usize {
+        let source = self.source(file);
+        let Some(source) = source.as_ref().and_then(|it| it.documents.get(document)) else { return 1 };
+        let mut path = path.clone();
+        loop {
+            let found = yaml::Path::parse(&path.to_string()).ok().and_then(|it| source.root.at(&it).ok());
+            match found {
+                Some(node) => return node.line,
+                None if path.0.is_empty() => return source.root.line,
+                None => path = path.parent(),
+            }
+        }
+    }
+
+    /// Why `place` is the place, in a few words.
+    #[must_use]
+    pub fn why_there(&self, place: &Place) -> &'static str {
+        match &place.form {
+            PlaceForm::Count { .. } => "the outermost layer that sets it: its replicas entry",
+            PlaceForm::NewCount { .. } => {
+                "only a shared base sets it: a replicas entry is added for this environment"
+            }
+            PlaceForm::Image { .. } => "the outermost layer that sets it: its images entry",
+            PlaceForm::Field(path) if place.current.is_none() && *path == restarted_path() => {
+                "not set yet: added where nothing else is touched"
+            }
+            PlaceForm::Field(_) => "the outermost place that sets it, and nothing else uses it",
+        }
+    }
+}
+
+/// What a layer did to the object, as a person would name it.
+fn deeds(live: &Live, layer: &Layer) -> Vec<String> {
+    let mut found = Vec::new();
+    for patch in live.patches.iter().filter(|it| it.layer == *layer) {
+        found.push(match patch.form {
+            PatchForm::File => format!("patch {}", patch.origin.file),
+            PatchForm::Inline => "inline patch".to_owned(),
+            PatchForm::Operations if patch.origin.file == layer.file => "inline JSON 6902 patch".to_owned(),
+            PatchForm::Operations => format!("JSON 6902 patch {}", patch.origin.file),
+        });
+    }
+    let entry = |list: &str, name: &str| {
+        FieldPath(vec![Step::Key(list.to_owned()), Step::Named(name.to_owned())]).to_string()
+    };
+    found.extend(live.counts.iter().filter(|it| it.0 == *layer).map(|it| entry("replicas", &it.1)));
+    let images = live.images.iter().filter(|it| it.layer == *layer);
+    found.extend(images.map(|hit| entry("images", &hit.entry)));
+    found.dedup();
+    found
+}
