@@ -1,7 +1,5 @@
 //! What is refused, with which code and which words: one row per trap.
 
-use std::sync::Arc;
-
 use super::golden::{render, tree};
 use super::*;
 use crate::layout::index;
@@ -228,7 +226,7 @@ fn protected_paths_and_paths_outside_the_policy_are_refused() {
 #[test]
 fn symlinks_and_submodules_are_never_followed() {
     for mode in [EntryMode::Symlink, EntryMode::Submodule] {
-        let link = || TreeFile { mode, bytes: Arc::from(&b""[..]) };
+        let link = || TreeFile::held(mode, &b""[..]);
         let mut plain = files(&[]);
         plain.files.insert(RepoPath::new("apps/backend.yaml").unwrap(), link());
         refused(&plain, &scale(3, 5), ReasonCode::EditRefused, "never followed");
