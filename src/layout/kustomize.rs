@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::helm::Release;
 use super::objects::{FieldPath, ImageName, Sources, file_name, folder, is_cluster_scoped, object_kind};
 use super::patches;
 use super::reader::{KUSTOMIZATION_FILES, Reader, is_kustomization};
@@ -101,6 +102,10 @@ pub struct Live {
     pub images: Vec<ImageHit>,
     /// Why this object cannot be edited with certainty.
     pub refusals: Vec<String>,
+    /// What brings it to the cluster, innermost first: an `Application`, and the one that brings that.
+    pub delivered: Vec<Layer>,
+    /// The Helm release that renders it.
+    pub release: Option<std::sync::Arc<Release>>,
 }
 
 impl Live {
@@ -134,6 +139,8 @@ impl Live {
             counts: Vec::new(),
             images: Vec::new(),
             refusals: Vec::new(),
+            delivered: Vec::new(),
+            release: None,
         })
     }
 
@@ -599,7 +606,7 @@ fn is_remote(name: &str) -> bool {
 }
 
 /// `name` as seen from `dir`, as a path from the root; `None` when it leaves the repository.
-fn resolve(dir: &str, name: &str) -> Option<String> {
+pub fn resolve(dir: &str, name: &str) -> Option<String> {
     let mut parts: Vec<&str> = dir.split('/').filter(|p| !p.is_empty()).collect();
     if name.starts_with('/') {
         return None;

@@ -3,6 +3,7 @@
 //! guessed: what cannot be rendered with certainty (Helm, unknown Kustomize features) is refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -13,20 +14,29 @@ use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
 
 mod chain;
+mod delivery;
+mod helm;
 mod kustomize;
 mod objects;
 mod owners;
 mod patches;
 mod place;
 mod reader;
+mod scalers;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use chain::Link;
+pub use delivery::About;
+pub use helm::{HelmJob, HelmRenders, SetValue};
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
+pub use values::{ValuePlace, split_field};
 
+use delivery::{Bare, Beyond, Ground, Reached, Unit};
+use helm::Release;
 use kustomize::{Kustomizations, Live, Renderer};
 use objects::{Sources, folder, reference};
 use reader::Reader;
@@ -66,25 +76,54 @@ pub struct Index {
     unreadable: Vec<(RepoPath, String)>,
     /// Unreadable files that speak of an autoscaler: (file, text).
     autoscaler_texts: Vec<(RepoPath, String)>,
-    /// Folders of Helm charts.
-    charts: Vec<String>,
+    /// Releases whose chart is in the repository.
+    releases: Vec<Arc<Release>>,
+    /// What brings objects from somewhere else, or in a way that is not rendered.
+    beyond: Vec<Beyond>,
+    /// What was taken for granted about deliveries.
+    notes: Vec<String>,
+    surroundings: Surroundings,
 }
 
-/// Reads a whole tree. Never fails as a whole: unreadable files are listed in [`Index::skipped`].
+/// What an index is made with beside the tree.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    pub about: About,
+    /// What Helm made of the charts so far; it says what it lacks.
+    pub helm: HelmRenders,
+}
+
+/// Reads a whole tree, knowing nothing about its surroundings: no chart is rendered. Never fails as a whole:
+/// unreadable files are listed in [`Index::skipped`].
 #[must_use]
 pub fn index(tree: &RepoTree) -> Index {
+    index_in(tree, &Surroundings::default())
+}
+
+/// Reads a whole tree. Charts that Helm has not rendered yet are noted as wanted in the surroundings.
+#[must_use]
+pub fn index_in(tree: &RepoTree, surroundings: &Surroundings) -> Index {
     let sources = Sources::read(tree);
     let text_of = |file: &RepoPath| {
         (file.clone(), tree.bytes(file).map(String::from_utf8_lossy).unwrap_or_default().into_owned())
     };
     let kustomizations = Kustomizations::find(&sources);
     let unreadable = kustomizations.unreadable.iter().map(text_of).collect();
-    let mut live = plain_objects(&sources, &kustomizations);
+    let mut bare = plain_objects(&sources, &kustomizations);
     for dir in kustomizations.entry_points() {
         let reader = Reader::new(&sources);
-        live.extend(Renderer::new(&reader).render(&dir));
+        let live = Renderer::new(&reader).render(&dir);
+        bare.push(Bare { unit: Unit::Folder(dir), live });
     }
-    let autoscaler_texts = sources.skipped.iter().map(|s| text_of(&s.file));
+    let reader = Reader::new(&sources);
+    let ground = Ground::new(&reader, tree);
+    let Reached { live, releases, beyond, notes, .. } =
+        delivery::reach(bare, &ground, &surroundings.about, &surroundings.helm);
+    // What a rendered chart declares is known, whatever its templates speak of.
+    let rendered: BTreeSet<&str> =
+        live.iter().filter_map(|it| it.release.as_ref()).map(|it| it.chart.dir.as_str()).collect();
+    let hidden = |file: &&Skipped| !rendered.iter().any(|dir| objects::is_below(file.file.as_str(), dir));
+    let autoscaler_texts = sources.skipped.iter().filter(hidden).map(|s| text_of(&s.file));
     let autoscaler_texts = autoscaler_texts
         .filter(|(_, text)| text.contains("HorizontalPodAutoscaler") || text.contains("ScaledObject"))
         .collect();
@@ -94,18 +133,20 @@ pub fn index(tree: &RepoTree) -> Index {
             by_reference.entry(reference).or_default().push(at);
         }
     }
-    Index { live, by_reference, unreadable, autoscaler_texts, charts: objects::chart_folders(tree), sources }
+    let surroundings = surroundings.clone();
+    Index { live, by_reference, unreadable, autoscaler_texts, releases, beyond, notes, surroundings, sources }
 }
 
 /// Objects of files that no kustomization governs or names.
-fn plain_objects(sources: &Sources, kustomizations: &Kustomizations<'_>) -> Vec<Live> {
+fn plain_objects(sources: &Sources, kustomizations: &Kustomizations<'_>) -> Vec<Bare> {
     let plain = sources.iter().filter(|(path, _)| {
         !kustomizations.governs(folder(path.as_str())) && !kustomizations.referenced.contains(*path)
     });
     plain
-        .flat_map(|(path, file)| {
+        .map(|(path, file)| {
             let documents = file.values.iter().enumerate();
-            documents.flat_map(move |(at, value)| Live::all_declared(value, path, at))
+            let live = documents.flat_map(|(at, value)| Live::all_declared(value, path, at)).collect();
+            Bare { unit: Unit::File(path.clone()), live }
         })
         .collect()
 }
@@ -116,6 +157,19 @@ pub fn edit_refused(why: impl Into<String>) -> Reason {
 }
 
 impl Index {
+    /// The index of another tree of the same repository.
+    #[must_use]
+    pub fn again(&self, tree: &RepoTree) -> Self {
+        index_in(tree, &self.surroundings)
+    }
+
+    /// What brings objects from elsewhere or is not rendered, as sentences, and what was taken for granted.
+    #[must_use]
+    pub fn delivery_notes(&self) -> Vec<String> {
+        let beyond = self.beyond.iter().map(|it| format!("{} {}", it.label, it.why));
+        beyond.chain(self.notes.iter().cloned()).collect()
+    }
+
     /// Files that were not looked into, with the reason.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
@@ -163,6 +217,9 @@ impl Index {
     /// As [`Index::workload`].
     pub fn pod_template(&self, target: &WorkloadRef) -> Result<&Json, Reason> {
         let live = self.find(target)?;
+        if let Some(elsewhere) = scalers::template_elsewhere(live, target) {
+            return Err(elsewhere);
+        }
         let template = template_path().find(&live.value);
         template.ok_or_else(|| edit_refused(format!("{target} has no pod template")))
     }
@@ -181,7 +238,7 @@ impl Index {
         let mut files = BTreeSet::new();
         for live in self.all(target) {
             files.insert(live.declared.file.clone());
-            files.extend(live.layers.iter().map(|layer| layer.file.clone()));
+            files.extend(live.layers.iter().chain(&live.delivered).map(|layer| layer.file.clone()));
             files.extend(live.patches.iter().map(|p| p.origin.file.clone()));
         }
         files.into_iter().collect()
@@ -193,7 +250,8 @@ impl Index {
         let mut found = BTreeSet::new();
         for live in self.all(target) {
             found.insert((live.declared.file.clone(), live.declared.document));
-            found.extend(live.layers.iter().map(|layer| (layer.file.clone(), layer.document)));
+            let layers = live.layers.iter().chain(&live.delivered);
+            found.extend(layers.map(|layer| (layer.file.clone(), layer.document)));
             found.extend(live.patches.iter().map(|p| (p.origin.file.clone(), p.origin.document)));
         }
         found.into_iter().collect()

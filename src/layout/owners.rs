@@ -3,9 +3,10 @@
 
 use serde_json::Value as Json;
 
+use super::delivery::Beyond;
 use super::kustomize::Live;
-use super::objects::{FieldPath, folder, reference};
-use super::{Index, edit_refused, namespace_of};
+use super::objects::{FieldPath, folder};
+use super::{Index, edit_refused, scalers};
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::Reason;
 use crate::model::workload::{Container, ReplicaOwner};
@@ -58,6 +59,7 @@ pub fn max_unavailable(kind: &str, value: &Json, replicas: u32) -> Option<u32> {
     let spec = &value["spec"];
     let (strategy, rolling, fallback) = match kind {
         "Deployment" => (&spec["strategy"], "rollingUpdate", Json::from("25%")),
+        "Rollout" => return scalers::rollout_width(value, replicas, part_of),
         _ => (&spec["updateStrategy"], "rollingUpdate", Json::from(1)),
     };
     match strategy["type"].as_str() {
@@ -115,28 +117,17 @@ impl Index {
                 && names_seen_by(other, live).iter().any(|name| at["name"] == **name)
                 && (kind == live.kind || other.kind == "ScaledObject" && at["kind"].is_null())
         };
-        let of_kind = |kind: &'static str| self.live.iter().filter(move |o| o.kind == kind).filter(aims);
-        if let Some(scaled) = of_kind("ScaledObject").next() {
-            return Ok(ReplicaOwner::Other(format!(
-                "KEDA ScaledObject {} in {}",
-                scaled.name(),
-                scaled.declared.file
-            )));
+        if let Some(owner) = scalers::rollout_of(live, target, self.live.iter()) {
+            return Ok(owner);
         }
-        let autoscalers: Vec<&Live> = of_kind("HorizontalPodAutoscaler").collect();
-        match autoscalers[..] {
+        let of_kind = |kind: &'static str| self.live.iter().filter(move |o| o.kind == kind).filter(aims);
+        // KEDA makes an autoscaler of its own for every ScaledObject; one that is declared beside it fights it.
+        let found: Vec<&Live> = of_kind("ScaledObject").chain(of_kind("HorizontalPodAutoscaler")).collect();
+        match found[..] {
             [] => Ok(self.hidden_owner(live).unwrap_or(ReplicaOwner::Workload)),
-            [hpa] => {
-                let spec = |key| count_at(&hpa.value, &FieldPath::keys(["spec", key]));
-                let Some(max) = spec("maxReplicas")? else {
-                    return Err(edit_refused(format!("{} has no spec.maxReplicas", hpa.declared.file)));
-                };
-                let owner = reference(target.namespace.as_str(), &hpa.kind, hpa.name())
-                    .ok_or_else(|| edit_refused(format!("{} has an invalid name", hpa.declared.file)))?;
-                Ok(ReplicaOwner::Autoscaler { target: owner, min: spec("minReplicas")?.unwrap_or(1), max })
-            }
+            [scaler] => scalers::autoscaler(scaler, target.namespace.as_str()),
             [..] => {
-                let files: Vec<String> = autoscalers.iter().map(|h| h.declared.file.to_string()).collect();
+                let files: Vec<String> = found.iter().map(|h| h.declared.file.to_string()).collect();
                 Ok(ReplicaOwner::Other(format!("several autoscalers: {}", files.join(", "))))
             }
         }
@@ -154,35 +145,12 @@ impl Index {
         })
     }
 
-    /// Helm releases and charts that may produce `target`: (file, what it is).
+    /// What may bring `target` and cannot be looked into: a chart elsewhere, another repository.
     pub(super) fn helm_candidates(&self, target: &WorkloadRef) -> Vec<String> {
-        let mut found = Vec::new();
-        for object in &self.live {
-            let spec = &object.value["spec"];
-            let (namespace, names): (Option<&str>, Vec<&str>) = match object.kind.as_str() {
-                "HelmRelease" => (
-                    spec["targetNamespace"].as_str().or(Some(namespace_of(object))),
-                    vec![object.name(), spec["releaseName"].as_str().unwrap_or_default()],
-                ),
-                "Application" if self.uses_helm(spec) => {
-                    (spec["destination"]["namespace"].as_str(), vec![object.name()])
-                }
-                _ => continue,
-            };
-            let in_namespace = namespace == Some(target.namespace.as_str());
-            let close = |name: &&str| !name.is_empty() && target.name.as_str().contains(*name);
-            if in_namespace || names.iter().any(close) {
-                found.push(format!("{} {} in {}", object.kind, object.name(), object.declared.file));
-            }
-        }
-        found
-    }
-
-    fn uses_helm(&self, spec: &Json) -> bool {
-        let several = spec["sources"].as_array().into_iter().flatten();
-        several.chain(std::iter::once(&spec["source"])).any(|source| {
-            let path = source["path"].as_str().unwrap_or_default().trim_matches('/');
-            !source["helm"].is_null() || !source["chart"].is_null() || self.charts.iter().any(|c| c == path)
-        })
+        let close = |beyond: &&Beyond| {
+            let named = |name: &String| !name.is_empty() && target.name.as_str().contains(name.as_str());
+            beyond.namespace.as_deref() == Some(target.namespace.as_str()) || beyond.names.iter().any(named)
+        };
+        self.beyond.iter().filter(close).map(|it| format!("{}, which {}", it.label, it.why)).collect()
     }
 }

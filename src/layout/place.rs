@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::kustomize::{Layer, Live, Origin, PatchForm, has_replicas};
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path};
-use super::{Field, Index, edit_refused, reference_of};
+use super::{Field, Index, edit_refused, reference_of, scalers};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -63,7 +63,7 @@ impl Index {
         let live = self.find(target)?;
         match field {
             Field::Replicas => self.place_of(live, &FieldPath::keys(["spec", "replicas"])),
-            Field::AutoscalerMin => self.place_of(live, &FieldPath::keys(["spec", "minReplicas"])),
+            Field::AutoscalerMin => self.place_of(live, &scalers::minimum_path(&live.kind)),
             Field::RestartedAt => self.place_of(live, &restarted_path()),
             Field::Image(container) => {
                 let path = image_path(&live.value, container)
@@ -108,6 +108,9 @@ impl Index {
     fn place_of(&self, live: &Live, path: &FieldPath) -> Result<Place, Reason> {
         if let Some(why) = live.refusals.first() {
             return Err(edit_refused(why.clone()));
+        }
+        if let Some(release) = &live.release {
+            return self.place_in_values(live, release, path);
         }
         let mut shared = None;
         for layer in live.layers.iter().rev() {

@@ -3,6 +3,7 @@
 //! decides, and writes nothing but its own spool.
 
 pub mod alertmanager;
+pub mod charts;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::charts::Charts;
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, Index, RESTARTED_AT};
+use crate::layout::{self, About, Index, RESTARTED_AT, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::Policy;
 use crate::model::reason::Reason;
@@ -65,16 +66,34 @@ pub struct Repository {
     newest: Option<Arc<Snapshot>>,
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
+    charts: Charts,
 }
 
 fn is_yaml(path: &str) -> bool {
     path.ends_with(".yaml") || path.ends_with(".yml")
 }
 
+/// Named templates and vendored archives of charts.
+fn is_chart_part(path: &str) -> bool {
+    path.ends_with(".tpl") || path.ends_with(".tgz") && path.contains("charts/")
+}
+
 impl Repository {
     #[must_use]
     pub fn new(policies_path: RepoPath) -> Self {
-        Self { policies_path, blobs: HashMap::new(), newest: None, releases: (None, HashMap::new()) }
+        Self {
+            policies_path,
+            blobs: HashMap::new(),
+            newest: None,
+            releases: (None, HashMap::new()),
+            charts: Charts::new("helm"),
+        }
+    }
+
+    /// Renders what a snapshot or an edit lacks: `charts().settle(|| ...)`.
+    #[must_use]
+    pub fn charts(&self) -> Charts {
+        self.charts.clone()
     }
 
     /// The files of `commit` that tars looks at.
@@ -84,7 +103,7 @@ impl Repository {
     pub fn tree(&mut self, objects: &Objects, commit: &ObjectId) -> Result<RepoTree, RepositoryError> {
         let limits = TreeLimits { files_max: FILES_MAX, bytes_max: TREE_BYTES_MAX, ..TreeLimits::default() };
         let marker = format!("{}/{SUSPENDED_FILE}", self.policies_path);
-        let want = |path: &str| is_yaml(path) || path == marker;
+        let want = |path: &str| is_yaml(path) || is_chart_part(path) || path == marker;
         let rows = objects.list_tree(commit.as_str(), limits, &want).map_err(reading("the tree"))?;
         let mut blobs = HashMap::with_capacity(rows.len());
         let mut tree = RepoTree { commit: commit.clone(), files: std::collections::BTreeMap::new() };
@@ -135,7 +154,10 @@ impl Repository {
         }
         let tree = self.tree(objects, commit)?;
         let snapshot = Arc::new(self.understand(tree));
-        self.newest = Some(Arc::clone(&snapshot));
+        // Seen again once Helm has answered.
+        if !self.charts.renders().lacks() {
+            self.newest = Some(Arc::clone(&snapshot));
+        }
         Ok(snapshot)
     }
 
@@ -167,7 +189,8 @@ impl Repository {
                 Err(found) => problems.extend(found),
             }
         }
-        let index = layout::index(&tree);
+        let surroundings = Surroundings { about: About::default(), helm: self.charts.renders() };
+        let index = layout::index_in(&tree, &surroundings);
         Snapshot { commit: tree.commit.clone(), index, tree, policies, problems, suspended }
     }
 

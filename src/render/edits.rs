@@ -9,10 +9,10 @@ use serde_json::Value as Json;
 
 use super::guard::may_write;
 use super::proof::{Expected, Intent, prove};
-use super::undo;
+use super::{undo, values};
 use crate::layout::{
-    Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, index, leaves,
-    restarted_path, unwritten, written,
+    Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, leaves, restarted_path,
+    unwritten, written,
 };
 use crate::model::change::FieldChange;
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
@@ -180,11 +180,14 @@ fn scale(
             return Err(edit_refused(format!("{named} does not own the replicas of {}", request.target)));
         }
     };
-    if !matches!(request.target.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet") {
+    if !matches!(request.target.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout") {
         return Err(edit_refused(format!("{} has no replica count", request.target)));
     }
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
+    }
+    if let Some(planned) = values::by_field(request.index, resource, &field, &Json::from(to)) {
+        return planned;
     }
     let place = request.index.place(resource, &field)?;
     let path = FieldPath::parse(&place.field()).unwrap_or_default();
@@ -208,12 +211,16 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
             format!("the plan starts from restartedAt {}, the repository has {}", show(previous), show(now));
         return Err(edit_refused(text));
     }
-    let place = request.index.place(request.target, &Field::RestartedAt)?;
+    let field = Field::RestartedAt;
+    if let Some(planned) = values::by_field(request.index, request.target, &field, &Json::from(at)) {
+        return planned;
+    }
+    let place = request.index.place(request.target, &field)?;
     Ok(write(request.target, &place, &Json::from(at)))
 }
 
 fn images(request: &RenderRequest<'_>, changes: &[ImageChange]) -> Vec<Result<Planned, Reason>> {
-    let old = request.old_tree.map(index);
+    let old = request.old_tree.map(|tree| request.index.again(tree));
     changes.iter().map(|change| image(request, change, old.as_ref())).collect()
 }
 
@@ -240,7 +247,11 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
     {
         return Err(edit_refused(format!("{container} did not run {to} at the good commit")));
     }
-    let place = request.index.place(request.target, &Field::Image(container.clone()))?;
+    let field = Field::Image(container.clone());
+    if let Some(planned) = values::by_field(request.index, request.target, &field, &Json::from(to.as_str())) {
+        return planned;
+    }
+    let place = request.index.place(request.target, &field)?;
     write_image(request, &place, from, to)
 }
 
@@ -286,7 +297,7 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let single = |reason: Reason| vec![reason];
     let old_tree =
         request.old_tree.ok_or_else(|| single(edit_refused("the good commit's tree is not known")))?;
-    let old_index = index(old_tree);
+    let old_index = request.index.again(old_tree);
     request.index.workload(request.target).map_err(single)?;
     old_index.workload(request.target).map_err(single)?;
     let template = |index: &Index| -> Result<BTreeMap<FieldPath, Json>, Vec<Reason>> {
@@ -309,6 +320,11 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
         let (from, to) = (new.get(path), old.get(path));
         if from.into_iter().chain(to).any(|v| v.is_array() || v.is_object()) {
             return Err(edit_refused(format!("{path}: an empty map or list came or went since")));
+        }
+        if let Some(to) = to
+            && let Some(planned) = values::by_path(request.index, request.target, path, to)
+        {
+            return planned;
         }
         let place = request.index.place_path(request.target, path)?;
         match (from.and_then(Json::as_str), to) {
@@ -413,7 +429,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         files.push((path.clone(), edited));
     }
     let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
-    let proven = prove(request.index, &index(&after), &intents)?;
+    let proven = prove(request.index, &request.index.again(&after), &intents)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()
         .map(|c| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))

@@ -11,6 +11,7 @@ mod pull_request;
 mod template_check;
 mod text;
 mod undo;
+mod values;
 
 #[cfg(test)]
 mod golden;

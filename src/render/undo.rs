@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::edits::{Planned, yaml_path};
 use super::proof::{Expected, Intent};
+use super::values;
 use crate::layout::{
     FieldPath, Index, Step, edit_refused, restarted_path, template_path, unwritten, written,
 };
@@ -24,6 +25,9 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
         return Err(edit_refused(format!("undoing {field} changes nothing")));
     }
     index.workload(resource)?;
+    if let Some(planned) = values::undo(index, change) {
+        return planned;
+    }
     let path = FieldPath::parse(field).filter(|p| !p.0.is_empty());
     let path = path.ok_or_else(|| edit_refused(format!("{field:?} is not a field path")))?;
     let document = find_document(index, change, &path)?;
@@ -91,11 +95,10 @@ fn append_entry(document: usize, path: &FieldPath, count: &str) -> yaml::Edit {
 /// the object, the file or the field away.
 #[must_use]
 pub fn stands(index: &Index, change: &FieldChange) -> bool {
-    let Some(path) = FieldPath::parse(&change.field).filter(|path| !path.0.is_empty()) else { return false };
     let documents = index.documents_of(&change.resource).into_iter();
     documents.filter(|(file, _)| *file == change.file).any(|(file, document)| {
-        let found = index.document(&file, document).and_then(|it| path.find(it)).filter(|it| !it.is_null());
-        found.map(|it| written(it).unwrap_or_else(|| it.to_string())) == change.to
+        let found = index.value_at(&file, document, &change.field).filter(|it| !it.is_null());
+        found.map(|it| written(&it).unwrap_or_else(|| it.to_string())) == change.to
     })
 }
 

@@ -1,0 +1,109 @@
+//! Edits of Helm values. A field of an object that Helm renders comes in; one edit of a values file, or of values
+//! inside an `Application` or a `HelmRelease`, goes out. Objects of other origin are none of its business.
+
+use serde_json::Value as Json;
+
+use super::edits::{Planned, yaml_path};
+use super::proof::{Expected, Intent};
+use crate::layout::{Field, FieldPath, Index, ValuePlace, edit_refused, split_field, unwritten, written};
+use crate::model::change::FieldChange;
+use crate::model::ids::WorkloadRef;
+use crate::model::reason::Reason;
+use crate::yaml;
+
+/// The edit that makes `field` of `target` become `wanted`; `None` when Helm does not render the target.
+pub fn by_field(
+    index: &Index,
+    target: &WorkloadRef,
+    field: &Field,
+    wanted: &Json,
+) -> Option<Result<Planned, Reason>> {
+    match index.field_path(target, field) {
+        Ok(path) => by_path(index, target, &path, wanted),
+        Err(_) => None,
+    }
+}
+
+/// The same for any leaf of the rendered target.
+pub fn by_path(
+    index: &Index,
+    target: &WorkloadRef,
+    path: &FieldPath,
+    wanted: &Json,
+) -> Option<Result<Planned, Reason>> {
+    let place = index.value_place(target, path, wanted)?;
+    Some(place.map(|place| {
+        let typed = match &place.write {
+            Json::String(text) => yaml::Value::Text(text.clone()),
+            other => unwritten(&written(other).unwrap_or_default()),
+        };
+        let edit = if place.current.is_some() {
+            |document, path, value| yaml::Edit::Set { document, path, value }
+        } else {
+            |document, path, value| yaml::Edit::Put { document, path, value }
+        };
+        let change = change(target, &place);
+        let expected = Expected::Value(wanted.clone());
+        let intents = vec![Intent { object: target.clone(), path: path.clone(), expected }];
+        Planned { edit: placed(&change, place.document, |at, path| edit(at, path, typed)), change, intents }
+    }))
+}
+
+fn change(target: &WorkloadRef, place: &ValuePlace) -> FieldChange {
+    FieldChange {
+        resource: target.clone(),
+        file: place.file.clone(),
+        field: place.field(),
+        from: place.current.as_ref().and_then(written),
+        to: written(&place.write),
+    }
+}
+
+/// An edit in the document, or in the string that `field` names.
+fn placed(
+    change: &FieldChange,
+    document: usize,
+    make: impl FnOnce(usize, yaml::Path) -> yaml::Edit,
+) -> yaml::Edit {
+    match split_field(&change.field) {
+        Some((Some(text), path)) => yaml::Edit::Inside {
+            document,
+            path: yaml_path(&text.to_string()),
+            edit: Box::new(make(0, yaml_path(&path.to_string()))),
+        },
+        _ => make(document, yaml_path(&change.field)),
+    }
+}
+
+/// The undo of a change in the values of a release; `None` when it was none.
+pub fn undo(index: &Index, change: &FieldChange) -> Option<Result<Planned, Reason>> {
+    let FieldChange { resource, file, field, from: held, to: restored } = change;
+    let documents = index.documents_of(resource).into_iter();
+    let documents: Vec<usize> = documents.filter(|(it, _)| it == file).map(|(_, at)| at).collect();
+    let holds = |document: &&usize| {
+        let found = index.value_at(file, **document, field);
+        found.map(|it| written(&it).unwrap_or_else(|| it.to_string())) == *held
+    };
+    let known = documents.iter().find_map(|at| index.decided_by(resource, file, *at, field))?;
+    let Some(document) = documents.iter().find(holds) else {
+        let wanted = held.as_deref().unwrap_or("nothing");
+        return Some(Err(edit_refused(format!(
+            "{field} in {file} does not hold {wanted}: somebody changed it since"
+        ))));
+    };
+    let decided = match index.decided_by(resource, file, *document, field).unwrap_or(known) {
+        Ok(decided) if decided.is_empty() => {
+            Err(edit_refused(format!("{field} in {file} decides nothing of {resource}")))
+        }
+        other => other,
+    };
+    Some(decided.map(|fields| {
+        let edit = placed(change, *document, |document, path| match restored {
+            Some(value) => yaml::Edit::Set { document, path, value: unwritten(value) },
+            None => yaml::Edit::Remove { document, path },
+        });
+        // The value is a part of the field, or the default of the chart takes its place.
+        let intent = |path| Intent { object: resource.clone(), path, expected: Expected::Changed };
+        Planned { edit, change: change.clone(), intents: fields.into_iter().map(intent).collect() }
+    }))
+}
