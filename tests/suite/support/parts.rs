@@ -50,7 +50,9 @@ fn locate(name: &str, cache: &Path, path: Option<&std::ffi::OsStr>) -> Option<Pa
 
 #[test]
 fn every_part_that_the_script_installs_is_found() {
-    for name in ["git", "ssh-keygen", "python3", "age", "prometheus", "prometheus-alertmanager", "sops"] {
+    for name in
+        ["git", "ssh-keygen", "python3", "age", "prometheus", "prometheus-alertmanager", "sops", "helm"]
+    {
         find(name, "every_part_that_the_script_installs_is_found");
     }
 }
