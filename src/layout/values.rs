@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use super::helm::{self, Form, Part, Release, Sought, WriteValue};
 use super::kustomize::Live;
-use super::objects::{FieldPath, ImageName, json};
-use super::{Field, Index, Place, PlaceForm, edit_refused, written};
+use super::objects::{FieldPath, ImageName, json, leaves};
+use super::{Field, Index, Place, PlaceForm, edit_refused, reference_of, written};
 use crate::layout::owners::{image_path, restarted_path};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
@@ -180,6 +180,21 @@ impl Index {
         }))
     }
 
+    /// Objects whose own text holds the value at `field` of a document, with the field of the object that shows
+    /// it: an `Application` with values, a `ConfigMap` of values. They change with what they bring.
+    #[must_use]
+    pub fn carriers(&self, file: &RepoPath, document: usize, field: &str) -> Vec<(WorkloadRef, FieldPath)> {
+        let Some((text, path)) = split_field(field) else { return Vec::new() };
+        let at = text.unwrap_or(path);
+        let carries = |live: &&Live| {
+            let kinds = ["Application", "ApplicationSet", "Kustomization", "HelmRelease", "ConfigMap"];
+            let own = (&live.declared.file, live.declared.document) == (file, document);
+            own && kinds.contains(&live.kind.as_str()) && live.release.is_none()
+        };
+        let found = self.live.iter().filter(carries);
+        found.filter_map(|live| Some((reference_of(live)?, as_leaf(&live.value, &at)))).collect()
+    }
+
     /// The value at `field` of a document, also inside a string.
     #[must_use]
     pub fn value_at(&self, file: &RepoPath, document: usize, field: &str) -> Option<Json> {
@@ -193,4 +208,11 @@ impl Index {
             }
         }
     }
+}
+
+/// The path as [`leaves`] writes it: list items by their name where they have one.
+fn as_leaf(value: &Json, path: &FieldPath) -> FieldPath {
+    let Some(found) = path.find(value) else { return path.clone() };
+    let same = |leaf: &FieldPath| leaf.find(value).is_some_and(|it| std::ptr::eq(it, found));
+    leaves(value).into_keys().find(same).unwrap_or_else(|| path.clone())
 }

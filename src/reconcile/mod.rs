@@ -21,6 +21,8 @@ mod view;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod helm_oracle;
+#[cfg(test)]
 mod isolation_tests;
 #[cfg(test)]
 mod promises_tests;

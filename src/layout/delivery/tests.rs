@@ -360,8 +360,7 @@ fn a_chart_that_helm_has_not_rendered_says_what_to_do() {
         ("charts/payments/templates/d.yaml", "kind: {{ .x }}\n"),
     ]);
     let why = index.workload(&target("shop/Deployment/payments")).unwrap_err();
-    for words in ["Application payments", "needs the program helm", "writeTo", "charts/payments/values.yaml"]
-    {
+    for words in ["Application payments in argocd/a.yaml", "needs the program helm"] {
         assert!(why.text.contains(words), "{words}: {why}");
     }
 }

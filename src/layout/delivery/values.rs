@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::{Delivery, Reached, World};
-use crate::layout::helm::{Chart, Form, Part, Release, Slot, write_to_hint};
+use crate::layout::helm::{Chart, Form, Part, Release, Slot};
 use crate::layout::kustomize::Live;
 use crate::layout::objects::{FieldPath, is_cluster_scoped};
 use crate::model::ids::RepoPath;
@@ -111,15 +111,8 @@ pub fn deliver(delivery: &Delivery, release: Release, world: World<'_>) -> Reach
     let outcome = release.outcome(world.helm, &std::collections::BTreeMap::new());
     let mut reached = match outcome.as_deref() {
         Some(Ok(_)) => Reached::default(),
-        Some(Err(why)) => {
-            let hint = write_to_hint(release.parts.last().map(|part| &part.file));
-            Reached::beyond(delivery, Some(&namespace), format!("cannot be rendered: {why}; {hint}"))
-        }
-        None => {
-            let why = "was not rendered: that needs the program helm, which is not at hand; install it, or";
-            let hint = write_to_hint(release.parts.last().map(|part| &part.file));
-            Reached::beyond(delivery, Some(&namespace), format!("{why} {hint}"))
-        }
+        Some(Err(why)) => Reached::beyond(delivery, Some(&namespace), format!("cannot be rendered: {why}")),
+        None => Reached::beyond(delivery, Some(&namespace), "was not rendered: that needs the program helm"),
     };
     if let Some(outcome) = outcome {
         reached.live = release.objects(&outcome);

@@ -367,7 +367,7 @@ impl Hunt<'_> {
 }
 
 /// How a policy says where to write.
-pub fn write_to_hint(file: Option<&RepoPath>) -> String {
+fn write_to_hint(file: Option<&RepoPath>) -> String {
     let file = file.map_or("apps/x/values.yaml", RepoPath::as_str);
     format!("say where with the policy's `writeTo: [{{field: replicas, file: {file}, path: some.key}}]`")
 }
@@ -377,11 +377,7 @@ fn refused(why: impl Into<String>) -> Reason {
 }
 
 fn pending(release: &Release) -> Reason {
-    let hint = write_to_hint(release.parts.last().map(|part| &part.file));
-    refused(format!(
-        "{} was not rendered: that needs the program helm, which is not at hand; install it, or {hint}",
-        release.label
-    ))
+    refused(format!("{} was not rendered: that needs the program helm", release.label))
 }
 
 /// Root of a layer in the values of the release; a parameter's is its whole name.

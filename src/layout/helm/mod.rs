@@ -8,7 +8,7 @@ mod follow;
 mod release;
 
 pub use chart::Chart;
-pub use follow::{Sought, WriteValue, follow, moved_by, write_to_hint};
+pub use follow::{Sought, WriteValue, follow, moved_by};
 pub use release::{Form, Part, Release, Slot};
 
 use std::collections::BTreeMap;
