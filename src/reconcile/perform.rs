@@ -189,6 +189,7 @@ impl Performer<'_> {
             actions: Vec::new(),
             allowed_resources: Vec::new(),
             allowed_paths: files,
+            write_to: Vec::new(),
             cooldown_s: spec.limits.cooldown_s,
             max_executions_per_hour: spec.limits.policy_per_hour,
             verify: spec.verify.clone(),

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::guard::may_write;
 use super::proof::{Expected, Intent, prove};
-use super::{undo, values};
+use super::{named, undo, values};
 use crate::layout::{
     Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, leaves, restarted_path,
     unwritten, written,
@@ -17,6 +17,7 @@ use crate::layout::{
 use crate::model::change::FieldChange;
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
+use crate::model::policy::WriteTo;
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::model::workload::ReplicaOwner;
@@ -39,6 +40,8 @@ pub struct RenderRequest<'a> {
     pub old_tree: Option<&'a RepoTree>,
     /// Path prefixes the policy may write; empty means wherever the target's manifests are.
     pub allowed_paths: &'a [RepoPath],
+    /// Places that people named for fields; they win over what is found.
+    pub write_to: &'a [WriteTo],
 }
 
 /// Edited files whose effect was proven. Only [`edits`] makes one: holding it is the permission to push.
@@ -186,7 +189,7 @@ fn scale(
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
     }
-    if let Some(planned) = values::by_field(request.index, resource, &field, &Json::from(to)) {
+    if let Some(planned) = named::by_field(request, resource, &field, &Json::from(to)) {
         return planned;
     }
     let place = request.index.place(resource, &field)?;
@@ -212,7 +215,7 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
         return Err(edit_refused(text));
     }
     let field = Field::RestartedAt;
-    if let Some(planned) = values::by_field(request.index, request.target, &field, &Json::from(at)) {
+    if let Some(planned) = named::by_field(request, request.target, &field, &Json::from(at)) {
         return planned;
     }
     let place = request.index.place(request.target, &field)?;
@@ -248,7 +251,7 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
         return Err(edit_refused(format!("{container} did not run {to} at the good commit")));
     }
     let field = Field::Image(container.clone());
-    if let Some(planned) = values::by_field(request.index, request.target, &field, &Json::from(to.as_str())) {
+    if let Some(planned) = named::by_field(request, request.target, &field, &Json::from(to.as_str())) {
         return planned;
     }
     let place = request.index.place(request.target, &field)?;
@@ -428,7 +431,8 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         }
         files.push((path.clone(), edited));
     }
-    let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    let mut intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    intents.extend(planned.iter().flat_map(|p| values::carried(request.index, p)));
     let proven = prove(request.index, &request.index.again(&after), &intents)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()

@@ -88,6 +88,7 @@ pub(super) fn render(
         plan,
         old_tree: good,
         allowed_paths: &[],
+        write_to: &[],
     })
 }
 

@@ -6,6 +6,7 @@ mod commit_text;
 mod edits;
 mod escape;
 mod guard;
+mod named;
 mod proof;
 mod pull_request;
 mod template_check;

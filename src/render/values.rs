@@ -33,20 +33,49 @@ pub fn by_path(
 ) -> Option<Result<Planned, Reason>> {
     let place = index.value_place(target, path, wanted)?;
     Some(place.map(|place| {
-        let typed = match &place.write {
-            Json::String(text) => yaml::Value::Text(text.clone()),
-            other => unwritten(&written(other).unwrap_or_default()),
-        };
-        let edit = if place.current.is_some() {
-            |document, path, value| yaml::Edit::Set { document, path, value }
-        } else {
-            |document, path, value| yaml::Edit::Put { document, path, value }
-        };
         let change = change(target, &place);
         let expected = Expected::Value(wanted.clone());
         let intents = vec![Intent { object: target.clone(), path: path.clone(), expected }];
-        Planned { edit: placed(&change, place.document, |at, path| edit(at, path, typed)), change, intents }
+        let edit = edit(&change, place.document, &place.write, place.current.is_some());
+        Planned { edit, change, intents }
     }))
+}
+
+/// Replaces what stands at the place of `change`, or adds it.
+pub fn edit(change: &FieldChange, document: usize, write: &Json, is_there: bool) -> yaml::Edit {
+    let value = match write {
+        Json::String(text) => yaml::Value::Text(text.clone()),
+        other => unwritten(&written(other).unwrap_or_default()),
+    };
+    placed(change, document, |document, path| {
+        if is_there {
+            yaml::Edit::Set { document, path, value }
+        } else {
+            yaml::Edit::Put { document, path, value }
+        }
+    })
+}
+
+/// The object that holds the values in its own text changes as well.
+pub fn carried(index: &Index, planned: &Planned) -> Vec<Intent> {
+    let FieldChange { resource, file, field, .. } = &planned.change;
+    let carriers = index.carriers(file, document_of(&planned.edit), field).into_iter();
+    carriers
+        .filter(|(object, _)| object != resource)
+        .map(|(object, path)| Intent { object, path, expected: Expected::Changed })
+        .collect()
+}
+
+fn document_of(edit: &yaml::Edit) -> usize {
+    match edit {
+        yaml::Edit::Set { document, .. }
+        | yaml::Edit::Put { document, .. }
+        | yaml::Edit::Insert { document, .. }
+        | yaml::Edit::Remove { document, .. }
+        | yaml::Edit::Append { document, .. }
+        | yaml::Edit::Inside { document, .. } => *document,
+        yaml::Edit::AddDocument { .. } => usize::MAX,
+    }
 }
 
 fn change(target: &WorkloadRef, place: &ValuePlace) -> FieldChange {
