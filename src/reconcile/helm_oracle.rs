@@ -257,7 +257,7 @@ fn make(seed: usize) -> Made {
             );
         }
         ("object", Some(value)) => {
-            helm.push_str(&format!("      valuesObject:\n{}", nested(&outer, value, 8)))
+            helm.push_str(&format!("      valuesObject:\n{}", nested(&outer, value, 8)));
         }
         ("text", Some(value)) => helm.push_str(&format!("      values: |\n{}", nested(&outer, value, 8))),
         ("parameter", Some(value)) => {

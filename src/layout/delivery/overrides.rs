@@ -59,7 +59,9 @@ pub fn of_application(settings: &Json, label: &str) -> Overrides {
             | "version"
             | "ignoreMissingComponents" => {}
             other => {
-                overrides.refusals.push(format!("{label} uses kustomize.{other}, which tars does not render"))
+                overrides
+                    .refusals
+                    .push(format!("{label} uses kustomize.{other}, which tars does not render"));
             }
         }
     }
