@@ -137,7 +137,9 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
     };
     let mut lines = vec![pass("git", format!("{url}, {} at {}", settings.branch, main.short()))];
     lines.push(ledger(parts.memory, &mirror, refs.get(&ledger_ref).map(String::as_str)));
-    match Repository::new(settings.policies_path.clone()).snapshot(mirror.objects(), &main) {
+    let mut repository = Repository::new(settings.policies_path.clone());
+    let charts = repository.charts();
+    match charts.settle(|| repository.snapshot(mirror.objects(), &main)).await {
         Err(error) => lines.push(fail("policies", causes(&error), "tars policy lint on a clone shows more")),
         Ok(snapshot) => {
             for problem in &snapshot.problems {
@@ -156,6 +158,8 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
             }
             lines.extend(targets(&snapshot));
             lines.extend(skipped(&snapshot));
+            let notes = snapshot.index.delivery_notes().into_iter();
+            lines.extend(notes.map(|note| warn("deliveries", note, "targets behind it may need writeTo")));
         }
     }
     lines

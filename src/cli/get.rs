@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::args::{Get, GetKind};
+use super::charts::settled;
 use super::failure::{Failure, Kind};
 use super::history::{self, Ledger};
 use super::output::{Console, Page, Piece, Style, Table};
@@ -52,8 +53,9 @@ pub fn read_snapshot(
     objects: &crate::outside::git::Objects,
     main: &crate::model::ids::ObjectId,
 ) -> Result<std::sync::Arc<Snapshot>, Failure> {
-    repository()?
-        .snapshot(objects, main)
+    let mut repository = repository()?;
+    let charts = repository.charts();
+    settled(&charts, || repository.snapshot(objects, main))?
         .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))
 }
 

@@ -4,6 +4,7 @@
 
 mod args;
 mod audit;
+mod charts;
 mod check;
 mod config;
 mod demo;

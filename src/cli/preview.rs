@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
 use super::args::{Diff, Look, Render, RenderPart};
+use super::charts::settled;
 use super::failure::{Failure, Kind};
 use super::history;
 use super::output::{Console, Page, Piece, Style, counted};
@@ -36,8 +37,8 @@ impl Desk {
         let objects = history::open_clone(&look.repository)?;
         let commit = history::watched_branch(&objects, &look.branch)?;
         let mut repository = super::get::repository()?;
-        let snapshot = repository
-            .snapshot(&objects, &commit)
+        let charts = repository.charts();
+        let snapshot = settled(&charts, || repository.snapshot(&objects, &commit))?
             .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))?;
         let templates = Templates::built_in()
             .map_err(|error| Failure::new(Kind::No, "the built-in templates are broken").because(error))?;
@@ -50,12 +51,14 @@ impl Desk {
         target: &WorkloadRef,
         spec: &PlaybookSpec,
     ) -> Result<Result<Preview, Vec<Reason>>, Failure> {
+        let charts = self.repository.charts();
         let mut clone = preview::Clone {
             repository: &mut self.repository,
             objects: &self.objects,
             snapshot: &self.snapshot,
         };
-        preview::preview(&mut clone, policy, target, spec, &self.templates, self.now)
+        let preview = || preview::preview(&mut clone, policy, target, spec, &self.templates, self.now);
+        settled(&charts, preview)?
             .map_err(|error| Failure::new(Kind::No, "could not compute the change").because(error))
     }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::args::Tree;
+use super::charts::settled;
 use super::failure::{Failure, Kind};
 use super::history;
 use super::output::{Console, Page, Piece, Style};
@@ -56,9 +57,12 @@ pub fn run(args: &Tree, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let objects = history::open_clone(&args.look.repository)?;
     let commit = history::watched_branch(&objects, &args.look.branch)?;
-    let snapshot = super::get::read_snapshot(&objects, &commit)?;
+    let mut repository = super::get::repository()?;
+    let charts = repository.charts();
+    let snapshot = settled(&charts, || repository.snapshot(&objects, &commit))?
+        .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))?;
     let chain = snapshot.index.chain(&target).map_err(|reason| refused(&reason))?;
-    let fields = fields(&snapshot.index, &target);
+    let fields = settled(&charts, || fields(&snapshot.index, &target))?;
     let stations: Vec<Station> = chain.iter().map(station).collect();
     let record = serde_json::json!({
         "apiVersion": "cli.tars/v1", "kind": "Tree", "target": target, "commit": commit,

@@ -9,7 +9,7 @@ use crate::model::ids::{
     InvalidName, KindName, Namespace, ObjectId, ObjectName, PolicyName, RepoPath, SignalName,
 };
 use crate::model::playbook::{PlaybookSpec, RollbackScope, ScaleBy};
-use crate::model::policy::{AllowedResource, Mode, Policy, Trigger, VerifySpec};
+use crate::model::policy::{AllowedResource, Mode, Policy, Trigger, VerifySpec, WriteField, WriteTo};
 use crate::model::signal::SignalKey;
 
 use super::problem::{PolicyProblem, ProblemSeverity, Report};
@@ -123,6 +123,7 @@ impl Check<'_> {
             spec.actions.iter().enumerate().map(|(index, it)| self.action(index, it, mode)).collect();
         let allowed_resources = self.allowed(&spec.allowed_resources);
         let allowed_paths = self.paths(&spec.allowed_paths);
+        let write_to = self.write_to(&spec.write_to, allowed_paths.as_deref().unwrap_or_default());
         let triggers: Option<Vec<Trigger>> = triggers.into_iter().collect();
         let verify = self.verify(&spec.verify.unwrap_or_default(), triggers.as_deref());
         let revert = spec.revert_after.as_deref();
@@ -141,6 +142,7 @@ impl Check<'_> {
             actions: actions.into_iter().collect::<Option<_>>()?,
             allowed_resources: allowed_resources?,
             allowed_paths: allowed_paths?,
+            write_to: write_to?,
             cooldown_s: spec.cooldown_seconds,
             max_executions_per_hour: spec.max_executions_per_hour,
             verify: verify?,
@@ -365,6 +367,51 @@ impl Check<'_> {
             }
         }
         (paths.len() == entries.len()).then_some(paths)
+    }
+
+    fn write_to(&mut self, entries: &[wire::WriteTo], allowed: &[RepoPath]) -> Option<Vec<WriteTo>> {
+        let read: Vec<Option<WriteTo>> =
+            entries.iter().enumerate().map(|(index, it)| self.place(index, it, allowed)).collect();
+        read.into_iter().collect()
+    }
+
+    fn place(&mut self, index: usize, entry: &wire::WriteTo, allowed: &[RepoPath]) -> Option<WriteTo> {
+        let at = format!("spec.writeTo.{index}");
+        let resource = match &entry.resource {
+            None => Some(None),
+            Some(named) => self.resource(&format!("{at}.resource"), named).map(Some),
+        };
+        let place = format!("{at}.file");
+        let file = match RepoPath::new(entry.file.as_str()) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                self.error("TARS-P036", &place, format!("invalid path {:?}", error.given), error.rule);
+                None
+            }
+        };
+        let below = |file: &RepoPath, prefix: &RepoPath| {
+            let rest = file.as_str().strip_prefix(prefix.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(file) = file.as_ref().filter(|_| !allowed.is_empty())
+            && !allowed.iter().any(|prefix| below(file, prefix))
+        {
+            let message = format!("{file} is outside allowedPaths");
+            self.error("TARS-P037", &place, message, "allow the file, or name another");
+            return None;
+        }
+        let field = match entry.field {
+            wire::WriteField::Replicas => WriteField::Replicas,
+            wire::WriteField::MinReplicas => WriteField::MinReplicas,
+            wire::WriteField::Image => WriteField::Image,
+            wire::WriteField::RestartedAt => WriteField::RestartedAt,
+        };
+        if entry.path.is_empty() {
+            self.error("TARS-P038", &format!("{at}.path"), "the path is empty", "for example image.tag");
+            return None;
+        }
+        let path = entry.path.clone();
+        Some(WriteTo { field, resource: resource?, file: file?, document: entry.document, path })
     }
 
     fn verify(&mut self, verify: &wire::Verify, triggers: Option<&[Trigger]>) -> Option<VerifySpec> {

@@ -136,6 +136,9 @@ pub const CODES: &[(&str, &str)] = &[
     ("TARS-P033", "verify.within is shorter than verify.window: no verdict could ever be reached in time."),
     ("TARS-P034", "The same entry stands twice in a list."),
     ("TARS-P035", "The part of the repository that may be written is not a plain relative path."),
+    ("TARS-P036", "The file of a writeTo entry is not a plain relative path."),
+    ("TARS-P037", "A writeTo entry names a file that allowedPaths does not allow."),
+    ("TARS-P038", "A writeTo entry names no field of its file."),
     ("TARS-P040", "The document is not a policy and is ignored."),
     (
         "TARS-P041",

@@ -305,6 +305,15 @@ fn rule_cases() -> Vec<ProblemCase> {
         (verify("{window: 5m, within: 60s}"), "TARS-P033", 21, 32, "60s"),
         (format!("{SEED}    - Deployment/backend\n"), "TARS-P034", 21, 7, "Deployment/backend"),
         (with_spec("allowedPaths: [../etc]"), "TARS-P035", 21, 18, "../etc"),
+        (with_spec("writeTo: [{field: replicas, file: ../x, path: a}]"), "TARS-P036", 21, 37, "../x"),
+        (
+            with_spec("allowedPaths: [apps]\n  writeTo: [{field: image, file: x.yaml, path: a}]"),
+            "TARS-P037",
+            22,
+            34,
+            "x.yaml",
+        ),
+        (with_spec("writeTo: [{field: image, file: x, path: ''}]"), "TARS-P038", 21, 43, "''"),
         (format!("{SEED}---\nkind: ConfigMap\n"), "TARS-P040", 22, 7, "ConfigMap"),
     ]
 }

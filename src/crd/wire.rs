@@ -62,6 +62,10 @@ pub(super) struct Spec {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub allowed_paths: Vec<String>,
+    /// Where fields are written when tars cannot find it out, or finds another place than is wanted.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub write_to: Vec<WriteTo>,
     /// Least time between two actions on the same target, seconds.
     #[serde(default = "cooldown_s")]
     #[schemars(range(min = 0, max = 86_400))]
@@ -245,6 +249,33 @@ pub(super) enum Allowed {
     Pair(KindAndName),
     /// "Deployment/backend"
     Short(String),
+}
+
+/// The place of one field.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WriteTo {
+    /// Which field of the target.
+    pub field: WriteField,
+    /// Only for this resource; kind and name, or "Kind/name". Default: every resource of the policy.
+    pub resource: Option<Allowed>,
+    /// File of the repository.
+    pub file: String,
+    /// Position of the document in the file, from 0.
+    #[serde(default)]
+    #[schemars(range(max = 999))]
+    pub document: usize,
+    /// Path in the document, such as `image.tag`; `a.b|c` is `c` inside the YAML text at `a.b`.
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum WriteField {
+    Replicas,
+    MinReplicas,
+    Image,
+    RestartedAt,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

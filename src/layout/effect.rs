@@ -53,12 +53,26 @@ impl Index {
             concerned.extend(self.readers_of(path));
         }
         let mut effect = Effect { before: Objects::new(), after: Objects::new() };
+        let after = files.keys().any(|path| self.delivered.reads(path)).then(|| self.deliver(&edited));
+        let after = after.or_else(|| {
+            let starts = concerned.iter().any(|key| self.delivered.from.contains(key));
+            starts.then(|| self.deliver(&edited))
+        });
+        if let Some(after) = &after {
+            if after.covered != self.delivered.covered || after.from != self.delivered.from {
+                return Err(failed("the edit changes what Argo CD or Flux deliver".to_owned()));
+            }
+            add(&mut effect.before, self.delivered.lives.iter().map(Arc::as_ref));
+            add(&mut effect.after, after.lives.iter().map(Arc::as_ref));
+        }
+        concerned.retain(|key| *key != EntryKey::Delivered && !self.delivered.covered.contains(key));
         for key in &concerned {
             let before = self.lives(key);
             add(&mut effect.before, before.iter().map(Arc::as_ref));
             let after = match key {
                 EntryKey::File(path) => super::plain_objects(&edited, path),
                 EntryKey::Folder(dir) => render_folder(&edited, dir).1,
+                EntryKey::Delivered => Vec::new(),
             };
             add(&mut effect.after, after.iter());
         }
@@ -73,18 +87,21 @@ impl Index {
     #[must_use]
     pub fn rendered(&self) -> Objects {
         let mut all = Objects::new();
-        for key in self.entries.keys() {
+        add(&mut all, self.delivered.lives.iter().map(Arc::as_ref));
+        for key in self.entries.keys().filter(|key| !self.delivered.covered.contains(*key)) {
             add(&mut all, self.lives(key).iter().map(Arc::as_ref));
         }
         all
     }
 
-    /// The entries that read `path`.
+    /// The entries that read `path`, those included that reach no cluster by themselves.
     pub(super) fn readers_of(&self, path: &RepoPath) -> Vec<EntryKey> {
         let file = self.entries.get_key_value(&EntryKey::File(Arc::new(path.clone())));
         let file = file.filter(|(_, entry)| matches!(entry, Entry::File)).map(|(key, _)| key.clone());
         let folders = self.readers.get(path).into_iter().flatten();
-        file.into_iter().chain(folders.map(|dir| EntryKey::Folder(Arc::clone(dir)))).collect()
+        let delivered = self.delivered.reads(path).then_some(EntryKey::Delivered);
+        let folders = folders.map(|dir| EntryKey::Folder(Arc::clone(dir)));
+        file.into_iter().chain(folders).chain(delivered).collect()
     }
 }
 

@@ -19,6 +19,8 @@ pub enum EntryKey {
     File(Arc<RepoPath>),
     /// The kustomization of a folder; empty for the root.
     Folder(Arc<str>),
+    /// Everything that Argo CD and Flux bring.
+    Delivered,
 }
 
 /// An object: the entry it comes through and its place among the entry's objects.

@@ -48,18 +48,6 @@ pub struct ObjectFacts {
     pub reference: Option<Arc<WorkloadRef>>,
     /// Name of the workload that an autoscaler scales.
     pub scales: Option<Box<str>>,
-    /// What a Helm release may produce.
-    pub release: Option<Box<ReleaseFacts>>,
-}
-
-/// A `HelmRelease`, or an `Application` that may render a chart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseFacts {
-    pub namespace: Option<String>,
-    pub names: Vec<String>,
-    /// Certainly a chart. Otherwise it is one when a path is the folder of a chart.
-    pub helm: bool,
-    pub paths: Vec<String>,
 }
 
 /// Facts known from earlier, by content.
@@ -124,43 +112,6 @@ impl ObjectFacts {
         let spec = &live.value["spec"];
         let scales = matches!(live.kind.as_str(), "HorizontalPodAutoscaler" | "ScaledObject")
             .then(|| spec["scaleTargetRef"]["name"].as_str().map(Box::from));
-        Self {
-            reference: reference_of(live).map(Arc::new),
-            scales: scales.flatten(),
-            release: ReleaseFacts::of(live).map(Box::new),
-        }
-    }
-}
-
-impl ReleaseFacts {
-    fn of(live: &Live) -> Option<Self> {
-        let spec = &live.value["spec"];
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-        match live.kind.as_str() {
-            "HelmRelease" => {
-                let own = || Some(super::namespace_of(live).to_owned());
-                let names = [Some(live.name().to_owned()), text(&spec["releaseName"])];
-                Some(Self {
-                    namespace: text(&spec["targetNamespace"]).or_else(own),
-                    names: names.into_iter().flatten().filter(|name| !name.is_empty()).collect(),
-                    helm: true,
-                    paths: Vec::new(),
-                })
-            }
-            "Application" => {
-                let several = spec["sources"].as_array().into_iter().flatten();
-                let all: Vec<_> = several.chain(std::iter::once(&spec["source"])).collect();
-                let path = |it: &&serde_json::Value| {
-                    it["path"].as_str().unwrap_or_default().trim_matches('/').to_owned()
-                };
-                Some(Self {
-                    namespace: text(&spec["destination"]["namespace"]),
-                    names: vec![live.name().to_owned()],
-                    helm: all.iter().any(|it| !it["helm"].is_null() || !it["chart"].is_null()),
-                    paths: all.iter().map(path).collect(),
-                })
-            }
-            _ => None,
-        }
+        Self { reference: reference_of(live).map(Arc::new), scales: scales.flatten() }
     }
 }

@@ -15,10 +15,13 @@ use crate::model::workload::{ReplicaOwner, Workload};
 
 mod address;
 mod chain;
+mod delivered;
+mod delivery;
 mod effect;
 mod elsewhere;
 mod entries;
 mod facts;
+mod helm;
 mod kustomize;
 mod objects;
 mod owners;
@@ -27,25 +30,31 @@ mod place;
 mod reader;
 mod recent;
 mod saved;
+mod scalers;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod update;
 #[cfg(test)]
 mod update_tests;
+mod values;
 
 pub use address::Address;
 pub use chain::Link;
+pub use delivery::About;
 pub use effect::{Effect, Objects};
+pub use helm::{HelmJob, HelmRenders, SetValue};
 pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
 pub use saved::{MAX_SAVED_BYTES, Saved};
 pub use sources::{MAX_FILE_BYTES, Skipped};
 pub use update::Change;
+pub use values::{ValuePlace, split_field};
 
+use delivered::{Delivered, Watched};
 use entries::{At, Entry, EntryKey, Folders};
-use facts::{FileFacts, ReleaseFacts};
+use facts::FileFacts;
 use kustomize::Live;
 use objects::reference;
 use recent::Recent;
@@ -97,7 +106,11 @@ pub struct Index {
     by_reference: BTreeMap<Arc<WorkloadRef>, Vec<At>>,
     /// Autoscalers by the name of what they scale.
     autoscalers: BTreeMap<Box<str>, Vec<At>>,
-    releases: BTreeMap<At, ReleaseFacts>,
+    /// Objects of kinds that are looked for by kind.
+    watched: BTreeSet<(Watched, At)>,
+    /// What Argo CD and Flux bring.
+    delivered: Arc<Delivered>,
+    surroundings: Surroundings,
     recent: Mutex<Recent<EntryKey, Arc<[Arc<Live>]>>>,
     /// Files and folders that were looked into and not found among facts.
     fresh: usize,
@@ -120,7 +133,9 @@ impl Clone for Index {
             readers: self.readers.clone(),
             by_reference: self.by_reference.clone(),
             autoscalers: self.autoscalers.clone(),
-            releases: self.releases.clone(),
+            watched: self.watched.clone(),
+            delivered: Arc::clone(&self.delivered),
+            surroundings: self.surroundings.clone(),
             recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
             fresh: 0,
         }
@@ -131,12 +146,28 @@ impl Clone for Index {
 #[cfg(test)]
 #[must_use]
 pub fn index(tree: &RepoTree) -> Index {
-    index_with(Arc::new(tree.clone()), &Saved::default())
+    index_in(tree, &Surroundings::default())
 }
 
-/// As [`index`], without parsing what there are facts for.
+/// As [`index`], with what is known beside the tree.
+#[cfg(test)]
 #[must_use]
-pub fn index_with(tree: Arc<RepoTree>, saved: &Saved) -> Index {
+pub fn index_in(tree: &RepoTree, surroundings: &Surroundings) -> Index {
+    index_with(Arc::new(tree.clone()), &Saved::default(), surroundings)
+}
+
+/// What an index is made with beside the tree.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    pub about: About,
+    /// What Helm made of the charts so far; it says what it lacks.
+    pub helm: HelmRenders,
+}
+
+/// Looks through a whole tree without parsing what there are facts for. Charts that Helm has not rendered yet
+/// are noted as wanted in the surroundings.
+#[must_use]
+pub fn index_with(tree: Arc<RepoTree>, saved: &Saved, surroundings: &Surroundings) -> Index {
     let touched = tree.files.keys().cloned().collect();
     let mut index = Index {
         sources: Sources::new(tree),
@@ -148,7 +179,9 @@ pub fn index_with(tree: Arc<RepoTree>, saved: &Saved) -> Index {
         readers: BTreeMap::new(),
         by_reference: BTreeMap::new(),
         autoscalers: BTreeMap::new(),
-        releases: BTreeMap::new(),
+        watched: BTreeSet::new(),
+        delivered: Arc::default(),
+        surroundings: surroundings.clone(),
         recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
         fresh: 0,
     };
@@ -244,6 +277,9 @@ impl Index {
     /// As [`Index::workload`].
     pub fn pod_template(&self, target: &WorkloadRef) -> Result<Json, Reason> {
         let live = self.find(target)?;
+        if let Some(elsewhere) = scalers::template_elsewhere(&live, target) {
+            return Err(elsewhere);
+        }
         let template = template_path().find(&live.value).cloned();
         template.ok_or_else(|| edit_refused(format!("{target} has no pod template")))
     }
@@ -262,7 +298,7 @@ impl Index {
         let mut files = BTreeSet::new();
         for live in self.all(target) {
             files.insert(live.declared.file.clone());
-            files.extend(live.layers.iter().map(|layer| layer.file.clone()));
+            files.extend(live.layers.iter().chain(&live.delivered).map(|layer| layer.file.clone()));
             files.extend(live.patches.iter().map(|p| p.text.origin.file.clone()));
         }
         files.into_iter().collect()
@@ -274,7 +310,8 @@ impl Index {
         let mut found = BTreeSet::new();
         for live in self.all(target) {
             found.insert((live.declared.file.clone(), live.declared.document));
-            found.extend(live.layers.iter().map(|layer| (layer.file.clone(), layer.document)));
+            let layers = live.layers.iter().chain(&live.delivered);
+            found.extend(layers.map(|layer| (layer.file.clone(), layer.document)));
             found.extend(live.patches.iter().map(|p| (p.text.origin.file.clone(), p.text.origin.document)));
         }
         found.into_iter().collect()
@@ -330,6 +367,7 @@ impl Index {
         let lives = match key {
             EntryKey::File(path) => plain_objects(&self.sources, path),
             EntryKey::Folder(dir) => update::render_folder(&self.sources, dir).1,
+            EntryKey::Delivered => return Arc::clone(&self.delivered.lives),
         };
         self.keep(key, lives)
     }
@@ -345,7 +383,8 @@ impl Index {
 
     /// Every object that comes through an entry which reads `file`.
     fn reading(&self, file: &RepoPath) -> impl Iterator<Item = Found> {
-        self.readers_of(file).into_iter().flat_map(|entry| {
+        let shown = |entry: &EntryKey| !self.delivered.covered.contains(entry);
+        self.readers_of(file).into_iter().filter(shown).flat_map(|entry| {
             let lives = self.lives(&entry).to_vec();
             let found = move |(nth, live)| Found { at: At { entry: entry.clone(), nth }, live };
             lives.into_iter().enumerate().map(found)

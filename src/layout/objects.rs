@@ -9,6 +9,11 @@ use serde_json::{Map, Value as Json};
 use crate::model::ids::{KindName, Namespace, ObjectName, WorkloadRef};
 use crate::yaml;
 
+/// Is `path` the folder `above` or below it? The root holds everything.
+pub fn is_below(path: &str, above: &str) -> bool {
+    above.is_empty() || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The part before the last `/`, empty for the root.
 pub fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(dir, _)| dir)

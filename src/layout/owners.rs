@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+use super::delivered::Watched;
+use super::delivery::Beyond;
 use super::entries::At;
-use super::facts::ReleaseFacts;
 use super::kustomize::Live;
-use super::objects::{FieldPath, folder, reference};
-use super::{Found, Index, edit_refused};
+use super::objects::{FieldPath, folder, is_below};
+use super::{Found, Index, edit_refused, scalers};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
 use crate::model::workload::{Container, ReplicaOwner};
@@ -65,6 +66,7 @@ pub fn max_unavailable(kind: &str, value: &Json, replicas: u32) -> Option<u32> {
     let spec = &value["spec"];
     let (strategy, rolling, fallback) = match kind {
         "Deployment" => (&spec["strategy"], "rollingUpdate", Json::from("25%")),
+        "Rollout" => return scalers::rollout_width(value, replicas, part_of),
         _ => (&spec["updateStrategy"], "rollingUpdate", Json::from(1)),
     };
     match strategy["type"].as_str() {
@@ -122,28 +124,17 @@ impl Index {
                 && names_seen_by(other, live).iter().any(|name| at["name"] == **name)
                 && (kind == live.kind || other.kind == "ScaledObject" && at["kind"].is_null())
         };
-        // Under any name the object ever had; which of them counts, `aims` knows.
+        if let Some(owner) = scalers::rollout_of(live, target, self.of_kind(Watched::Rollout)) {
+            return Ok(owner);
+        }
+        // Under any name the object ever had; which of them counts, `aims` knows. KEDA makes an autoscaler of its
+        // own for every ScaledObject; one that is declared beside it fights it.
         let named = live.names.iter().filter_map(|name| self.autoscalers.get(name.as_str()));
         let positions: BTreeSet<&At> = named.flatten().collect();
         let aiming: Vec<Found> = positions.into_iter().filter_map(|at| self.at(at)).filter(aims).collect();
-        if let Some(scaled) = aiming.iter().find(|it| it.kind == "ScaledObject") {
-            return Ok(ReplicaOwner::Other(format!(
-                "KEDA ScaledObject {} in {}",
-                scaled.name(),
-                scaled.declared.file
-            )));
-        }
         match &aiming[..] {
             [] => Ok(self.hidden_owner(live).unwrap_or(ReplicaOwner::Workload)),
-            [hpa] => {
-                let spec = |key| count_at(&hpa.value, &FieldPath::keys(["spec", key]));
-                let Some(max) = spec("maxReplicas")? else {
-                    return Err(edit_refused(format!("{} has no spec.maxReplicas", hpa.declared.file)));
-                };
-                let owner = reference(target.namespace.as_str(), &hpa.kind, hpa.name())
-                    .ok_or_else(|| edit_refused(format!("{} has an invalid name", hpa.declared.file)))?;
-                Ok(ReplicaOwner::Autoscaler { target: owner, min: spec("minReplicas")?.unwrap_or(1), max })
-            }
+            [scaler] => scalers::autoscaler(scaler, target.namespace.as_str()),
             [..] => {
                 let files: Vec<String> = aiming.iter().map(|h| h.declared.file.to_string()).collect();
                 Ok(ReplicaOwner::Other(format!("several autoscalers: {}", files.join(", "))))
@@ -156,23 +147,25 @@ impl Index {
     fn hidden_owner(&self, live: &Live) -> Option<ReplicaOwner> {
         let named = |text: &str| live.names.iter().any(|n| text.contains(n.as_str()));
         let speaks = |file: &&RepoPath| self.sources.text(file).map_or(true, |text| named(&text));
-        self.hidden.iter().find(speaks).map(|file| {
+        // What a rendered chart declares is known, whatever its templates speak of.
+        let rendered = |file: &&RepoPath| {
+            let charts = self.delivered.lives.iter().filter_map(|live| live.release.as_ref());
+            charts.into_iter().any(|release| is_below(file.as_str(), &release.chart.dir))
+        };
+        self.hidden.iter().filter(|file| !rendered(file)).find(speaks).map(|file| {
             ReplicaOwner::Other(format!(
                 "{file} cannot be read and may declare an autoscaler for this target"
             ))
         })
     }
 
-    /// Helm releases and charts that may produce `target`: (file, what it is).
+    /// What may bring `target` and cannot be looked into: a chart elsewhere, another repository.
     pub(super) fn helm_candidates(&self, target: &WorkloadRef) -> Vec<String> {
-        let may_produce = |(_, release): &(&At, &ReleaseFacts)| {
-            let in_namespace = release.namespace.as_deref() == Some(target.namespace.as_str());
-            let close = |name: &String| target.name.as_str().contains(name.as_str());
-            let helm = release.helm || release.paths.iter().any(|path| self.sources.is_chart(path));
-            helm && (in_namespace || release.names.iter().any(close))
+        let close = |beyond: &&Beyond| {
+            let named = |name: &String| !name.is_empty() && target.name.as_str().contains(name.as_str());
+            beyond.namespace.as_deref() == Some(target.namespace.as_str()) || beyond.names.iter().any(named)
         };
-        let found = self.releases.iter().filter(may_produce).take(CANDIDATES_MAX);
-        let text = |it: Found| format!("{} {} in {}", it.kind, it.name(), it.declared.file);
-        found.filter_map(|(at, _)| self.at(at)).map(text).collect()
+        let found = self.delivered.beyond.iter().filter(close).take(CANDIDATES_MAX);
+        found.map(|it| format!("{}, which {}", it.label, it.why)).collect()
     }
 }

@@ -13,7 +13,7 @@ use super::elsewhere::NoPlace;
 use super::kustomize::{AppliedPatch, ImageHit, Layer, Live, PatchForm, PatchText, has_replicas, place_in};
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path, template_path};
-use super::{Field, Found, Index, edit_refused, reference_of};
+use super::{Field, Found, Index, edit_refused, reference_of, scalers};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -71,7 +71,7 @@ impl Index {
         let live = self.find(target)?;
         match field {
             Field::Replicas => self.place_of(&live, &replicas_path()),
-            Field::AutoscalerMin => self.place_of(&live, &FieldPath::keys(["spec", "minReplicas"])),
+            Field::AutoscalerMin => self.place_of(&live, &scalers::minimum_path(&live.kind)),
             Field::RestartedAt => self.place_of(&live, &restarted_path()),
             Field::Image(container) => {
                 let path = image_path(&live.value, container)
@@ -93,7 +93,10 @@ impl Index {
         if let Some(why) = live.refusals.first() {
             return Err(edit_refused(why.clone()).into());
         }
-        let counts = [replicas_path(), FieldPath::keys(["spec", "minReplicas"])];
+        if let Some(release) = &live.release {
+            return Ok(self.place_in_values(live, release, path)?);
+        }
+        let counts = [replicas_path(), scalers::minimum_path(&live.kind)];
         if let Some(unseen) = live.unseen.first().filter(|_| counts.contains(path)) {
             let why = format!("{unseen}; what that brings is not known here and may be an autoscaler");
             return Err(edit_refused(why).into());

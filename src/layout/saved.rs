@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::Index;
 use super::entries::{Entry, EntryKey, FolderEntry};
-use super::facts::{FileFacts, FileRole, KnownFiles, KustomizationFacts, ObjectFacts, ReleaseFacts, role_of};
+use super::facts::{FileFacts, FileRole, KnownFiles, KustomizationFacts, ObjectFacts, role_of};
 use super::sources::Sources;
 use crate::model::ids::{KindName, Namespace, ObjectName, RepoPath, WorkloadRef};
 use crate::model::tree::{BlobId, EntryMode};
 
 /// Changes with the form of the bytes and with the meaning of facts.
-const MAGIC: &[u8] = b"tars index facts 1\n";
+const MAGIC: &[u8] = b"tars index facts 2\n";
 /// Bytes of the checksum at the end: SHA-256.
 const SUM_BYTES: usize = 32;
 /// Most bytes that facts may take.
@@ -191,12 +191,6 @@ impl Out {
                 .for_each(|text| out.text(text));
         });
         self.option(object.scales.as_deref(), Self::text);
-        self.option(object.release.as_deref(), |out, it: &ReleaseFacts| {
-            out.option(it.namespace.as_deref(), Self::text);
-            out.list(&it.names, |out, text| out.text(text));
-            out.flag(it.helm);
-            out.list(&it.paths, |out, text| out.text(text));
-        });
     }
 }
 
@@ -277,11 +271,6 @@ impl<'b> Bytes<'b> {
             Some(Arc::new(WorkloadRef { namespace, kind, name }))
         })?;
         let scales = self.option(|it| it.text().map(Box::from))?;
-        let release = self.option(|it| {
-            let namespace = it.option(|it| it.text().map(str::to_owned))?;
-            let names = it.texts()?;
-            Some(Box::new(ReleaseFacts { namespace, names, helm: it.flag()?, paths: it.texts()? }))
-        })?;
-        Some(ObjectFacts { reference, scales, release })
+        Some(ObjectFacts { reference, scales })
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::delivered::Watched;
 use super::entries::{At, Entry, EntryKey, FolderEntry, FolderState};
 use super::facts::{self, ObjectFacts};
 use super::kustomize::{Live, Renderer, is_kustomization_file};
@@ -96,13 +97,17 @@ impl Index {
         for path in &touched {
             folders.extend(self.readers.get(path).into_iter().flatten().map(|dir| dir.as_ref().to_owned()));
         }
-        doubtful.extend(touched);
+        doubtful.extend(touched.iter().cloned());
         for path in &doubtful {
             self.follow_plain(path);
         }
         for dir in &folders {
             self.follow_folder(dir, saved);
         }
+        let files = doubtful.into_iter().map(|path| EntryKey::File(Arc::new(path)));
+        let changed =
+            files.chain(folders.iter().map(|dir| EntryKey::Folder(Arc::from(dir.as_str())))).collect();
+        self.follow_deliveries(&touched, &changed);
     }
 
     /// A chart that comes or goes changes what the files below its templates are.
@@ -214,18 +219,61 @@ impl Index {
         lives
     }
 
-    fn note_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
+    /// Notes the objects of a new entry; those of a covered one are known and not shown.
+    pub(super) fn note_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
+        for (nth, object) in objects.iter().enumerate() {
+            if let Some(kind) = Watched::of(object) {
+                self.watched.insert((kind, At { entry: key.clone(), nth }));
+            }
+        }
+        if !self.delivered.covered.contains(key) {
+            self.show_objects(key, objects);
+        }
+    }
+
+    fn show_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
         for (nth, object) in objects.iter().enumerate() {
             let at = At { entry: key.clone(), nth };
             if let Some(reference) = &object.reference {
                 insert_sorted(&mut self.by_reference, Arc::clone(reference), at.clone());
             }
             if let Some(target) = &object.scales {
-                insert_sorted(&mut self.autoscalers, target.clone(), at.clone());
+                insert_sorted(&mut self.autoscalers, target.clone(), at);
             }
-            if let Some(release) = &object.release {
-                self.releases.insert(at, release.as_ref().clone());
+        }
+    }
+
+    fn hide_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
+        for (nth, object) in objects.iter().enumerate() {
+            let at = At { entry: key.clone(), nth };
+            if let Some(reference) = &object.reference {
+                remove_sorted(&mut self.by_reference, reference, &at);
             }
+            if let Some(target) = &object.scales {
+                remove_sorted(&mut self.autoscalers, target, &at);
+            }
+        }
+    }
+
+    /// Shows the objects of an entry again.
+    pub(super) fn show(&mut self, key: &EntryKey) {
+        if let Some(objects) = self.objects_of(key) {
+            self.show_objects(key, &objects);
+        }
+    }
+
+    /// Hides the objects of an entry: they reach a cluster in another way.
+    pub(super) fn hide(&mut self, key: &EntryKey) {
+        if let Some(objects) = self.objects_of(key) {
+            self.hide_objects(key, &objects);
+        }
+    }
+
+    fn objects_of(&self, key: &EntryKey) -> Option<Vec<ObjectFacts>> {
+        match (self.entries.get(key)?, key) {
+            (Entry::File, EntryKey::File(path)) => Some(self.files.get(path.as_ref())?.objects.to_vec()),
+            (Entry::Folder(entry), _) => Some(entry.objects.to_vec()),
+            _ => None,
         }
     }
 
@@ -251,17 +299,13 @@ impl Index {
         }
     }
 
-    fn forget_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
+    pub(super) fn forget_objects(&mut self, key: &EntryKey, objects: &[ObjectFacts]) {
         for (nth, object) in objects.iter().enumerate() {
-            let at = At { entry: key.clone(), nth };
-            if let Some(reference) = &object.reference {
-                remove_sorted(&mut self.by_reference, reference, &at);
+            if let Some(kind) = Watched::of(object) {
+                self.watched.remove(&(kind, At { entry: key.clone(), nth }));
             }
-            if let Some(target) = &object.scales {
-                remove_sorted(&mut self.autoscalers, target, &at);
-            }
-            self.releases.remove(&at);
         }
+        self.hide_objects(key, objects);
     }
 }
 

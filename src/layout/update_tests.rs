@@ -173,7 +173,7 @@ proptest! {
         let bytes = fresh(&old).saved("x").unwrap();
         let saved = Saved::read(&bytes, "x").unwrap();
         let tree = Arc::new(RepoTree::held(oid('a'), new.clone()));
-        prop_assert_eq!(answers(&index_with(tree, &saved)), answers(&fresh(&new)));
+        prop_assert_eq!(answers(&index_with(tree, &saved, &Surroundings::default())), answers(&fresh(&new)));
     }
 
     #[test]
@@ -271,9 +271,10 @@ fn counted() -> (Arc<RepoTree>, Arc<Counted>) {
 #[test]
 fn an_index_with_facts_reads_no_file() {
     let (tree, blobs) = counted();
-    let bytes = index_with(Arc::clone(&tree), &Saved::default()).saved("x").unwrap();
+    let bytes =
+        index_with(Arc::clone(&tree), &Saved::default(), &Surroundings::default()).saved("x").unwrap();
     let reads = blobs.reads.load(std::sync::atomic::Ordering::Relaxed);
-    let index = index_with(tree, &Saved::read(&bytes, "x").unwrap());
+    let index = index_with(tree, &Saved::read(&bytes, "x").unwrap(), &Surroundings::default());
     assert_eq!(blobs.reads.load(std::sync::atomic::Ordering::Relaxed), reads);
     assert_eq!(index.targets().len(), 2);
     assert_eq!(index.skipped().len(), 1);
@@ -282,13 +283,13 @@ fn an_index_with_facts_reads_no_file() {
 #[test]
 fn an_object_store_that_fails_gives_no_answer_and_no_facts() {
     let (tree, blobs) = counted();
-    let good = index_with(Arc::clone(&tree), &Saved::default()).saved("x").unwrap();
+    let good = index_with(Arc::clone(&tree), &Saved::default(), &Surroundings::default()).saved("x").unwrap();
     blobs.broken.store(true, std::sync::atomic::Ordering::Relaxed);
-    let blind = index_with(Arc::clone(&tree), &Saved::default());
+    let blind = index_with(Arc::clone(&tree), &Saved::default(), &Surroundings::default());
     assert!(blind.failure().is_some_and(|why| why.contains("the disk is gone")));
     assert_eq!(blind.saved("x"), None);
     // It fails only when the object is rendered: the facts are there.
-    let late = index_with(tree, &Saved::read(&good, "x").unwrap());
+    let late = index_with(tree, &Saved::read(&good, "x").unwrap(), &Surroundings::default());
     assert_eq!(late.failure(), None);
     let target = WorkloadRef::parse("shop/Deployment/web").unwrap();
     let refused = late.workload(&target).unwrap_err();

@@ -62,6 +62,7 @@ pub fn policy() -> Policy {
             name: ObjectName::new("backend").unwrap(),
         }],
         allowed_paths: Vec::new(),
+        write_to: Vec::new(),
         cooldown_s: 900,
         max_executions_per_hour: 2,
         verify: verify_spec(),

@@ -38,6 +38,43 @@ pub struct AllowedResource {
     pub name: ObjectName,
 }
 
+/// A field that has a place in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WriteField {
+    Replicas,
+    MinReplicas,
+    Image,
+    RestartedAt,
+}
+
+impl WriteField {
+    /// As it stands in a policy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replicas => "replicas",
+            Self::MinReplicas => "minReplicas",
+            Self::Image => "image",
+            Self::RestartedAt => "restartedAt",
+        }
+    }
+}
+
+/// The place that a person named for a field: it wins over what tars would find, and is proven like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WriteTo {
+    pub field: WriteField,
+    /// Only for this resource; `None`: for every resource of the policy.
+    pub resource: Option<AllowedResource>,
+    pub file: RepoPath,
+    /// Position of the document in the file, from 0.
+    pub document: usize,
+    /// Path in the document; `a.b|c.d` is `c.d` inside the YAML text at `a.b`.
+    pub path: String,
+}
+
 /// What counts as recovered, and for how long to look.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -72,6 +109,9 @@ pub struct Policy {
     pub allowed_resources: Vec<AllowedResource>,
     /// Repository path prefixes that may be written; empty means wherever the target's manifests are.
     pub allowed_paths: Vec<RepoPath>,
+    /// Places that people named for fields of the targets.
+    #[serde(default)]
+    pub write_to: Vec<WriteTo>,
     pub cooldown_s: u32,
     pub max_executions_per_hour: u32,
     pub verify: VerifySpec,

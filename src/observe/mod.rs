@@ -4,6 +4,7 @@
 
 pub mod alertmanager;
 mod blobs;
+pub mod charts;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::blobs::{FactsFile, GitBlobs};
+use super::charts::Charts;
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, Change, Index, MAX_FILE_BYTES, RESTARTED_AT};
+use crate::layout::{self, About, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::Policy;
 use crate::model::reason::Reason;
@@ -74,6 +75,7 @@ pub struct Repository {
     odd: BTreeSet<String>,
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
+    charts: Charts,
 }
 
 impl Repository {
@@ -86,7 +88,14 @@ impl Repository {
             newest: None,
             odd: BTreeSet::new(),
             releases: (None, HashMap::new()),
+            charts: Charts::new("helm"),
         }
+    }
+
+    /// Renders what a snapshot or an edit lacks: `charts().settle(|| ...)`.
+    #[must_use]
+    pub fn charts(&self) -> Charts {
+        self.charts.clone()
     }
 
     /// Keeps what is learned about files in `path`, so that the next process need not parse them again.
@@ -169,7 +178,15 @@ impl Repository {
         let same_place = self.blobs.as_ref().is_some_and(|it| it.is_of(objects));
         let good = |it: &&Arc<Snapshot>| same_place && it.commit == *commit && it.index.failure().is_none();
         if let Some(newest) = self.newest.as_ref().filter(good) {
-            return Ok(Arc::clone(newest));
+            if !newest.index.lacks_charts() {
+                return Ok(Arc::clone(newest));
+            }
+            // Seen again, now that Helm may have answered.
+            let mut index = newest.index.clone();
+            index.redeliver();
+            let snapshot = Arc::new(self.understand(index)?);
+            self.newest = Some(Arc::clone(&snapshot));
+            return Ok(snapshot);
         }
         let index = self.index(objects, commit)?;
         if let Some(why) = index.failure() {
@@ -189,7 +206,10 @@ impl Repository {
             let (tree, odd) = self.listing(objects, &blobs, commit)?;
             self.odd = odd;
             let saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
-            let mut index = blobs.bounded(|| layout::index_with(Arc::new(tree), &saved));
+            let mut index = blobs.bounded(|| {
+                let surroundings = Surroundings { about: About::default(), helm: self.charts.renders() };
+                layout::index_with(Arc::new(tree), &saved, &surroundings)
+            });
             self.note(&mut index);
             return Ok(index);
         };

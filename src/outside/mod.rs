@@ -6,6 +6,7 @@ pub mod clock;
 pub mod command;
 pub mod files;
 pub mod git;
+pub mod helm;
 pub mod http;
 pub mod pager;
 pub mod random;

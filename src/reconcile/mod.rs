@@ -21,6 +21,8 @@ mod view;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod helm_oracle;
+#[cfg(test)]
 mod isolation_tests;
 #[cfg(test)]
 mod promises_tests;
@@ -290,7 +292,9 @@ impl Reconciler {
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
         let main = refs.get(&main_ref).ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
         let main = ObjectId::new(main.as_str())?;
-        let snapshot = parts.repository.snapshot(objects, &main).map_err(TurnError::Repository)?;
+        let charts = parts.repository.charts();
+        let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
+        let snapshot = snapshot.map_err(TurnError::Repository)?;
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);

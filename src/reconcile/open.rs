@@ -150,6 +150,7 @@ impl Sketch<'_> {
             plan: &record.spec.plan,
             old_tree: good,
             allowed_paths: &policy.allowed_paths,
+            write_to: &policy.write_to,
         };
         let checked = match render::edits(&request) {
             Ok(checked) => checked,

@@ -155,7 +155,9 @@ impl Performer<'_> {
             return self.append(EntryKind::Transition(ActionState::Observed), Some(record), None).await;
         }
         let good = past_tree(&action.plan, self.parts, self.view)?;
-        match self.drafting().propose(record, &policy, good.as_ref())? {
+        let charts = self.parts.repository.charts();
+        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref());
+        match charts.settle(propose).await? {
             Err(reasons) => match self.overwritten(&action.purpose) {
                 Some(ended) => self.enter(ended, false).await,
                 None => Ok(Done::Refused(Box::new(decision.incident), reasons)),
@@ -187,6 +189,7 @@ impl Performer<'_> {
             actions: Vec::new(),
             allowed_resources: Vec::new(),
             allowed_paths: files,
+            write_to: Vec::new(),
             cooldown_s: spec.limits.cooldown_s,
             max_executions_per_hour: spec.limits.policy_per_hour,
             verify: spec.verify.clone(),
@@ -220,7 +223,9 @@ impl Performer<'_> {
             return self.close(record, reason).await;
         };
         let good = past_tree(&record.spec.plan, self.parts, self.view)?;
-        match self.drafting().propose(record.clone(), &policy, good.as_ref())? {
+        let charts = self.parts.repository.charts();
+        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref());
+        match charts.settle(propose).await? {
             Err(reasons) => {
                 let text = reasons.first().map_or_else(String::new, ToString::to_string);
                 let text = format!("the files were changed on the watched branch meanwhile ({text})");

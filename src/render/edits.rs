@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
-use super::undo;
+use super::{named, undo, values};
 use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
@@ -16,6 +16,7 @@ use crate::layout::{
 use crate::model::change::FieldChange;
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
+use crate::model::policy::WriteTo;
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::model::workload::ReplicaOwner;
@@ -38,6 +39,8 @@ pub struct RenderRequest<'a> {
     pub old_tree: Option<&'a RepoTree>,
     /// Path prefixes the policy may write; empty means wherever the target's manifests are.
     pub allowed_paths: &'a [RepoPath],
+    /// Places that people named for fields; they win over what is found.
+    pub write_to: &'a [WriteTo],
 }
 
 /// Edited files whose effect was proven. Only [`edits`] makes one: holding it is the permission to push.
@@ -199,11 +202,14 @@ fn scale(
             return Err(edit_refused(format!("{named} does not own the replicas of {}", request.target)));
         }
     };
-    if !matches!(request.target.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet") {
+    if !matches!(request.target.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet" | "Rollout") {
         return Err(edit_refused(format!("{} has no replica count", request.target)));
     }
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
+    }
+    if let Some(planned) = named::by_field(request, resource, &field, &Json::from(to)) {
+        return planned;
     }
     let place = request.index.place(resource, &field).map_err(|e| e.with_value(&to.to_string()))?;
     if let PlaceForm::Field(at) = &place.form
@@ -229,7 +235,11 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
             format!("the plan starts from restartedAt {}, the repository has {}", show(previous), show(now));
         return Err(edit_refused(text));
     }
-    let place = request.index.place(request.target, &Field::RestartedAt).map_err(|e| e.with_value(at))?;
+    let field = Field::RestartedAt;
+    if let Some(planned) = named::by_field(request, request.target, &field, &Json::from(at)) {
+        return planned;
+    }
+    let place = request.index.place(request.target, &field).map_err(|e| e.with_value(at))?;
     write(request.target, &place, &Json::from(at))
 }
 
@@ -262,7 +272,11 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
     {
         return Err(edit_refused(format!("{container} did not run {to} at the good commit")));
     }
-    let place = request.index.place(request.target, &Field::Image(container.clone()));
+    let field = Field::Image(container.clone());
+    if let Some(planned) = named::by_field(request, request.target, &field, &Json::from(to.as_str())) {
+        return planned;
+    }
+    let place = request.index.place(request.target, &field);
     let place = place.map_err(|e| e.with_value(to))?;
     write_image(request, &place, from, to)
 }
@@ -359,6 +373,11 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
         let (from, to) = (new.get(path), old.get(path));
         if from.into_iter().chain(to).any(|v| v.is_array() || v.is_object()) {
             return Err(edit_refused(format!("{path}: an empty map or list came or went since")));
+        }
+        if let Some(to) = to
+            && let Some(planned) = values::by_path(request.index, request.target, path, to)
+        {
+            return planned;
         }
         let place = request.index.place_path(request.target, path);
         let place =
@@ -460,7 +479,8 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         push_diff(&mut diff, path, &before, &edited);
         files.insert(path.clone(), edited);
     }
-    let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    let mut intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    intents.extend(planned.iter().flat_map(|p| values::carried(request.index, p)));
     let proven = prove(&request.index.effect(&files)?, &intents)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()

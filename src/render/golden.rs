@@ -86,6 +86,7 @@ pub(super) fn render(
         plan,
         old_tree: good,
         allowed_paths: &[],
+        write_to: &[],
     })
 }
 

@@ -6,11 +6,13 @@ mod commit_text;
 mod edits;
 mod escape;
 mod guard;
+mod named;
 mod proof;
 mod pull_request;
 mod template_check;
 mod text;
 mod undo;
+mod values;
 
 #[cfg(test)]
 mod golden;

@@ -219,6 +219,7 @@ fn protected_paths_and_paths_outside_the_policy_are_refused() {
         plan: &scale(3, 5),
         old_tree: None,
         allowed_paths: &allowed,
+        write_to: &[],
     };
     assert_eq!(edits(&request).unwrap_err()[0].code, ReasonCode::PathNotAllowed);
 }
@@ -272,7 +273,24 @@ fn keda_and_an_autoscaler_in_an_unreadable_file_own_the_count() {
     let keda = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: s, namespace: shop}\n\
                 spec: {scaleTargetRef: {name: backend}}\n";
     let with = |file: &str| files(&[("a.yaml", &text), ("o.yaml", file)]);
-    refused(&with(keda), &scale(3, 5), ReasonCode::FieldOwnedElsewhere, "ScaledObject s in o.yaml");
+    refused(&with(keda), &scale(3, 5), ReasonCode::HPAOwnsReplicas, "shop/ScaledObject/s owns the replicas");
+    let paused = keda.replace("name: s,", "name: s, annotations: {autoscaling.keda.sh/paused: 'true'},");
+    refused(
+        &with(&paused),
+        &scale(3, 5),
+        ReasonCode::FieldOwnedElsewhere,
+        "ScaledObject s in o.yaml is paused",
+    );
+    let both = format!("{keda}---\n{HPA}");
+    refused(&with(&both), &scale(3, 5), ReasonCode::FieldOwnedElsewhere, "several autoscalers");
+    let rollout = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: r, namespace: shop}\n\
+                   spec: {workloadRef: {apiVersion: apps/v1, kind: Deployment, name: backend}}\n";
+    refused(
+        &with(rollout),
+        &scale(3, 5),
+        ReasonCode::FieldOwnedElsewhere,
+        "name shop/Rollout/r as the target",
+    );
     let broken = format!("{HPA}{{{{- end }}}}\n");
     refused(&with(&broken), &scale(3, 5), ReasonCode::FieldOwnedElsewhere, "o.yaml cannot be read");
     let second =

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::edits::Planned;
 use super::proof::{Expected, Intent};
+use super::values;
 use crate::layout::{
     Address, FieldPath, Index, Step, edit_refused, restarted_path, template_path, unwritten, written,
 };
@@ -24,6 +25,9 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
         return Err(edit_refused(format!("undoing {field} changes nothing")));
     }
     index.workload(resource)?;
+    if let Some(planned) = values::undo(index, change) {
+        return planned;
+    }
     let at = Address::parse(field).ok_or_else(|| edit_refused(format!("{field:?} is not a field path")))?;
     let document = find_document(index, change, &at)?;
     let rendered = index.rendered_fields(resource, file, &at);

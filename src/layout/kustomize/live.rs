@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
+use super::super::helm::Release;
 use super::super::objects::{FieldPath, Step, object_kind};
 use crate::model::ids::RepoPath;
 
@@ -150,6 +151,10 @@ pub struct Live {
     pub unseen: Vec<String>,
     /// Why this object cannot be edited with certainty.
     pub refusals: Vec<String>,
+    /// What brings it to the cluster, innermost first: an `Application`, and the one that brings that.
+    pub delivered: Vec<Layer>,
+    /// The Helm release that renders it.
+    pub release: Option<std::sync::Arc<Release>>,
 }
 
 impl Live {
@@ -191,6 +196,8 @@ impl Live {
             doubts: Vec::new(),
             unseen: Vec::new(),
             refusals: Vec::new(),
+            delivered: Vec::new(),
+            release: None,
         })
     }
 

@@ -30,7 +30,7 @@ mod transform;
 mod trees;
 
 pub use found::{is_kustomization_file, references};
-pub use live::{AppliedPatch, Doubt, ImageHit, Layer, Live, PatchForm, PatchText};
+pub use live::{AppliedPatch, Doubt, ImageHit, Layer, Live, Origin, PatchForm, PatchText};
 pub use patch::place_in;
 pub use transform::has_replicas;
 

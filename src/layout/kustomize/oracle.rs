@@ -173,7 +173,7 @@ fn difference(ours: &Json, theirs: &Json, at: &mut FieldPath) -> Option<String> 
 fn folders(index: &Index) -> Vec<String> {
     let keys = index.entries.keys().filter_map(|key| match key {
         EntryKey::Folder(dir) => Some(dir.to_string()),
-        EntryKey::File(_) => None,
+        EntryKey::File(_) | EntryKey::Delivered => None,
     });
     keys.collect()
 }

@@ -59,6 +59,7 @@ fn every_part_that_the_script_installs_is_found() {
         "prometheus-alertmanager",
         "sops",
         "kustomize",
+        "helm",
         "yaml-reader",
     ];
     for name in programs {

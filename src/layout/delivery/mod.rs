@@ -1,0 +1,189 @@
+//! How objects reach a cluster beyond plain folders and kustomizations: Argo CD `Application`s and
+//! `ApplicationSet`s, Flux `Kustomization`s and `HelmRelease`s. Objects of the repository come in; the objects
+//! those deliver, and which folders and files they account for, go out. Nothing is fetched: what comes from
+//! another repository or a chart registry is noted by name.
+
+mod application;
+mod application_set;
+mod find;
+mod flux;
+mod folder;
+mod generators;
+mod glob;
+mod ground;
+mod helm_release;
+mod overrides;
+mod reach;
+mod source;
+mod substitute;
+mod template;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+pub use find::{Kind, find};
+pub use ground::Ground;
+pub use reach::{Bare, Unit, reach};
+pub use source::About;
+
+use super::helm::{HelmRenders, Release};
+use super::kustomize::{Layer, Live, Origin};
+use super::objects::FieldPath;
+use crate::model::ids::RepoPath;
+
+/// Something that brings objects of a repository to a cluster.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub kind: Kind,
+    pub name: String,
+    pub namespace: String,
+    /// The whole object as it reaches its own cluster.
+    pub value: Json,
+    pub declared: Origin,
+    /// Where the body stands in the document: empty, or `spec.template` of an `ApplicationSet`.
+    pub at: FieldPath,
+    /// Layers it went through itself.
+    pub through: Vec<Layer>,
+    /// What brings it, innermost first.
+    pub delivered: Vec<Layer>,
+    /// Why nothing that it brings can be edited.
+    pub refusals: Vec<String>,
+}
+
+impl Delivery {
+    /// For people: `Application payments in clusters/a.yaml`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{} {} in {}", self.kind.name(), self.name, self.declared.file)
+    }
+
+    /// The place of one part of its body.
+    fn layer(&self, at: &FieldPath) -> Layer {
+        let at = FieldPath(self.at.0.iter().chain(&at.0).cloned().collect());
+        Layer { file: self.declared.file.clone(), document: self.declared.document, at }
+    }
+}
+
+/// Which files and folders are accounted for; they do not reach the cluster in a second, plain way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Folders with a kustomization.
+    pub folders: BTreeSet<String>,
+    pub files: BTreeSet<RepoPath>,
+    /// Folders of charts with everything below them.
+    pub charts: BTreeSet<String>,
+}
+
+impl Claims {
+    fn extend(&mut self, other: Self) {
+        self.folders.extend(other.folders);
+        self.files.extend(other.files);
+        self.charts.extend(other.charts);
+    }
+
+    /// Is this way to the cluster taken by a delivery?
+    #[must_use]
+    pub fn cover(&self, unit: &Unit) -> bool {
+        let in_chart = |path: &str| self.charts.iter().any(|chart| super::objects::is_below(path, chart));
+        match unit {
+            Unit::Folder(dir) => self.folders.contains(dir) || in_chart(dir),
+            Unit::File(file) => self.files.contains(file) || in_chart(file.as_str()),
+        }
+    }
+}
+
+/// Something that objects come from and that is not in this repository, or cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beyond {
+    /// `Application x in y.yaml`.
+    pub label: String,
+    pub why: String,
+    /// Where its objects go, when known.
+    pub namespace: Option<String>,
+    /// Names its objects are likely to carry: only for a hint, never to decide anything.
+    pub names: Vec<String>,
+}
+
+/// What one delivery, or all of them, come to.
+#[derive(Debug, Default)]
+pub struct Reached {
+    pub live: Vec<Live>,
+    pub claims: Claims,
+    pub beyond: Vec<Beyond>,
+    pub releases: Vec<Arc<Release>>,
+    /// Deliveries that are generated and not rendered as objects of their own.
+    pub generated: Vec<Delivery>,
+    /// What was taken for granted.
+    pub notes: Vec<String>,
+}
+
+impl Reached {
+    fn extend(&mut self, other: Self) {
+        self.live.extend(other.live);
+        self.claims.extend(other.claims);
+        self.beyond.extend(other.beyond);
+        self.releases.extend(other.releases);
+        self.generated.extend(other.generated);
+        self.notes.extend(other.notes);
+    }
+
+    fn beyond(delivery: &Delivery, namespace: Option<&str>, why: impl Into<String>) -> Self {
+        let spec = &delivery.value["spec"];
+        let release = spec["releaseName"].as_str().map(str::to_owned);
+        let beyond = Beyond {
+            label: delivery.label(),
+            why: why.into(),
+            namespace: namespace.map(str::to_owned),
+            names: release.into_iter().chain([delivery.name.clone()]).collect(),
+        };
+        Self { beyond: vec![beyond], ..Self::default() }
+    }
+}
+
+/// Everything a delivery is rendered with.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    pub ground: &'a Ground<'a>,
+    pub about: &'a About,
+    pub helm: &'a HelmRenders,
+    /// Objects to look up sources and values in.
+    pub known: &'a [Live],
+}
+
+impl<'a> World<'a> {
+    /// The object of this kind and name; `None` also when there are several that differ.
+    fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<&'a Live> {
+        let same = |live: &&Live| {
+            live.kind == kind
+                && live.name() == name
+                && live.namespace.as_deref().unwrap_or(namespace) == namespace
+        };
+        let mut found = self.known.iter().filter(same);
+        let first = found.next()?;
+        found.all(|other| other.value == first.value).then_some(first)
+    }
+}
+
+/// Renders one delivery.
+#[must_use]
+pub fn render(delivery: &Delivery, world: World<'_>) -> Reached {
+    let mut reached = match delivery.kind {
+        Kind::Application => application::render(delivery, world),
+        Kind::ApplicationSet => application_set::generate(delivery, world),
+        Kind::Kustomization => flux::render(delivery, world),
+        Kind::HelmRelease => helm_release::render(delivery, world),
+    };
+    let own = delivery.layer(&FieldPath::default());
+    for live in &mut reached.live {
+        live.delivered.push(own.clone());
+        live.delivered.extend(delivery.delivered.iter().cloned());
+        live.refusals.extend(delivery.refusals.iter().cloned());
+    }
+    reached
+}

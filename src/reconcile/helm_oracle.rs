@@ -1,0 +1,348 @@
+//! Helm itself as the judge of value edits: charts of the example, golden trees, and generated charts with keys
+//! of all kinds. What tars decides is rendered again by helm from plain files, and exactly one field of one
+//! object may differ.
+#![allow(clippy::disallowed_methods, reason = "fixtures are read from disk and helm is run, in tests only")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::layout::{Surroundings, index_in};
+use crate::model::fixtures::oid;
+use crate::model::ids::{RepoPath, WorkloadRef};
+use crate::model::playbook::{ImageChange, Plan};
+use crate::model::reason::Reason;
+use crate::model::tree::{EntryMode, RepoTree, TreeFile};
+use crate::observe::charts::Charts;
+use crate::render::{CheckedChanges, RenderRequest, edits};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The program, from the parts of this repository or from `PATH`; `None` after saying so.
+fn helm(test: &str) -> Option<PathBuf> {
+    let parts = std::fs::read_dir(root().join(".cache/parts")).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = parts
+        .filter(|it| it.file_name().to_string_lossy().starts_with("helm-"))
+        .map(|it| it.path().join("bin/helm"))
+        .collect();
+    let listed = std::env::var_os("PATH").unwrap_or_default();
+    found.extend(std::env::split_paths(&listed).map(|folder| folder.join("helm")));
+    let found = found.into_iter().find(|it| it.is_file());
+    if found.is_none() {
+        assert!(!std::env::var("CI").is_ok_and(|it| it == "true"), "{test}: helm is missing");
+        let _ = writeln!(std::io::stderr(), "SKIP {test}: helm is missing; run tests/install-parts");
+    }
+    found
+}
+
+type Files = BTreeMap<String, String>;
+
+fn tree(files: &Files) -> RepoTree {
+    let entry = |(path, text): (&String, &String)| {
+        let file = TreeFile::held(EntryMode::File, text.as_bytes());
+        (RepoPath::new(path.as_str()).unwrap(), file)
+    };
+    RepoTree::held(oid('a'), files.iter().map(entry).collect())
+}
+
+fn read_files(folder: &Path) -> Files {
+    let mut files = Files::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(&at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                files.insert(path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned(), text);
+            }
+        }
+    }
+    files
+}
+
+/// Renders `plan` with Helm at hand.
+async fn render(
+    charts: &Charts,
+    files: &Files,
+    target: &str,
+    plan: &Plan,
+) -> Result<CheckedChanges, Vec<Reason>> {
+    let tree = tree(files);
+    let surroundings = Surroundings { helm: charts.renders(), ..Surroundings::default() };
+    let target = WorkloadRef::parse(target).unwrap();
+    charts
+        .settle(|| {
+            let index = index_in(&tree, &surroundings);
+            let request = RenderRequest {
+                tree: &tree,
+                index: &index,
+                target: &target,
+                plan,
+                old_tree: None,
+                allowed_paths: &[],
+                write_to: &[],
+            };
+            edits(&request)
+        })
+        .await
+}
+
+fn edited(before: &Files, changes: &CheckedChanges) -> Files {
+    let mut after = before.clone();
+    for (path, bytes) in changes.files() {
+        after.insert(path.to_string(), String::from_utf8(bytes.clone()).unwrap());
+    }
+    after
+}
+
+fn scale(from: u32, to: u32) -> Plan {
+    Plan::Scale { from, to, autoscaler: None }
+}
+
+fn image(container: &str, from: &str, to: &str) -> Plan {
+    let change = ImageChange { container: container.into(), from: from.into(), to: to.into() };
+    Plan::Images { good: oid('c'), images: vec![change] }
+}
+
+#[tokio::test]
+async fn every_chart_of_the_example_is_edited_where_its_values_are() {
+    let Some(helm) = helm("every_chart_of_the_example_is_edited_where_its_values_are") else { return };
+    let files = read_files(&root().join("gitops-example"));
+    let charts = Charts::new(helm);
+    let registry = "registry.example.com/shop";
+    for (target, plan, place) in [
+        ("payments", scale(4, 6), "charts/payments/values-production.yaml replicaCount 6"),
+        (
+            "payments",
+            image("payments", &format!("{registry}/payments:1.30.2"), &format!("{registry}/payments:1.30.1")),
+            "charts/payments/values-production.yaml image.tag 1.30.1",
+        ),
+        ("notifier", scale(2, 5), "clusters/production/helm/notifier.yaml pods 5"),
+        (
+            "notifier",
+            image("notifier", &format!("{registry}/notifier:2.4.1"), &format!("{registry}/notifier:2.3.9")),
+            "clusters/production/helm/notifier.yaml release.version 2.3.9",
+        ),
+        ("shop-indexer", scale(1, 3), "charts/shop/values.yaml indexer.size 3"),
+        ("shop-mailer", scale(3, 4), "clusters/production/flux/shop.yaml spec.values.mailer.workers 4"),
+    ] {
+        let done = render(&charts, &files, &format!("production/Deployment/{target}"), &plan).await;
+        let done = done.unwrap_or_else(|e| panic!("{target}: {e:?}"));
+        let found: Vec<String> = done
+            .fields()
+            .iter()
+            .map(|it| format!("{} {} {}", it.file, it.field, it.to.as_deref().unwrap_or_default()))
+            .collect();
+        assert_eq!(found, [place], "{target}");
+        let lines =
+            done.diff().lines().filter(|l| l.starts_with(['+', '-']) && !l[1..].starts_with(['+', '-']));
+        assert_eq!(lines.count(), 2, "{}", done.diff());
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    target: String,
+    plan: Plan,
+}
+
+#[tokio::test]
+async fn golden_trees_of_values_are_edited_and_undone_to_the_byte() {
+    let Some(helm) = helm("golden_trees_of_values_are_edited_and_undone_to_the_byte") else { return };
+    let charts = Charts::new(helm);
+    let mut cases = 0;
+    for entry in std::fs::read_dir(root().join("tests/fixtures/values")).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let case: Case = yaml_serde::from_slice(&std::fs::read(folder.join("case.yaml")).unwrap()).unwrap();
+        let before = read_files(&folder.join("before"));
+        let mut expected = before.clone();
+        expected.extend(read_files(&folder.join("expected")));
+        let done = render(&charts, &before, &case.target, &case.plan).await;
+        let done = done.unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let after = edited(&before, &done);
+        for (path, text) in &expected {
+            assert_eq!(after.get(path), Some(text), "{name}: {path}");
+        }
+        let again = render(&charts, &after, &case.target, &case.plan).await;
+        assert!(again.is_err(), "{name}: the plan was applied twice");
+        let swap = done.fields().iter().map(|it| crate::model::change::FieldChange {
+            from: it.to.clone(),
+            to: it.from.clone(),
+            ..it.clone()
+        });
+        let undo = Plan::Undo { changes: swap.collect() };
+        let undone = render(&charts, &after, &case.target, &undo).await;
+        let undone = undone.unwrap_or_else(|e| panic!("{name}: undo: {e:?}"));
+        assert_eq!(edited(&after, &undone), before, "{name}: undone");
+        cases += 1;
+    }
+    assert!(cases >= 4, "the fixtures are missing");
+}
+
+/// One chart out of the alphabet below.
+struct Made {
+    files: Files,
+    /// Is there a value that decides the count?
+    followed: bool,
+}
+
+/// How the count is written in the template: text around `KEY`, and whether a value can be followed.
+const COUNTS: [(&str, bool); 8] = [
+    ("{{ .Values.KEY }}", true),
+    ("{{ .Values.KEY | int }}", true),
+    ("{{ .Values.KEY | default 9 }}", true),
+    ("{{ int (default 9 .Values.KEY) }}", true),
+    ("{{ if .Values.onOff }}{{ .Values.KEY }}{{ else }}1{{ end }}", true),
+    ("{{ ternary .Values.KEY 1 .Values.onOff }}", true),
+    ("{{ mul .Values.KEY 2 }}", false),
+    ("{{ max 3 .Values.KEY }}", true),
+];
+
+/// Where the count is set: the layer that wins.
+const LAYERS: [&str; 6] = ["defaults", "file", "object", "text", "parameter", "global"];
+
+fn nested(key: &str, value: &str, indent: usize) -> String {
+    let mut text = String::new();
+    let parts: Vec<&str> = key.split('.').collect();
+    for (depth, part) in parts.iter().enumerate() {
+        let end = if depth + 1 == parts.len() { format!(" {value}") } else { String::new() };
+        text.push_str(&format!("{}{part}:{end}\n", " ".repeat(indent + 2 * depth)));
+    }
+    text
+}
+
+fn make(seed: usize) -> Made {
+    let (count, followed) = COUNTS[seed % COUNTS.len()];
+    let layer = LAYERS[(seed / COUNTS.len()) % LAYERS.len()];
+    let in_subchart = seed % 5 == 4 && layer != "global";
+    let name = ["x", "howMany", "web.size", "a.b.c", "replicaCount", "cpu"][seed % 6];
+    let key = if layer == "global" { format!("global.{name}") } else { name.to_owned() };
+    let outer = if in_subchart { format!("inner.{key}") } else { key.clone() };
+    let template = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: app}}\nspec:\n  replicas: {}\n  template:\n    \
+         spec:\n      containers: [{{name: app, image: 'app:{{{{ .Values.version }}}}'}}]\n",
+        count.replace("KEY", &key)
+    );
+    // Decoys: the same number under other names, which decide something else or nothing.
+    let other =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\ndata: {port: '{{ .Values.replicas }}'}\n";
+    let decoys = "replicas: 4\nidle: 4\nonOff: true\nversion: \"4\"\n";
+    let mut files = Files::new();
+    let chart = |name: &str| format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let at = if in_subchart { "chart/charts/inner" } else { "chart" };
+    files.insert("chart/Chart.yaml".into(), chart("outer"));
+    files.insert("chart/values.yaml".into(), "unused: 1\n".into());
+    files.insert(format!("{at}/Chart.yaml"), chart(if in_subchart { "inner" } else { "outer" }));
+    files.insert(format!("{at}/templates/app.yaml"), template);
+    files.insert(format!("{at}/templates/other.yaml"), other.into());
+    files.insert(format!("{at}/values.yaml"), format!("{decoys}{}", nested(&key, "2", 0)));
+    let mut helm = String::new();
+    let value = if layer == "defaults" { None } else { Some("4") };
+    match (layer, value) {
+        ("file" | "global", Some(value)) => {
+            helm.push_str("      valueFiles: [../live.yaml]\n");
+            files.insert(
+                "live.yaml".into(),
+                format!("# ours\n{}", nested(&outer, &format!("{value}  # four"), 0)),
+            );
+        }
+        ("object", Some(value)) => {
+            helm.push_str(&format!("      valuesObject:\n{}", nested(&outer, value, 8)));
+        }
+        ("text", Some(value)) => helm.push_str(&format!("      values: |\n{}", nested(&outer, value, 8))),
+        ("parameter", Some(value)) => {
+            helm.push_str(&format!(
+                "      parameters:\n        - name: {outer}\n          value: \"{value}\"\n"
+            ));
+        }
+        _ => {
+            files.insert(format!("{at}/values.yaml"), format!("{decoys}{}", nested(&key, "4", 0)));
+            helm.push_str("      valuesObject:\n        own: true\n");
+        }
+    }
+    files.insert(
+        "app.yaml".into(),
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: x, namespace: argocd}}\nspec:\n  \
+             destination: {{namespace: shop}}\n  source:\n    repoURL: https://git.example.com/r\n    path: chart\n    \
+             helm:\n      releaseName: x\n{helm}"
+        ),
+    );
+    Made { files, followed }
+}
+
+/// What helm makes of the files, asked without any of our own code for charts and values.
+fn by_hand(helm: &Path, files: &Files) -> Vec<Json> {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let app: Json = yaml_serde::from_str(&files["app.yaml"]).unwrap();
+    let settings = &app["spec"]["source"]["helm"];
+    let mut command = Command::new(helm);
+    command.current_dir(folder.path()).args(["template", "x", "chart", "--namespace", "shop"]);
+    command.env("HOME", folder.path());
+    if !settings["valueFiles"].is_null() {
+        command.args(["-f", "live.yaml"]);
+    }
+    let inline = match (&settings["valuesObject"], settings["values"].as_str()) {
+        (Json::Object(map), _) => Some(Json::Object(map.clone()).to_string()),
+        (_, Some(text)) => Some(text.to_owned()),
+        _ => None,
+    };
+    if let Some(text) = inline {
+        std::fs::write(folder.path().join("inline.yaml"), text).unwrap();
+        command.args(["-f", "inline.yaml"]);
+    }
+    for entry in settings["parameters"].as_array().into_iter().flatten() {
+        let pair = format!("{}={}", entry["name"].as_str().unwrap(), entry["value"].as_str().unwrap());
+        command.args(["--set", &pair]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let documents = text.split("---\n").filter(|it| !it.trim().is_empty());
+    documents.map(|it| yaml_serde::from_str(it).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_value_found_in_generated_charts_moves_one_field_and_no_other() {
+    let Some(helm) = helm("the_value_found_in_generated_charts_moves_one_field_and_no_other") else { return };
+    let charts = Charts::new(helm.clone());
+    let mut edited_charts = 0;
+    for seed in 0..COUNTS.len() * LAYERS.len() + 7 {
+        let made = make(seed);
+        let show = || made.files.iter().map(|(p, t)| format!("--- {p}\n{t}")).collect::<String>();
+        let before = by_hand(&helm, &made.files);
+        let app = before.iter().position(|it| it["kind"] == "Deployment").unwrap();
+        let now = before[app]["spec"]["replicas"].as_u64().unwrap();
+        let plan = scale(u32::try_from(now).unwrap(), 7);
+        let done = match render(&charts, &made.files, "shop/Deployment/app", &plan).await {
+            Ok(done) => done,
+            Err(why) if !made.followed => {
+                assert!(why[0].text.contains("writeTo"), "{seed}: {why:?}");
+                continue;
+            }
+            Err(why) => panic!("{seed}: {why:?}\n{}", show()),
+        };
+        assert!(made.followed, "{seed}: {:?}\n{}", done.fields(), show());
+        let after = by_hand(&helm, &edited(&made.files, &done));
+        let mut wanted = before.clone();
+        wanted[app]["spec"]["replicas"] = Json::from(7);
+        assert_eq!(after, wanted, "{seed}: {:?}\n{}", done.fields(), show());
+        assert_eq!(done.fields().len(), 1);
+        edited_charts += 1;
+    }
+    assert!(edited_charts >= 45, "{edited_charts}");
+}
