@@ -5,18 +5,67 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::output::Format;
+use super::output::{ColorChoice, Format, FormatParser};
+use super::selector::Filters;
+use crate::model::duration;
+
+/// What follows the help.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    yes, nothing to do, all passed
+  1    ran fine, the answer is no: a failed check, nothing of that name
+  2    usage, invalid input, an expression that cannot be read
+  3    something outside cannot be reached
+  4    not authenticated there, or not allowed
+  5    refused by policy, budget or suspension
+  6    conflict: somebody else holds the lock or changed the branch
+  7    --timeout has passed
+  130  interrupted; 143 terminated
+
+Data goes to standard output, everything else to standard error.
+Start with `tars demo`: it needs no cluster, no Prometheus and no network.";
 
 /// Proposes remediations as commits to your GitOps repository, and merges only what is low risk and inside
 /// every budget.
 #[derive(Debug, Parser)]
-#[command(name = "tars", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 yes · 1 no · 2 usage or invalid input · 3 cannot reach · 5 refused · \
-    6 conflict\nStart with `tars demo`: it needs no cluster, no Prometheus and no network.")]
+#[command(name = "tars", version, disable_help_subcommand = true, max_term_width = 80)]
+#[command(after_help = AFTER_HELP)]
 pub struct Cli {
+    #[command(flatten)]
+    pub print: Print,
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+/// How to print; every verb takes these.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Print {
+    /// Output form [default: table]
+    #[arg(short = 'o', long = "output", global = true, value_name = "FORM", value_parser = FormatParser)]
+    #[arg(hide_possible_values = true, help = OUTPUT_HELP)]
+    pub output: Option<Format>,
+    /// Print what this jq expression makes of the JSON answer; texts come out raw
+    #[arg(long, global = true, value_name = "EXPRESSION")]
+    pub jq: Option<String>,
+    /// Tables without their first line
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// Nothing but errors on standard error
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colour: on a terminal, unless NO_COLOR, CLICOLOR, CLICOLOR_FORCE or TERM say otherwise
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    #[arg(hide_default_value = true, hide_possible_values = true, help = COLOR_HELP)]
+    pub color: ColorChoice,
+    /// Print long answers straight to the terminal, not through $TARS_PAGER, $PAGER or less
+    #[arg(long, global = true)]
+    pub no_pager: bool,
+}
+
+const OUTPUT_HELP: &str = "table, wide, json, yaml, name, or jsonpath=TEMPLATE as kubectl's [default: table]";
+const COLOR_HELP: &str =
+    "auto, always or never; auto heeds NO_COLOR, CLICOLOR, CLICOLOR_FORCE and TERM [default: auto]";
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -25,7 +74,7 @@ pub enum Verb {
     /// Reconcile: watch, decide, propose, verify
     Run(Run),
     /// One screen: what is open, what needs you, budgets
-    Status(Look),
+    Status(Status),
     /// List or show policies, remediations and proposals
     Get(Get),
     /// Why did, or did not, this happen
@@ -55,11 +104,12 @@ pub enum Verb {
     /// Print a completion script for a shell
     Completion { shell: clap_complete::Shell },
     /// Print the version
-    Version(Plain),
+    Version,
 }
 
-/// Which repository to read, and how to print.
+/// Which repository to read.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Repository")]
 pub struct Look {
     /// A clone of the GitOps repository, bare or not
     #[arg(short = 'C', long = "repository", value_name = "DIR", default_value = ".")]
@@ -70,15 +120,31 @@ pub struct Look {
     /// OpenSSH allowed_signers file to check signatures with [default: the clone's gpg.ssh.allowedSignersFile]
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
-    #[command(flatten)]
-    pub print: Plain,
 }
 
 #[derive(Debug, Args)]
-pub struct Plain {
-    /// Output format
-    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+pub struct Status {
+    #[command(flatten)]
+    pub filters: Filters,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+/// How long to wait for the world outside.
+#[derive(Debug, Args)]
+pub struct Patience {
+    /// Give up after this long, for example 30s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub timeout: Option<u32>,
+}
+
+/// Reads a duration of at least a second.
+fn seconds(text: &str) -> Result<u32, String> {
+    match duration::parse_s(text) {
+        Ok(0) => Err("a timeout of nothing leaves no time for anything".to_owned()),
+        Ok(seconds) => Ok(seconds),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -98,8 +164,6 @@ pub struct Demo {
     /// Keep the repository and everything else in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
-    #[command(flatten)]
-    pub print: Plain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -133,8 +197,11 @@ pub struct Run {
     #[arg(long, value_enum)]
     pub log_format: Option<LogFormat>,
     /// More log lines (-v: debug, -vv: trace)
-    #[arg(short, action = clap::ArgAction::Count)]
+    #[arg(short, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
+    /// With --once: give up after this long, for example 30s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = seconds, requires = "once")]
+    pub timeout: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -156,6 +223,8 @@ pub struct Get {
     pub kind: GetKind,
     /// Action id, incident id, policy or target; everything when left out
     pub name: Option<String>,
+    #[command(flatten)]
+    pub filters: Filters,
     #[command(flatten)]
     pub look: Look,
 }
@@ -203,8 +272,10 @@ pub struct Log {
     #[arg(long)]
     pub action: Option<String>,
     /// Newest entries to print
-    #[arg(short = 'n', long, default_value_t = 100)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
     pub max_count: usize,
+    #[command(flatten)]
+    pub filters: Filters,
     #[command(flatten)]
     pub look: Look,
 }
@@ -259,11 +330,17 @@ pub struct Diff {
 
 #[derive(Debug, Args)]
 pub struct Check {
+    #[command(flatten)]
+    pub settings: SettingsFile,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub struct SettingsFile {
     /// Settings file
     #[arg(long, value_name = "FILE", env = "TARS_CONFIG", default_value = "tars.yaml")]
     pub config: PathBuf,
-    #[command(flatten)]
-    pub print: Plain,
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,8 +356,6 @@ pub enum PolicyVerb {
         /// Files or folders
         #[arg(required = true)]
         paths: Vec<PathBuf>,
-        #[command(flatten)]
-        print: Plain,
     },
     /// Print the JSON schema of a policy
     Schema,
@@ -355,18 +430,16 @@ pub struct SopsKeys {
     /// age key file [default: SOPS_AGE_KEY_FILE, SOPS_AGE_KEY, and sops/age/keys.txt of the user's settings]
     #[arg(long = "age-key-file", value_name = "FILE")]
     pub age_key_file: Vec<PathBuf>,
-    #[command(flatten)]
-    pub print: Plain,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
     /// Print the settings as resolved from file, environment and flags
-    View(Check),
+    View(SettingsFile),
     /// Print which file is read
-    Path(Check),
+    Path(SettingsFile),
     /// Check the settings file
-    Validate(Check),
+    Validate(SettingsFile),
     /// Print the JSON schema of the settings file
     Schema,
     /// List the environment variables and the setting each overrides

@@ -1,14 +1,12 @@
 //! `tars audit verify`: everything tars promises, checked from a clone and a list of allowed keys.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::{Audit, Look};
 use super::failure::{Failure, Kind, causes};
 use super::history::{self, LEDGER_BRANCH};
-use super::output::{self, Format};
+use super::output::{Console, Page, Piece, Style, Symbol, counted};
 use crate::ledger::{self, AuditReport, MainCommit};
 use crate::model::entry::{Entry, Signer};
 use crate::model::ids::ObjectId;
@@ -22,12 +20,12 @@ const COMMITS_MAX: usize = 1_000_000;
 ///
 /// # Errors
 /// Exit code 1 when anything is wrong, 2 when there is nothing to check or no list of keys.
-pub fn run(verb: &Audit) -> Result<(), Failure> {
+pub fn run(verb: &Audit, console: &Console) -> Result<(), Failure> {
     let Audit::Verify(look) = verb;
-    verify(look)
+    verify(look, console)
 }
 
-fn verify(look: &Look) -> Result<(), Failure> {
+fn verify(look: &Look, console: &Console) -> Result<(), Failure> {
     let objects = history::open_clone(&look.repository)?;
     let allowed = history::allowed_signers(&objects, look.allowed_signers.as_ref())?.ok_or_else(|| {
         Failure::usage("an audit without a list of allowed keys proves nothing")
@@ -40,7 +38,7 @@ fn verify(look: &Look) -> Result<(), Failure> {
     let entries = read_all(&objects, &head, &allowed, &mut unreadable)?;
     let main = read_main(&objects, &main, &allowed)?;
     let report = ledger::audit(&entries, &main);
-    print(look, &head, &report, &unreadable)
+    print(look, &head, &report, &unreadable, console)
 }
 
 fn reading(error: crate::outside::git::GitError) -> Failure {
@@ -116,7 +114,13 @@ struct Checked {
     main_claims: u64,
 }
 
-fn print(look: &Look, head: &ObjectId, report: &AuditReport, unreadable: &[String]) -> Result<(), Failure> {
+fn print(
+    look: &Look,
+    head: &ObjectId,
+    report: &AuditReport,
+    unreadable: &[String],
+    console: &Console,
+) -> Result<(), Failure> {
     let mut findings = unreadable.to_vec();
     findings.extend(report.findings.iter().map(ToString::to_string));
     let passed = findings.is_empty();
@@ -128,21 +132,16 @@ fn print(look: &Look, head: &ObjectId, report: &AuditReport, unreadable: &[Strin
         main_commits: report.main_commits,
         main_claims: report.main_claims,
     };
-    match look.print.output {
-        Format::Json | Format::Yaml => {
-            let printed = Printed { passed, ledger_head: head.as_str(), checked, findings: &findings };
-            output::record(look.print.output, &printed)?;
-        }
-        Format::Table | Format::Wide | Format::Name => {
-            output::data(&page(&look.branch, head, &checked, &findings))?;
-        }
-    }
+    let printed = Printed { passed, ledger_head: head.as_str(), checked, findings: &findings };
+    console.answer(&[head.to_string()], &printed, || page(&look.branch, head, &printed))?;
     if passed { Ok(()) } else { Err(Failure::answered_no()) }
 }
 
-fn page(main: &str, head: &ObjectId, checked: &Checked, findings: &[String]) -> String {
+fn page(main: &str, head: &ObjectId, printed: &Printed<'_>) -> Page {
     let of_main = format!("commits on {main}: each one that claims to be tars' has its entry");
-    let mut text = "Checked\n".to_owned();
+    let checked = &printed.checked;
+    let mut page = Page::new();
+    page.put(Piece::from("Checked").styled(Style::Strong)).line();
     for (count, what) in [
         (checked.entries, "ledger entries: sequence, links, times, files, rules"),
         (checked.signatures, "signatures of allowed keys"),
@@ -151,20 +150,17 @@ fn page(main: &str, head: &ObjectId, checked: &Checked, findings: &[String]) -> 
         (checked.main_commits, of_main.as_str()),
         (checked.main_claims, "of these claim to be tars'"),
     ] {
-        let _ = writeln!(text, "  {count:>6}  {what}");
+        page.put(format!("  {count:>6}  {what}")).line();
     }
-    if findings.is_empty() {
-        let _ = writeln!(text, "✔ the audit trail is complete and consistent up to {}", head.short());
-        let _ = writeln!(
-            text,
-            "  A clone cannot show entries cut off its end: compare that id with another clone."
-        );
-        return text;
+    if printed.passed {
+        page.put(Symbol::Done);
+        page.put(format!(" the audit trail is complete and consistent up to {}", head.short())).line();
+        page.put("  A clone cannot show entries cut off its end: compare that id with another clone.").line();
+        return page;
     }
-    let plural = if findings.len() == 1 { "" } else { "s" };
-    let _ = writeln!(text, "{} finding{plural}", findings.len());
-    for finding in findings {
-        let _ = writeln!(text, "✗ {finding}");
+    page.put(counted(printed.findings.len(), "finding", "findings")).line();
+    for finding in printed.findings {
+        page.put(Symbol::Failed).put(format!(" {finding}")).line();
     }
-    text
+    page
 }

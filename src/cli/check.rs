@@ -1,15 +1,18 @@
 //! `tars check`: everything tars needs, tried, with what to do about what is missing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Serialize;
+use serde_json::json;
 
 use super::args::Check;
 use super::failure::{Failure, Kind, causes};
-use super::output::{self, Format};
+use super::output::{Console, Page, Symbol, counted};
 use super::settings::{self, GitSide};
 use crate::config::{Overrides, Settings, WebhookAuth};
+use crate::model::duration;
 use crate::model::ids::ObjectId;
 use crate::observe::metrics::MetricSource as _;
 use crate::observe::repository::{Repository, Snapshot};
@@ -50,36 +53,65 @@ fn fail(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) 
 /// Checks everything and prints it.
 ///
 /// # Errors
-/// Exit code 1 when a check failed, 2 when the settings are wrong.
-pub fn run(args: &Check) -> Result<(), Failure> {
-    let settings = settings::load(&args.config, &Overrides::default())?;
+/// Exit code 1 when a check failed, 2 when the settings are wrong, 7 when the time is over.
+pub fn run(args: &Check, console: &Console) -> Result<(), Failure> {
+    let settings = settings::load(&args.settings.config, &Overrides::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
-    let lines = runtime.block_on(check(&settings, &args.config.display().to_string()))?;
-    print(args, &lines)
+    let file = args.settings.config.display().to_string();
+    let mut lines = Vec::new();
+    let checks = check(&settings, &file, &mut lines);
+    let outcome = runtime.block_on(within(args.patience.timeout, "the checks", checks));
+    // Whatever still waits for the outside is of no use any more.
+    runtime.shutdown_background();
+    if outcome.is_ok() || !lines.is_empty() {
+        print(&lines, console)?;
+    }
+    outcome?;
+    let failed = lines.iter().any(|line| line.verdict == Verdict::Fail);
+    if failed { Err(Failure::answered_no()) } else { Ok(()) }
 }
 
-async fn check(settings: &Settings, file: &str) -> Result<Vec<Line>, Failure> {
-    let mut lines = vec![pass(
-        "settings",
-        format!("{file}, {}", output::counted(settings.signals.len(), "signal", "signals")),
-    )];
+/// Gives `work` at most this many seconds, if any.
+///
+/// # Errors
+/// Exit code 7 when they have passed; otherwise those of `work`.
+pub async fn within<T>(
+    timeout_s: Option<u32>,
+    what: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(seconds) = timeout_s else { return work.await };
+    match tokio::time::timeout(Duration::from_secs(u64::from(seconds)), work).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let after = duration::format_s(seconds);
+            Err(Failure::new(Kind::TimedOut, format!("{what} did not finish within {after}"))
+                .hint("give it more time with --timeout"))
+        }
+    }
+}
+
+/// Runs the checks in order; what is known stays in `lines`, however it ends.
+async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result<(), Failure> {
+    let signals = counted(settings.signals.len(), "signal", "signals");
+    lines.push(pass("settings", format!("{file}, {signals}")));
     let parts = match settings::git_side(settings) {
         Ok(parts) => parts,
         Err(failure) => {
             let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
             let fix = failure.hints.first().cloned().unwrap_or_else(|| "check the file it names".to_owned());
             lines.push(fail("keys", format!("{}{detail}", failure.message), fix));
-            return Ok(lines);
+            return Ok(());
         }
     };
     lines.push(pass("keys", format!("signs as {}", parts.writer.signer.fingerprint())));
     lines.extend(git(settings, parts).await);
     lines.extend(prometheus(settings).await?);
     lines.push(webhook(settings));
-    Ok(lines)
+    Ok(())
 }
 
 async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
@@ -211,28 +243,25 @@ fn webhook(settings: &Settings) -> Line {
     }
 }
 
-fn print(args: &Check, lines: &[Line]) -> Result<(), Failure> {
-    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
-    let failed = count(Verdict::Fail);
-    match args.print.output {
-        Format::Json | Format::Yaml => {
-            output::list(args.print.output, &output::Table::default(), &[], lines, "")?;
-        }
-        Format::Table | Format::Wide | Format::Name => {
-            for line in lines {
-                let symbol = match line.verdict {
-                    Verdict::Pass => '✔',
-                    Verdict::Warn => '!',
-                    Verdict::Fail => '✗',
-                };
-                output::data(&format!("{symbol} {:<12} {}\n", line.check, line.detail))?;
-                if let Some(fix) = &line.fix {
-                    output::data(&format!("               → {fix}\n"))?;
-                }
+fn print(lines: &[Line], console: &Console) -> Result<(), Failure> {
+    let names: Vec<String> = lines.iter().map(|line| line.check.to_owned()).collect();
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": lines });
+    console.answer(&names, &list, || {
+        let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+        let mut page = Page::new();
+        for line in lines {
+            page.put(match line.verdict {
+                Verdict::Pass => Symbol::Done,
+                Verdict::Warn => Symbol::Warning,
+                Verdict::Fail => Symbol::Failed,
+            });
+            page.put(format!(" {:<12} {}", line.check, line.detail)).line();
+            if let Some(fix) = &line.fix {
+                page.put(format!("               → {fix}")).line();
             }
-            let (warned, passed) = (count(Verdict::Warn), count(Verdict::Pass));
-            output::data(&format!("{failed} failed, {warned} warned, {passed} passed\n"))?;
         }
-    }
-    if failed == 0 { Ok(()) } else { Err(Failure::answered_no()) }
+        let (failed, warned) = (count(Verdict::Fail), count(Verdict::Warn));
+        page.put(format!("{failed} failed, {warned} warned, {} passed", count(Verdict::Pass))).line();
+        page
+    })
 }

@@ -1,8 +1,10 @@
 //! `tars config view|path|validate|schema|env`.
 
-use super::args::{Check, ConfigVerb};
-use super::failure::Failure;
-use super::output::{self, Format};
+use serde_json::{Value, json};
+
+use super::args::{ConfigVerb, SettingsFile};
+use super::failure::{Failure, Kind};
+use super::output::{Console, Format, Page, Piece, Table, counted};
 use super::settings;
 use crate::config::{self, Overrides};
 
@@ -10,38 +12,66 @@ use crate::config::{self, Overrides};
 ///
 /// # Errors
 /// When the settings cannot be read or are wrong.
-pub fn run(verb: &ConfigVerb) -> Result<(), Failure> {
+pub fn run(verb: &ConfigVerb, console: &Console) -> Result<(), Failure> {
     match verb {
-        ConfigVerb::Schema => output::data(&config::schema()),
-        ConfigVerb::Env => env(),
-        ConfigVerb::Path(args) => output::data(&format!("{}\n", args.config.display())),
-        ConfigVerb::Validate(args) => validate(args),
-        ConfigVerb::View(args) => view(args),
+        ConfigVerb::Schema => schema(&config::schema(), console),
+        ConfigVerb::Env => env(console),
+        ConfigVerb::Path(file) => path(file, console),
+        ConfigVerb::Validate(file) => validate(file, console),
+        ConfigVerb::View(file) => {
+            let settings = settings::load(&file.config, &Overrides::default())?;
+            console.document(&settings, &Format::Yaml)
+        }
     }
 }
 
-fn env() -> Result<(), Failure> {
-    let rows = config::variables().into_iter().map(|(variable, setting)| vec![variable, setting]).collect();
-    let table = output::Table { headers: vec!["VARIABLE", "SETTING"], wide: 0, rows };
-    output::data(&table.render(Format::Table))
+/// Prints a JSON schema.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn schema(text: &str, console: &Console) -> Result<(), Failure> {
+    let schema: Value = serde_json::from_str(text)
+        .map_err(|error| Failure::new(Kind::No, "the schema is not JSON").because(error))?;
+    console.document(&schema, &Format::Json)
 }
 
-fn validate(args: &Check) -> Result<(), Failure> {
-    let settings = settings::load(&args.config, &Overrides::default())?;
-    output::data(&format!(
-        "{} is valid: {}, branch {} of {}\n",
-        args.config.display(),
-        output::counted(settings.signals.len(), "signal", "signals"),
-        settings.branch,
-        settings.repository_url
-    ))
+fn env(console: &Console) -> Result<(), Failure> {
+    let variables = config::variables();
+    let items: Vec<Value> = variables
+        .iter()
+        .map(|(variable, setting)| json!({ "variable": variable, "setting": setting }))
+        .collect();
+    let names: Vec<String> = variables.iter().map(|it| it.0.clone()).collect();
+    let row = |(variable, setting): (String, String)| vec![Piece::from(variable), Piece::from(setting)];
+    let rows = variables.into_iter().map(row).collect();
+    let table = Table { headers: vec!["VARIABLE", "SETTING"], wide: 0, rows };
+    console.list(&table, &names, &items, "no variables")
 }
 
-fn view(args: &Check) -> Result<(), Failure> {
-    let settings = settings::load(&args.config, &Overrides::default())?;
-    let format = match args.print.output {
-        Format::Json => Format::Json,
-        _ => Format::Yaml,
-    };
-    output::record(format, &settings)
+fn path(file: &SettingsFile, console: &Console) -> Result<(), Failure> {
+    let path = file.config.display().to_string();
+    console.answer(std::slice::from_ref(&path), &json!({ "path": path }), || {
+        let mut page = Page::new();
+        page.put(path.as_str()).line();
+        page
+    })
+}
+
+fn validate(file: &SettingsFile, console: &Console) -> Result<(), Failure> {
+    let settings = settings::load(&file.config, &Overrides::default())?;
+    let path = file.config.display().to_string();
+    let value = json!({
+        "path": path,
+        "valid": true,
+        "signals": settings.signals.len(),
+        "branch": settings.branch,
+        "repository": settings.repository_url,
+    });
+    console.answer(std::slice::from_ref(&path), &value, || {
+        let signals = counted(settings.signals.len(), "signal", "signals");
+        let (branch, url) = (&settings.branch, &settings.repository_url);
+        let mut page = Page::new();
+        page.put(format!("{path} is valid: {signals}, branch {branch} of {url}")).line();
+        page
+    })
 }

@@ -1,92 +1,121 @@
 //! `tars explain`: why something did, or did not, happen. The same sentence as in the pull request.
 
-use std::fmt::Write as _;
-
 use serde_json::json;
 
 use super::args::Explain;
 use super::failure::{Failure, Kind};
 use super::history::Ledger;
-use super::output::{self, Format};
+use super::output::links::Forge;
+use super::output::{Console, Page, Piece, Style, Table};
 use crate::crd;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
+use crate::model::ids::ObjectId;
 use crate::model::playbook::PlaybookName;
 use crate::model::reason::ReasonCode;
 use crate::render;
+
+/// Width of the name before a fact.
+const NAME_WIDTH: usize = 10;
 
 /// Explains an action, an incident, a target, a commit, or a code.
 ///
 /// # Errors
 /// When nothing has that name.
-pub fn run(args: &Explain) -> Result<(), Failure> {
+pub fn run(args: &Explain, console: &Console) -> Result<(), Failure> {
     if args.list_codes {
-        return list_codes();
+        return list_codes(console);
     }
     let reference = args.reference.as_deref().unwrap_or("last");
-    if let Some(text) = code(reference) {
-        return output::data(&text);
+    if let Some((code, meaning)) = codes().find(|(code, _)| code.eq_ignore_ascii_case(reference)) {
+        let value = json!({ "code": code, "meaning": meaning });
+        return console.answer(&[code.to_owned()], &value, || {
+            let mut page = Page::new();
+            page.put(Piece::from(code).styled(Style::Strong)).line().put(format!("  {meaning}")).line();
+            page
+        });
     }
-    let ledger = Ledger::of(&args.look)?;
+    let ledger = Ledger::of(&args.look, console)?;
     let found = ledger.find(reference);
     if found.is_empty() {
         return Err(Failure::new(Kind::No, format!("nothing in this ledger is named {reference}")).hint(
             "tars log lists what there is; a reason or TARS code can be explained too (--list-codes)",
         ));
     }
-    let format = args.look.print.output;
-    if matches!(format, Format::Json | Format::Yaml) {
-        return output::record(
-            format,
-            &json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": found }),
-        );
+    if let Some(playbook) = &args.why_not {
+        return why_not(&ledger, &found, playbook, console);
     }
-    let mut text = String::new();
-    for (index, record) in found.iter().enumerate() {
-        if index > 0 {
-            text.push('\n');
+    let names: Vec<String> = found.iter().map(|it| it.id().to_string()).collect();
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": found });
+    console.answer(&names, &list, || {
+        let forge = ledger.forge();
+        let mut page = Page::new();
+        for (index, record) in found.iter().enumerate() {
+            if index > 0 {
+                page.line();
+            }
+            explain(&mut page, record, forge.as_ref());
         }
-        match &args.why_not {
-            Some(playbook) => why_not(&mut text, &ledger, record, playbook)?,
-            None => explain(&mut text, record),
-        }
-    }
-    output::data(&text)
+        page
+    })
 }
 
-fn code(reference: &str) -> Option<String> {
-    let reason = ReasonCode::ALL.iter().find(|it| it.as_str().eq_ignore_ascii_case(reference));
-    if let Some(reason) = reason {
-        return Some(format!("{}\n  {}\n", reason.as_str(), reason.meaning()));
-    }
-    let (name, text) = crd::CODES.iter().find(|(name, _)| name.eq_ignore_ascii_case(reference))?;
-    Some(format!("{name}\n  {text}\n"))
+/// Every code and its meaning.
+fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let reasons = ReasonCode::ALL.iter().map(|it| (it.as_str(), it.meaning()));
+    reasons.chain(crd::CODES.iter().map(|(name, meaning)| (*name, *meaning)))
 }
 
-fn list_codes() -> Result<(), Failure> {
-    let mut text = String::new();
-    for reason in ReasonCode::ALL {
-        let _ = writeln!(text, "{:<24} {}", reason.as_str(), reason.meaning());
-    }
-    for (name, meaning) in crd::CODES {
-        let _ = writeln!(text, "{name:<24} {meaning}");
-    }
-    output::data(&text)
+fn list_codes(console: &Console) -> Result<(), Failure> {
+    let names: Vec<String> = codes().map(|(code, _)| code.to_owned()).collect();
+    let items: Vec<_> = codes().map(|(code, meaning)| json!({ "code": code, "meaning": meaning })).collect();
+    let row = |(code, meaning): (&str, &str)| vec![Piece::from(code), Piece::from(meaning)];
+    let table = Table { headers: vec!["CODE", "MEANING"], wide: 0, rows: codes().map(row).collect() };
+    console.list(&table, &names, &items, "no codes")
 }
 
-fn explain(text: &mut String, record: &RemediationAction) {
+/// A fact: its name, then what is so.
+fn fact(page: &mut Page, name: &str, value: impl Into<Piece>) {
+    page.put("  ").padded(name, NAME_WIDTH, Style::Dim).put(" ").put(value).line();
+}
+
+/// A commit, clickable where it can be.
+fn commit(id: &ObjectId, forge: Option<&Forge>) -> Piece {
+    Piece::from(id.short()).linked(forge.map(|it| it.commit(id.as_str())))
+}
+
+fn explain(page: &mut Page, record: &RemediationAction, forge: Option<&Forge>) {
     let spec = &record.spec;
-    let _ = writeln!(text, "{} is {}.", record.id(), record.state().as_str());
-    let _ = writeln!(text, "{}\n", spec.sentence);
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<10} {value}");
-    };
-    row("incident", format!("{} (fingerprint {})", spec.incident, spec.fingerprint.short()));
-    let at = spec.policy_commit.short();
-    row("policy", format!("{}, mode {:?} ({} at {at})", spec.policy, spec.mode, spec.policy_path));
-    row("risk", format!("{:?}: {}", spec.risk.class, spec.risk.reason));
-    for anomaly in &spec.cause.anomalies {
+    page.put(Piece::from(record.id().as_str()).styled(Style::Strong));
+    page.put(format!(" is {}.", record.state().as_str())).line();
+    page.put(spec.sentence.as_str()).line().line();
+    fact(page, "incident", format!("{} (fingerprint {})", spec.incident, spec.fingerprint.short()));
+    page.put("  ").padded("policy", NAME_WIDTH, Style::Dim);
+    page.put(format!(" {}, mode {:?} ({} at ", spec.policy, spec.mode, spec.policy_path));
+    page.put(commit(&spec.policy_commit, forge)).put(")").line();
+    fact(page, "risk", format!("{:?}: {}", spec.risk.class, spec.risk.reason));
+    evidence(page, record);
+    for line in &spec.budget {
+        let text = format!("{}: {} of {} this hour, this one included", line.name, line.used, line.limit);
+        fact(page, "budget", text);
+    }
+    for field in spec.change.iter().flat_map(|change| &change.fields) {
+        let or_absent = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
+        let (from, to) = (or_absent(&field.from), or_absent(&field.to));
+        fact(page, "change", format!("{}: {} {from} -> {to}", field.file, field.field));
+    }
+    outcome(page, record, forge);
+    page.line();
+    for event in &record.status.timeline {
+        page.put("  ").put(event.at).put(format!("  {}", event.text)).line();
+    }
+}
+
+fn evidence(page: &mut Page, record: &RemediationAction) {
+    let cause = &record.spec.cause;
+    for anomaly in &cause.anomalies {
         let (low, high) = anomaly.expected;
-        row(
+        fact(
+            page,
             "evidence",
             format!(
                 "{} was {} (expected {} to {}), score {:.2}, {}, confidence {:.2}",
@@ -101,75 +130,94 @@ fn explain(text: &mut String, record: &RemediationAction) {
         );
         for model in &anomaly.models {
             let (name, score) = (model.model.as_str(), model.score.get());
-            row("", format!("{name} {score:.2} x {:.0} %: {}", model.weight * 100.0, model.evidence));
+            fact(page, "", format!("{name} {score:.2} x {:.0} %: {}", model.weight * 100.0, model.evidence));
         }
     }
-    for alert in &spec.cause.alerts {
-        row("alert", format!("{:?} since {}", alert.name(), time(alert.starts_at)));
+    for alert in &cause.alerts {
+        page.put("  ").padded("alert", NAME_WIDTH, Style::Dim);
+        page.put(format!(" {:?} since ", alert.name())).put(alert.starts_at).line();
     }
-    for line in &spec.budget {
-        row("budget", format!("{}: {} of {} this hour, this one included", line.name, line.used, line.limit));
-    }
-    for field in spec.change.iter().flat_map(|change| &change.fields) {
-        let or_absent = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
-        let (from, to) = (or_absent(&field.from), or_absent(&field.to));
-        row("change", format!("{}: {} {from} -> {to}", field.file, field.field));
-    }
+}
+
+/// What became of it: merged, waiting, rejected, judged, undone.
+fn outcome(page: &mut Page, record: &RemediationAction, forge: Option<&Forge>) {
     if let Some(merge) = &record.status.merge {
         let by = match merge.by {
             MergedBy::Tars => "tars",
             MergedBy::Person => "a person",
         };
-        row("merged", format!("by {by} as {} at {}", merge.commit.short(), time(merge.at)));
+        page.put("  ").padded("merged", NAME_WIDTH, Style::Dim).put(format!(" by {by} as "));
+        page.put(commit(&merge.commit, forge)).put(", ").put(merge.at).line();
     }
     for reason in &record.status.holds {
         let name = if record.state() == ActionState::Proposed { "waits" } else { "because" };
-        row(name, format!("{} ({})", reason.text, reason.code.as_str()));
+        fact(page, name, format!("{} ({})", reason.text, reason.code.as_str()));
     }
-    for (playbook, reason) in &spec.rejected {
-        row("rejected", format!("{}: {reason}", playbook.as_str()));
+    for (playbook, reason) in &record.spec.rejected {
+        fact(page, "rejected", format!("{}: {reason}", playbook.as_str()));
     }
     if let Some(verdict) = &record.status.verdict {
-        row("verdict", format!("{:?}: {}", verdict.outcome, verdict.text));
+        fact(page, "verdict", format!("{:?}: {}", verdict.outcome, verdict.text));
     }
     if let Some(result) = &record.status.result {
-        row("undo", result.revert_hint.clone());
+        fact(page, "undo", result.revert_hint.as_str());
     }
     if let Some(undo) = &record.status.undone_by {
-        row("undone by", undo.to_string());
-    }
-    let _ = writeln!(text);
-    for event in &record.status.timeline {
-        let _ = writeln!(text, "  {}  {}", time(event.at), event.text);
+        fact(page, "undone by", undo.as_str());
     }
 }
 
-fn time(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Answers for one playbook; what the record does not say, the policy of today does.
+/// Answers for one playbook; what a record does not say, the policy of today does.
 fn why_not(
-    text: &mut String,
     ledger: &Ledger,
-    record: &RemediationAction,
+    found: &[&RemediationAction],
     playbook: &str,
+    console: &Console,
 ) -> Result<(), Failure> {
     let known = PlaybookName::ALL.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(playbook));
     let Some(playbook) = known else {
         let names: Vec<&str> = PlaybookName::ALL.iter().map(|it| it.as_str()).collect();
         return Err(Failure::usage(format!("{playbook} is no playbook; there are {}", names.join(", "))));
     };
+    let mut answers = Vec::new();
+    for record in found {
+        answers.push((*record, considered(ledger, record, playbook)?));
+    }
+    let names: Vec<String> = found.iter().map(|it| it.id().to_string()).collect();
+    let item = |(record, lines): &(&RemediationAction, Vec<String>)| json!({ "name": record.id(), "target": record.spec.target, "playbook": playbook, "answer": lines });
+    let items: Vec<_> = answers.iter().map(item).collect();
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": items });
+    console.answer(&names, &list, || {
+        let mut page = Page::new();
+        for (index, (_, lines)) in answers.iter().enumerate() {
+            if index > 0 {
+                page.line();
+            }
+            for line in lines {
+                page.put(line.as_str()).line();
+            }
+        }
+        page
+    })
+}
+
+/// Why a playbook was, or was not, taken for an action, in lines.
+fn considered(
+    ledger: &Ledger,
+    record: &RemediationAction,
+    playbook: PlaybookName,
+) -> Result<Vec<String>, Failure> {
     let (name, spec) = (playbook.as_str(), &record.spec);
     if spec.playbook == playbook {
-        let _ = writeln!(text, "{name} was taken for {}: {}", spec.target, spec.sentence);
-        return Ok(());
+        return Ok(vec![format!("{name} was taken for {}: {}", spec.target, spec.sentence)]);
     }
     if let Some((_, reason)) = spec.rejected.iter().find(|(rejected, _)| *rejected == playbook) {
-        let _ = writeln!(text, "{name} was rejected for {} in {}.", spec.target, record.id());
-        let _ = writeln!(text, "  {:<10} {}", "reason", reason.text);
-        let _ = writeln!(text, "  {:<10} {}", reason.code.as_str(), reason.code.meaning());
-        return Ok(());
+        let (code, meaning) = (reason.code.as_str(), reason.code.meaning());
+        return Ok(vec![
+            format!("{name} was rejected for {} in {}.", spec.target, record.id()),
+            format!("  {:<NAME_WIDTH$} {}", "reason", reason.text),
+            format!("  {code:<NAME_WIDTH$} {meaning}"),
+        ]);
     }
     let snapshot = super::get::snapshot(ledger)?;
     let listed: Vec<&str> = snapshot
@@ -184,6 +232,5 @@ fn why_not(
     } else {
         format!("policy {} ({}) allows only {}", spec.policy, spec.policy_path, listed.join(", "))
     };
-    let _ = writeln!(text, "{name} was not considered for {} in {}: {why}.", spec.target, record.id());
-    Ok(())
+    Ok(vec![format!("{name} was not considered for {} in {}: {why}.", spec.target, record.id())])
 }

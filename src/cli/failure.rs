@@ -6,13 +6,17 @@
 //! | 1 | ran fine, the answer is no: a difference, a failed check, a failed verification |
 //! | 2 | usage or invalid input |
 //! | 3 | something outside cannot be reached |
+//! | 4 | the other side does not know us, or does not allow it |
 //! | 5 | refused by policy, budget or suspension |
 //! | 6 | conflict: somebody else holds the lock or changed the branch |
+//! | 7 | `--timeout` has passed |
 //!
 //! All others are reserved.
 
 use std::error::Error;
 use std::fmt::Write as _;
+
+use crate::outside::git::GitError;
 
 /// What kind of "no" it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +24,10 @@ pub enum Kind {
     No,
     Usage,
     Unreachable,
+    Denied,
     Refused,
     Conflict,
+    TimedOut,
 }
 
 impl Kind {
@@ -31,8 +37,10 @@ impl Kind {
             Self::No => 1,
             Self::Usage => 2,
             Self::Unreachable => 3,
+            Self::Denied => 4,
             Self::Refused => 5,
             Self::Conflict => 6,
+            Self::TimedOut => 7,
         }
     }
 }
@@ -95,6 +103,31 @@ impl Failure {
     }
 }
 
+/// Did the remote repository not know us, or not let us? Git has no exit status for it. Its own words, in the
+/// fixed locale it runs in, decide nothing but the exit code; what the remote said (`remote: ...`) is not
+/// asked.
+#[must_use]
+pub fn denied(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(GitError::Remote { detail, .. }) = error.downcast_ref() {
+            return detail.split(" | ").any(is_denial);
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// One line of git's, or of ssh's.
+fn is_denial(line: &str) -> bool {
+    let Some(fatal) = line.strip_prefix("fatal: ") else {
+        return !line.starts_with("remote:") && line.contains("Permission denied (");
+    };
+    let asks = ["Authentication failed for", "could not read Username for", "could not read Password for"];
+    let status = ["The requested URL returned error: 401", "The requested URL returned error: 403"];
+    asks.iter().any(|it| fatal.starts_with(it)) || status.iter().any(|it| fatal.ends_with(it))
+}
+
 /// An error and its causes in one line, for lists in which each finding is a line.
 #[must_use]
 pub fn causes(error: &dyn Error) -> String {
@@ -110,6 +143,31 @@ pub fn causes(error: &dyn Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_denial_is_told_from_a_remote_that_cannot_be_reached() {
+        let said = |detail: &str| {
+            let git = GitError::Remote { what: "list the branches of", detail: detail.to_owned() };
+            denied(&crate::reconcile::error::TurnError::Fetch(git))
+        };
+        for detail in [
+            "fatal: Authentication failed for 'https://a.example/b/'",
+            "fatal: could not read Username for 'https://a.example': terminal prompts disabled",
+            "fatal: unable to access 'https://a.example/': The requested URL returned error: 403",
+            "git@a.example: Permission denied (publickey). | fatal: Could not read from remote repository.",
+        ] {
+            assert!(said(detail), "{detail}");
+        }
+        for detail in [
+            "fatal: unable to access 'https://a.example/': Could not resolve host: a.example",
+            "fatal: unable to access 'https://a.example/': The requested URL returned error: 500",
+            "remote: Permission denied (for a joke) | fatal: the remote end hung up unexpectedly",
+            "remote: fatal: Authentication failed for you",
+            "git said nothing",
+        ] {
+            assert!(!said(detail), "{detail}");
+        }
+    }
 
     #[test]
     fn every_cause_is_said_once() {

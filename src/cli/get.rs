@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::args::{Get, GetKind};
 use super::failure::{Failure, Kind};
 use super::history::{self, Ledger};
-use super::output::{self, Format, Table};
+use super::output::{Console, Page, Piece, Style, Table};
+use super::selector::{Labels, Selection};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction};
 use crate::model::ids::RepoPath;
 use crate::model::policy::Policy;
@@ -15,12 +16,13 @@ use crate::observe::repository::{Repository, Snapshot};
 ///
 /// # Errors
 /// When the clone cannot be read or the name matches nothing.
-pub fn run(args: &Get) -> Result<(), Failure> {
+pub fn run(args: &Get, console: &Console) -> Result<(), Failure> {
+    let selection = Selection::new(&args.filters)?;
     match args.kind {
-        GetKind::Policies => policies(args),
-        GetKind::Remediations => remediations(args),
-        GetKind::Proposals => proposals(args),
-        GetKind::Budgets => budgets(args),
+        GetKind::Policies => policies(args, &selection, console),
+        GetKind::Remediations => remediations(args, &selection, console),
+        GetKind::Proposals => proposals(args, &selection, console),
+        GetKind::Budgets => budgets(args, &selection, console),
     }
 }
 
@@ -62,24 +64,28 @@ fn named<T>(items: Vec<T>, name: Option<&String>, what: &str) -> Result<Vec<T>, 
     }
 }
 
-fn policies(args: &Get) -> Result<(), Failure> {
+fn policies(args: &Get, selection: &Selection, console: &Console) -> Result<(), Failure> {
     let objects = history::open_clone(&args.look.repository)?;
     let main = history::watched_branch(&objects, &args.look.branch)?;
     let snapshot = read_snapshot(&objects, &main)?;
     for problem in &snapshot.problems {
-        output::talk(&format!("warning: {problem}"));
+        console.warn(&problem.to_string());
     }
-    let wanted = |it: &&Policy| args.name.as_ref().is_none_or(|name| it.name.as_str() == name);
+    let wanted = |it: &&Policy| {
+        args.name.as_ref().is_none_or(|name| it.name.as_str() == name)
+            && selection.takes(&Labels::of_policy(it))
+    };
     let found = named(snapshot.policies.iter().filter(wanted).collect(), args.name.as_ref(), "policy")?;
-    let row = |policy: &&Policy| {
+    let row = |policy: &&Policy| -> Vec<Piece> {
+        let suspended = if policy.suspend { Style::Warn } else { Style::Plain };
         vec![
-            policy.namespace.to_string(),
-            policy.name.to_string(),
-            format!("{:?}", policy.mode),
-            policy.suspend.to_string(),
-            policy.actions.iter().map(|it| it.name().as_str()).collect::<Vec<_>>().join(","),
-            policy.targets().iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            policy.path.to_string(),
+            policy.namespace.as_str().into(),
+            policy.name.as_str().into(),
+            format!("{:?}", policy.mode).into(),
+            Piece::from(policy.suspend.to_string()).styled(suspended),
+            policy.actions.iter().map(|it| it.name().as_str()).collect::<Vec<_>>().join(",").into(),
+            policy.targets().iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into(),
+            policy.path.as_str().into(),
         ]
     };
     let table = Table {
@@ -88,25 +94,30 @@ fn policies(args: &Get) -> Result<(), Failure> {
         rows: found.iter().map(row).collect(),
     };
     let names: Vec<String> = found.iter().map(|it| it.name.to_string()).collect();
-    output::list(args.look.print.output, &table, &names, &found, "no policies")
+    console.list(&table, &names, &found, "no policies")
 }
 
-fn chosen<'a>(ledger: &'a Ledger, args: &Get) -> Result<Vec<&'a RemediationAction>, Failure> {
+fn chosen<'a>(
+    ledger: &'a Ledger,
+    args: &Get,
+    selection: &Selection,
+) -> Result<Vec<&'a RemediationAction>, Failure> {
     let found = match &args.name {
         Some(name) => ledger.find(name),
         None => ledger.actions.values().collect(),
     };
+    let found = found.into_iter().filter(|it| selection.takes(&Labels::of_action(it))).collect();
     let mut found = named(found, args.name.as_ref(), "action")?;
     found.sort_by_key(|record| record.status.timeline.first().map(|event| event.at));
     Ok(found)
 }
 
-fn remediations(args: &Get) -> Result<(), Failure> {
-    let ledger = Ledger::of(&args.look)?;
-    let found = chosen(&ledger, args)?;
-    let format = args.look.print.output;
-    if let ([one], Some(_), Format::Yaml | Format::Json) = (&found[..], &args.name, format) {
-        return output::record(format, one);
+fn remediations(args: &Get, selection: &Selection, console: &Console) -> Result<(), Failure> {
+    let ledger = Ledger::of(&args.look, console)?;
+    let found = chosen(&ledger, args, selection)?;
+    let names: Vec<String> = found.iter().map(|it| it.id().to_string()).collect();
+    if let ([one], Some(_), true) = (&found[..], &args.name, console.is_for_programs()) {
+        return console.answer(&names, one, Page::new);
     }
     let table = Table {
         headers: vec![
@@ -115,33 +126,42 @@ fn remediations(args: &Get) -> Result<(), Failure> {
         wide: 3,
         rows: found.iter().map(|record| remediation_row(record)).collect(),
     };
-    let names: Vec<String> = found.iter().map(|it| it.id().to_string()).collect();
-    output::list(format, &table, &names, &found, "no remediations")
+    console.list(&table, &names, &found, "no remediations")
 }
 
-fn remediation_row(record: &RemediationAction) -> Vec<String> {
+/// How a state looks: what is well, what waits, and what went wrong.
+fn state_style(state: ActionState) -> Style {
+    match state {
+        ActionState::Verified | ActionState::Expired => Style::Good,
+        ActionState::Proposed => Style::Warn,
+        ActionState::NotRecovered | ActionState::Worse => Style::Bad,
+        _ => Style::Plain,
+    }
+}
+
+fn remediation_row(record: &RemediationAction) -> Vec<Piece> {
     let merged = match record.status.merge.as_ref().map(|it| it.by) {
         Some(MergedBy::Tars) => "by tars",
         Some(MergedBy::Person) => "by a person",
         None => "",
     };
     let verified = record.status.verdict.as_ref().map_or_else(String::new, |it| format!("{:?}", it.outcome));
+    let playbook = record.spec.playbook.as_str();
+    let action = match record.spec.purpose {
+        Purpose::Remediate => playbook.to_owned(),
+        Purpose::Expire { .. } | Purpose::Revert { .. } => format!("undo {playbook}"),
+    };
     vec![
-        record.id().to_string(),
-        record.spec.target.to_string(),
-        match record.spec.purpose {
-            Purpose::Remediate => record.spec.playbook.as_str().to_owned(),
-            Purpose::Expire { .. } | Purpose::Revert { .. } => {
-                format!("undo {}", record.spec.playbook.as_str())
-            }
-        },
-        format!("{:?}", record.spec.risk.class),
-        record.state().as_str().to_owned(),
-        merged.to_owned(),
-        verified,
-        record.spec.policy.to_string(),
-        record.spec.incident.to_string(),
-        record.status.holds.first().map_or_else(String::new, ToString::to_string),
+        record.id().as_str().into(),
+        record.spec.target.to_string().into(),
+        action.into(),
+        format!("{:?}", record.spec.risk.class).into(),
+        Piece::from(record.state().as_str()).styled(state_style(record.state())),
+        merged.into(),
+        verified.into(),
+        record.spec.policy.as_str().into(),
+        record.spec.incident.as_str().into(),
+        record.status.holds.first().map_or_else(String::new, ToString::to_string).into(),
     ]
 }
 
@@ -157,46 +177,51 @@ struct Proposal<'a> {
     body: &'a str,
 }
 
-fn proposals(args: &Get) -> Result<(), Failure> {
-    let ledger = Ledger::of(&args.look)?;
-    let proposal = |record: &&'_ RemediationAction| {
-        let change = record.spec.change.as_ref()?;
-        Some((record.state(), change.branch.to_string(), change.head.to_string()))
-    };
+fn proposals(args: &Get, selection: &Selection, console: &Console) -> Result<(), Failure> {
+    let ledger = Ledger::of(&args.look, console)?;
     let mut found = Vec::new();
-    for record in chosen(&ledger, args)? {
+    for record in chosen(&ledger, args, selection)? {
         let is_open = record.state() == ActionState::Proposed || args.name.is_some();
-        let (Some((state, branch, head)), Some(text)) = (proposal(&record), &record.spec.pull_request) else {
+        let (Some(change), Some(text), true) = (&record.spec.change, &record.spec.pull_request, is_open)
+        else {
             continue;
         };
-        if is_open {
-            found.push(Proposal {
-                name: record.id().to_string(),
-                branch,
-                head,
-                state: state.as_str(),
-                title: &text.title,
-                body: &text.body,
-            });
-        }
+        found.push(Proposal {
+            name: record.id().to_string(),
+            branch: change.branch.to_string(),
+            head: change.head.to_string(),
+            state: record.state().as_str(),
+            title: &text.title,
+            body: &text.body,
+        });
     }
-    let format = args.look.print.output;
-    if args.name.is_some() && matches!(format, Format::Table | Format::Wide) {
-        for it in &found {
-            output::data(&format!("# {}\n\n{}\n", it.title, it.body.trim_end()))?;
-        }
-        return Ok(());
+    let names: Vec<String> = found.iter().map(|it| it.name.clone()).collect();
+    if args.name.is_some() && console.is_for_people() {
+        return console.answer(&names, &found, || {
+            let mut page = Page::new();
+            for it in &found {
+                page.block(format!("# {}\n\n{}\n", it.title, it.body.trim_end()));
+            }
+            page
+        });
     }
-    let row = |it: &Proposal<'_>| {
-        vec![it.name.clone(), it.title.to_owned(), it.state.to_owned(), it.branch.clone(), it.head.clone()]
+    let forge = ledger.forge();
+    let row = |it: &Proposal<'_>| -> Vec<Piece> {
+        let page = forge.as_ref().map(|forge| forge.commit(&it.head));
+        vec![
+            it.name.as_str().into(),
+            it.title.into(),
+            it.state.into(),
+            it.branch.as_str().into(),
+            Piece::from(it.head.as_str()).linked(page),
+        ]
     };
     let table = Table {
         headers: vec!["NAME", "TITLE", "STATE", "BRANCH", "HEAD"],
         wide: 1,
         rows: found.iter().map(row).collect(),
     };
-    let names: Vec<String> = found.iter().map(|it| it.name.clone()).collect();
-    output::list(format, &table, &names, &found, "no open proposals")
+    console.list(&table, &names, &found, "no open proposals")
 }
 
 /// One budget line.
@@ -208,23 +233,25 @@ pub struct Budget {
     pub limit: u32,
 }
 
-/// Budgets as the newest record of each policy states its limits, used as of the newest entry.
+/// Budgets as the newest record of each policy states its limits, used as of the newest entry. A selection
+/// leaves the budgets of its policies; those that all policies share belong to none of them.
 ///
 /// # Errors
 /// When the ledger breaks its own rules.
-pub fn budget_lines(ledger: &Ledger) -> Result<Vec<Budget>, Failure> {
+pub fn budget_lines(ledger: &Ledger, selection: &Selection) -> Result<Vec<Budget>, Failure> {
     let history = ledger.history()?;
     let now = ledger.newest();
     let mut lines = Vec::new();
     let snapshot = snapshot(ledger)?;
-    for policy in &snapshot.policies {
+    for policy in snapshot.policies.iter().filter(|it| selection.takes(&Labels::of_policy(it))) {
         lines.push(Budget {
             name: format!("{} per hour", policy.name),
             used: history.executions_within(now, Some(&policy.name), None).used,
             limit: policy.max_executions_per_hour,
         });
     }
-    if let Some(newest) = ledger.entries.iter().rev().find_map(|entry| entry.record.as_ref()) {
+    let newest = ledger.entries.iter().rev().find_map(|entry| entry.record.as_ref());
+    if let Some(newest) = newest.filter(|_| selection.is_everything()) {
         let used = history.executions_within(now, None, None).used;
         lines.push(Budget {
             name: "all policies per hour".to_owned(),
@@ -240,17 +267,19 @@ pub fn budget_lines(ledger: &Ledger) -> Result<Vec<Budget>, Failure> {
     Ok(lines)
 }
 
-fn budgets(args: &Get) -> Result<(), Failure> {
-    let ledger = Ledger::of(&args.look)?;
-    let lines = budget_lines(&ledger)?;
-    let table = Table {
-        headers: vec!["BUDGET", "USED", "LIMIT"],
-        wide: 0,
-        rows: lines
-            .iter()
-            .map(|it| vec![it.name.clone(), it.used.to_string(), it.limit.to_string()])
-            .collect(),
+fn budgets(args: &Get, selection: &Selection, console: &Console) -> Result<(), Failure> {
+    let ledger = Ledger::of(&args.look, console)?;
+    let lines = budget_lines(&ledger, selection)?;
+    let is = |it: &Budget, name: &str| it.name == name || it.name.strip_suffix(" per hour") == Some(name);
+    let wanted = |it: &Budget| args.name.as_ref().is_none_or(|name| is(it, name));
+    let lines = named(lines.into_iter().filter(wanted).collect(), args.name.as_ref(), "budget")?;
+    let row = |it: &Budget| -> Vec<Piece> {
+        let style = if it.used >= it.limit { Style::Warn } else { Style::Plain };
+        let used = Piece::from(it.used.to_string()).styled(style);
+        vec![it.name.as_str().into(), used, it.limit.to_string().into()]
     };
+    let table =
+        Table { headers: vec!["BUDGET", "USED", "LIMIT"], wide: 0, rows: lines.iter().map(row).collect() };
     let names: Vec<String> = lines.iter().map(|it| it.name.clone()).collect();
-    output::list(args.look.print.output, &table, &names, &lines, "no budgets")
+    console.list(&table, &names, &lines, "no budgets")
 }

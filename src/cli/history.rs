@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::args::Look;
 use super::failure::{Failure, Kind};
-use super::output;
+use super::output::Console;
+use super::output::links::Forge;
 use crate::ledger;
 use crate::model::action::RemediationAction;
 use crate::model::entry::{Entry, Signer};
@@ -100,10 +101,10 @@ impl Ledger {
     ///
     /// # Errors
     /// When there is no clone, no ledger, or an entry that is none.
-    pub fn of(look: &Look) -> Result<Self, Failure> {
+    pub fn of(look: &Look, console: &Console) -> Result<Self, Failure> {
         let ledger = Self::read(&look.repository, &look.branch, look.allowed_signers.as_ref())?;
         if !ledger.signatures_checked {
-            output::talk("warning: signatures are not checked: no allowed signers (--allowed-signers FILE)");
+            console.warn("signatures are not checked: no allowed signers (--allowed-signers FILE)");
         }
         Ok(ledger)
     }
@@ -155,6 +156,13 @@ impl Ledger {
                 .because(violation)
                 .hint("tars audit verify lists everything that is wrong")
         })
+    }
+
+    /// Where commits of this clone can be looked at, if its `origin` says so.
+    #[must_use]
+    pub fn forge(&self) -> Option<Forge> {
+        let url = self.objects.config_value("remote.origin.url").ok().flatten()?;
+        Forge::of_remote(&url)
     }
 
     /// Time of the newest entry.

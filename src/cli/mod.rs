@@ -16,6 +16,7 @@ mod output;
 mod policy;
 mod preview;
 mod run;
+mod selector;
 mod settings;
 mod sops;
 mod status;
@@ -23,10 +24,14 @@ mod tree;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
+use serde_json::json;
 
 use self::args::{Cli, Verb};
 use self::failure::Failure;
+use self::output::{ColorChoice, Console, Page};
+use crate::outside::clock::{Clock as _, SystemClock};
+use crate::outside::system;
 
 /// Parses the command line, runs the verb, and says what went wrong.
 #[must_use]
@@ -34,65 +39,74 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            output::usage(&error, color_by_eye());
             // Help and version are answers; everything else is a usage error.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match dispatch(&cli.verb) {
+    let console = Console::new(&cli.print, SystemClock.now());
+    match console.and_then(|console| dispatch(&cli.verb, &console)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = failure.render();
-            if !text.is_empty() {
-                output::talk(text.trim_end());
+            if !failure.message.is_empty() {
+                output::fail(&failure, cli.print.color);
             }
             ExitCode::from(failure.kind.exit_code())
         }
     }
 }
 
-fn dispatch(verb: &Verb) -> Result<(), Failure> {
+/// `--color` of a command line that could not be parsed, or that asks for help.
+fn color_by_eye() -> ColorChoice {
+    let words: Vec<String> = system::arguments();
+    let value = words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix("--color") {
+        Some("") => words.get(index + 1).map(String::as_str),
+        Some(rest) => rest.strip_prefix('='),
+        None => None,
+    });
+    value.and_then(|it| ColorChoice::from_str(it, false).ok()).unwrap_or_default()
+}
+
+fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
     match verb {
-        Verb::Demo(args) => demo::run(args),
-        Verb::Run(args) => run::run(args),
-        Verb::Status(look) => status::run(look),
-        Verb::Get(args) => get::run(args),
-        Verb::Explain(args) => explain::run(args),
-        Verb::Log(args) => log::run(args),
-        Verb::Check(args) => check::run(args),
-        Verb::Audit(verb) => audit::run(verb),
-        Verb::Tree(args) => tree::run(args),
-        Verb::Render(args) => preview::render(args),
-        Verb::Diff(args) => preview::diff(args),
-        Verb::Policy(verb) => policy::run(verb),
-        Verb::Config(verb) => config::run(verb),
-        Verb::Sops(verb) => sops::run(verb),
-        Verb::Completion { shell } => completion(*shell),
-        Verb::Version(print) => version(print.output),
+        Verb::Demo(args) => demo::run(args, console),
+        Verb::Run(args) => run::run(args, console),
+        Verb::Status(args) => status::run(args, console),
+        Verb::Get(args) => get::run(args, console),
+        Verb::Explain(args) => explain::run(args, console),
+        Verb::Log(args) => log::run(args, console),
+        Verb::Check(args) => check::run(args, console),
+        Verb::Audit(verb) => audit::run(verb, console),
+        Verb::Tree(args) => tree::run(args, console),
+        Verb::Render(args) => preview::render(args, console),
+        Verb::Diff(args) => preview::diff(args, console),
+        Verb::Policy(verb) => policy::run(verb, console),
+        Verb::Config(verb) => config::run(verb, console),
+        Verb::Sops(verb) => sops::run(verb, console),
+        Verb::Completion { shell } => completion(*shell, console),
+        Verb::Version => version(console),
     }
 }
 
-fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
+fn completion(shell: clap_complete::Shell, console: &Console) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "tars", &mut script);
-    output::data(&String::from_utf8_lossy(&script))
+    console.script(&String::from_utf8_lossy(&script))
 }
 
-fn version(format: output::Format) -> Result<(), Failure> {
+fn version(console: &Console) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    match format {
-        output::Format::Json | output::Format::Yaml => {
-            output::record(format, &serde_json::json!({ "name": "tars", "version": version }))
-        }
-        _ => output::data(&format!("tars {version}\n")),
-    }
+    console.answer(&["tars".to_owned()], &json!({ "name": "tars", "version": version }), || {
+        let mut page = Page::new();
+        page.put(format!("tars {version}")).line();
+        page
+    })
 }
 
 /// How this program was called, so that the commands it suggests can be pasted: its path when it was given
 /// one, its name otherwise.
 #[must_use]
 pub fn invocation() -> String {
-    let name = crate::outside::system::program_name();
+    let name = system::program_name();
     if name.contains('/') { name } else { "tars".to_owned() }
 }

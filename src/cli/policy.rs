@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{Plain, PolicyVerb};
+use serde_json::json;
+
+use super::args::PolicyVerb;
+use super::config;
 use super::failure::{Failure, Kind};
-use super::output::{self, Format};
+use super::output::{Console, Page, counted};
 use crate::crd::{self, PolicyProblem, ProblemSeverity};
 use crate::model::ids::{ObjectId, RepoPath};
 use crate::outside::files;
@@ -18,14 +21,14 @@ const FILES_MAX: usize = 10_000;
 ///
 /// # Errors
 /// Exit code 1 when a policy has an error, 2 when a file cannot be read.
-pub fn run(verb: &PolicyVerb) -> Result<(), Failure> {
+pub fn run(verb: &PolicyVerb, console: &Console) -> Result<(), Failure> {
     match verb {
-        PolicyVerb::Lint { paths, print } => lint(paths, print),
-        PolicyVerb::Schema => output::data(&crd::schema()),
+        PolicyVerb::Lint { paths } => lint(paths, console),
+        PolicyVerb::Schema => config::schema(&crd::schema(), console),
     }
 }
 
-fn lint(paths: &[PathBuf], print: &Plain) -> Result<(), Failure> {
+fn lint(paths: &[PathBuf], console: &Console) -> Result<(), Failure> {
     let mut files = Vec::new();
     for path in paths {
         collect(path, &mut files)?;
@@ -42,25 +45,25 @@ fn lint(paths: &[PathBuf], print: &Plain) -> Result<(), Failure> {
         problems.extend(linted.problems.into_iter().map(|problem| (problem, text.clone())));
     }
     let errors = problems.iter().filter(|(it, _)| it.severity == ProblemSeverity::Error).count();
-    match print.output {
-        Format::Json | Format::Yaml => {
-            let lines: Vec<&PolicyProblem> = problems.iter().map(|(it, _)| it).collect();
-            output::list(print.output, &output::Table::default(), &[], &lines, "")?;
+    let items: Vec<&PolicyProblem> = problems.iter().map(|(it, _)| it).collect();
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": items });
+    let places: Vec<String> =
+        items.iter().map(|it| format!("{}:{}:{}", it.path, it.line, it.column)).collect();
+    console.answer(&places, &list, || {
+        let mut page = Page::new();
+        for (problem, text) in &problems {
+            page.block(format!("{}\n", crd::render_problem(problem, text)));
         }
-        Format::Table | Format::Wide | Format::Name => {
-            for (problem, text) in &problems {
-                output::data(&format!("{}\n", crd::render_problem(problem, text)))?;
-            }
-            let warnings = problems.len() - errors;
-            output::data(&format!(
-                "{} in {}: {}, {}\n",
-                output::counted(policies, "policy", "policies"),
-                output::counted(files.len(), "file", "files"),
-                output::counted(errors, "error", "errors"),
-                output::counted(warnings, "warning", "warnings")
-            ))?;
-        }
-    }
+        page.put(format!(
+            "{} in {}: {}, {}",
+            counted(policies, "policy", "policies"),
+            counted(files.len(), "file", "files"),
+            counted(errors, "error", "errors"),
+            counted(problems.len() - errors, "warning", "warnings")
+        ));
+        page.line();
+        page
+    })?;
     if errors == 0 { Ok(()) } else { Err(Failure::answered_no()) }
 }
 

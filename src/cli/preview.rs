@@ -1,6 +1,5 @@
 //! `tars render` and `tars diff`: the change a playbook or a policy would make now, printed and never written.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::args::{Diff, Look, Render, RenderPart};
 use super::failure::{Failure, Kind};
 use super::history;
-use super::output::{self, Format};
+use super::output::{Console, Page, Piece, Style, counted};
 use super::tree::target;
 use crate::crd;
 use crate::model::action::API_VERSION;
@@ -59,13 +58,33 @@ impl Desk {
         preview::preview(&mut clone, policy, target, spec, &self.templates, self.now)
             .map_err(|error| Failure::new(Kind::No, "could not compute the change").because(error))
     }
+
+    /// The first action of the policy that would change the target; says why the ones before it would not.
+    fn first_applicable(
+        &mut self,
+        policy: &Policy,
+        target: &WorkloadRef,
+        console: &Console,
+    ) -> Result<Option<(PlaybookName, Preview)>, Failure> {
+        for spec in &policy.actions {
+            match self.preview(policy, target, spec)? {
+                Ok(preview) => return Ok(Some((spec.name(), preview))),
+                Err(reasons) => {
+                    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                    let (policy, playbook) = (&policy.name, spec.name().as_str());
+                    console.talk(&format!("{policy} {target}: no {playbook}: {}", reasons.join("; ")));
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Prints what one playbook would do to one target.
 ///
 /// # Errors
 /// Exit code 2 for names that are none, 5 when the playbook would refuse.
-pub fn render(args: &Render) -> Result<(), Failure> {
+pub fn render(args: &Render, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let playbook = playbook(&args.playbook)?;
     let mut desk = Desk::open(&args.look)?;
@@ -75,19 +94,22 @@ pub fn render(args: &Render) -> Result<(), Failure> {
         stand_in(&desk.snapshot, playbook, &target, &args.set)?
     };
     let preview = desk.preview(&policy, &target, &spec)?.map_err(|reasons| refused(&reasons))?;
-    let format = args.look.print.output;
-    if matches!(format, Format::Json | Format::Yaml) {
-        return output::record(format, &record(&policy, &preview));
-    }
-    let patch = || format!("{}{}", preview.checked.diff(), summary(&preview));
-    let text = &preview.pull_request;
-    let pull_request = || format!("# {}\n\n{}\n", text.title, text.body.trim_end());
-    let message = || format!("{}\n", preview.commit_message.trim_end());
-    output::data(&match args.what {
-        RenderPart::Patch => patch(),
-        RenderPart::Commit => message(),
-        RenderPart::Pr => pull_request(),
-        RenderPart::All => format!("{}\n{}\n{}", patch(), message(), pull_request()),
+    let names: Vec<String> = preview.checked.files().iter().map(|(path, _)| path.to_string()).collect();
+    console.answer(&names, &record(&policy, &preview), || {
+        let mut page = Page::new();
+        let text = &preview.pull_request;
+        let pull_request = format!("# {}\n\n{}\n", text.title, text.body.trim_end());
+        let message = format!("{}\n", preview.commit_message.trim_end());
+        match args.what {
+            RenderPart::Patch => patch(&mut page, &preview),
+            RenderPart::Commit => drop(page.block(message)),
+            RenderPart::Pr => drop(page.block(pull_request)),
+            RenderPart::All => {
+                patch(&mut page, &preview);
+                page.line().block(message).line().block(pull_request);
+            }
+        }
+        page
     })
 }
 
@@ -95,7 +117,7 @@ pub fn render(args: &Render) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Exit code 1 when something would change, 2 for a policy that is not there.
-pub fn diff(args: &Diff) -> Result<(), Failure> {
+pub fn diff(args: &Diff, console: &Console) -> Result<(), Failure> {
     let mut desk = Desk::open(&args.look)?;
     let named = |it: &&Policy| args.policy.as_ref().is_none_or(|name| it.name.as_str() == name);
     let policies: Vec<Policy> = desk.snapshot.policies.iter().filter(named).cloned().collect();
@@ -103,43 +125,23 @@ pub fn diff(args: &Diff) -> Result<(), Failure> {
         return Err(Failure::usage(format!("no policy on this branch is named {name}"))
             .hint("tars get policies lists them"));
     }
-    let mut found = Vec::new();
-    let mut text = String::new();
+    let (mut found, mut names) = (Vec::new(), Vec::new());
+    let mut page = Page::new();
     for policy in &policies {
         for target in policy.targets() {
-            let mut why_not = Vec::new();
-            let mut taken = None;
-            for spec in &policy.actions {
-                match desk.preview(policy, &target, spec)? {
-                    Ok(preview) => {
-                        taken = Some((spec.name(), preview));
-                        break;
-                    }
-                    Err(reasons) => why_not.push((spec.name(), reasons)),
-                }
-            }
-            for (name, reasons) in why_not {
-                let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                output::talk(&format!(
-                    "{} {target}: no {}: {}",
-                    policy.name,
-                    name.as_str(),
-                    reasons.join("; ")
-                ));
-            }
-            if let Some((name, preview)) = taken {
-                let _ = writeln!(text, "# {} would {} {target}", policy.name, name.as_str());
-                let _ = writeln!(text, "{}{}", preview.checked.diff(), summary(&preview));
-                found.push(record(policy, &preview));
-            }
+            let Some((playbook, preview)) = desk.first_applicable(policy, &target, console)? else {
+                continue;
+            };
+            let title = format!("# {} would {} {target}", policy.name, playbook.as_str());
+            page.put(Piece::from(title).styled(Style::Strong)).line();
+            patch(&mut page, &preview);
+            page.line();
+            names.push(format!("{}/{target}", policy.name));
+            found.push(record(policy, &preview));
         }
     }
-    let format = args.look.print.output;
-    if matches!(format, Format::Json | Format::Yaml) {
-        output::list(format, &output::Table::default(), &[], &found, "")?;
-    } else {
-        output::data(&text)?;
-    }
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": found });
+    console.answer(&names, &list, || page)?;
     if found.is_empty() { Ok(()) } else { Err(Failure::answered_no()) }
 }
 
@@ -230,12 +232,24 @@ fn refused(reasons: &[Reason]) -> Failure {
     }
 }
 
+/// The diff, and what the proof compared.
+fn patch(page: &mut Page, preview: &Preview) {
+    for line in preview.checked.diff().lines() {
+        let style = match line.as_bytes().first() {
+            Some(b'+') => Style::Good,
+            Some(b'-') => Style::Bad,
+            _ => Style::Plain,
+        };
+        page.put(Piece::from(line).styled(style)).line();
+    }
+    page.put(summary(preview)).line();
+}
+
 /// `3 objects rendered, 1 field changed`.
 fn summary(preview: &Preview) -> String {
-    let count =
-        |count: u32, one, many| output::counted(usize::try_from(count).unwrap_or(usize::MAX), one, many);
+    let count = |count: u32, one, many| counted(usize::try_from(count).unwrap_or(usize::MAX), one, many);
     format!(
-        "{} rendered, {} changed\n",
+        "{} rendered, {} changed",
         count(preview.checked.objects_compared(), "object", "objects"),
         count(preview.checked.fields_changed(), "field", "fields")
     )

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::args::{LogFormat, ModeArg, Run};
-use super::failure::{Failure, Kind};
+use super::check::within;
+use super::failure::{Failure, Kind, denied};
+use super::output::Console;
 use super::settings;
 use crate::config::{self, Overrides, Settings, WebhookAuth};
 use crate::detect::{self, EnsembleSettings};
@@ -20,7 +22,7 @@ use crate::observe::spool::Spool;
 use crate::outside::clock::{self, Clock, Stopwatch, SystemClock};
 use crate::outside::system;
 use crate::reconcile::Reconciler;
-use crate::reconcile::error::ErrorCategory;
+use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
@@ -40,8 +42,8 @@ const WAKE_PAUSE: Duration = Duration::from_millis(500);
 /// Runs until asked to stop.
 ///
 /// # Errors
-/// When the settings are wrong, the port is taken, or (with `--once`) the tick failed.
-pub fn run(args: &Run) -> Result<(), Failure> {
+/// When the settings are wrong, the port is taken, or (with `--once`) the tick failed or took too long.
+pub fn run(args: &Run, console: &Console) -> Result<(), Failure> {
     let mode = args.mode.map(|mode| match mode {
         ModeArg::Observe => "Observe",
         ModeArg::Propose => "Propose",
@@ -52,6 +54,7 @@ pub fn run(args: &Run) -> Result<(), Failure> {
         LogFormat::Json => "json",
     });
     let level = match args.verbose {
+        0 if console.is_quiet() => Some("error"),
         0 => None,
         1 => Some("debug"),
         _ => Some("trace"),
@@ -63,23 +66,28 @@ pub fn run(args: &Run) -> Result<(), Failure> {
         .with("log.format", format.map(str::to_owned))
         .with("log.level", level.map(str::to_owned));
     let settings = settings::load(&args.config, &flags)?;
-    start_log(&settings)?;
+    start_log(&settings, console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .build()
         .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
-    runtime.block_on(reconcile(&settings, args.once))
+    let outcome = runtime.block_on(within(args.timeout, "the tick", reconcile(&settings, args.once)));
+    if matches!(&outcome, Err(failure) if failure.kind == Kind::TimedOut) {
+        // Nothing is half done: every write is one push, and the next tick reads what came of it.
+        runtime.shutdown_background();
+    }
+    outcome
 }
 
-fn start_log(settings: &Settings) -> Result<(), Failure> {
+fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
     let log = LogSettings {
         format: match settings.log_format {
             config::LogFormat::Text => setup::LogFormat::Text,
             config::LogFormat::Json => setup::LogFormat::Json,
         },
         filter: format!("warn,tars_gitops={}", settings.log_level),
-        ansi: system::stderr_is_terminal(),
+        ansi: console.colours_talk(),
     };
     setup::start(&log, io::stderr).map_err(|error| Failure::usage("could not start the log").because(error))
 }
@@ -159,19 +167,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
             &reconciler,
             watch.elapsed(),
         );
-        return match report.errors.into_iter().next() {
-            None => Ok(()),
-            Some(error) => {
-                let hint = error.hint();
-                let kind = match error.category() {
-                    ErrorCategory::Remote => Kind::Unreachable,
-                    ErrorCategory::Ledger => Kind::Refused,
-                    ErrorCategory::Configuration => Kind::Usage,
-                    ErrorCategory::Local => Kind::No,
-                };
-                Err(Failure::new(kind, "the tick failed").because(error).hint(hint))
-            }
-        };
+        return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = token_check(settings)?;
     let serving = server::Settings { listen: settings.listen, token, insecure_webhook };
@@ -197,6 +193,18 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         Ok(Err(error)) => Err(Failure::new(Kind::No, "the HTTP side failed").because(error)),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
+}
+
+fn tick_failed(error: TurnError) -> Failure {
+    let kind = match error.category() {
+        ErrorCategory::Remote if denied(&error) => Kind::Denied,
+        ErrorCategory::Remote => Kind::Unreachable,
+        ErrorCategory::Ledger => Kind::Refused,
+        ErrorCategory::Configuration => Kind::Usage,
+        ErrorCategory::Local => Kind::No,
+    };
+    let hint = error.hint();
+    Failure::new(kind, "the tick failed").because(error).hint(hint)
 }
 
 /// Ticks until asked to stop. A tick that is under way then may finish.

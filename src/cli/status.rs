@@ -1,17 +1,20 @@
 //! `tars status`: one screen, from a clone: what needs a person, what is open, what is being verified,
 //! budgets, and whether somebody said stop.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
-use super::args::Look;
+use super::args;
 use super::failure::Failure;
 use super::get::{Budget, budget_lines, snapshot};
 use super::history::Ledger;
-use super::output::{self, Format};
+use super::output::{Console, Page, Piece, Style, Symbol, counted, rfc3339};
+use super::selector::{Labels, Selection};
 use crate::model::action::{ActionState, RemediationAction};
+use crate::model::policy::Policy;
 use crate::render;
+
+/// Width of a budget's name.
+const NAME_WIDTH: usize = 32;
 
 /// `tars status -o json`.
 #[derive(Debug, Serialize)]
@@ -40,30 +43,32 @@ struct Line {
 ///
 /// # Errors
 /// When there is no ledger to read.
-pub fn run(look: &Look) -> Result<(), Failure> {
-    let ledger = Ledger::of(look)?;
+pub fn run(args: &args::Status, console: &Console) -> Result<(), Failure> {
+    let selection = Selection::new(&args.filters)?;
+    let ledger = Ledger::of(&args.look, console)?;
     let snapshot = snapshot(&ledger)?;
     let open = |state: fn(ActionState) -> bool| -> Vec<Line> {
-        ledger.actions.values().filter(|it| state(it.state())).map(line).collect()
+        let wanted = |it: &&RemediationAction| state(it.state()) && selection.takes(&Labels::of_action(it));
+        ledger.actions.values().filter(wanted).map(line).collect()
     };
+    let wanted = |it: &&Policy| selection.takes(&Labels::of_policy(it));
     let status = Status {
         suspended: snapshot.suspended.clone(),
-        policies: snapshot.policies.len(),
+        policies: snapshot.policies.iter().filter(wanted).count(),
         policy_problems: snapshot.problems.len(),
         entries: ledger.entries.len(),
-        newest_entry: ledger.newest().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        newest_entry: rfc3339(ledger.newest()),
         needs_you: open(|state| {
             matches!(state, ActionState::Proposed | ActionState::NotRecovered | ActionState::Worse)
         }),
         running: open(|state| {
             matches!(state, ActionState::MergeReserved | ActionState::Merged | ActionState::Synced)
         }),
-        budgets: budget_lines(&ledger)?,
+        budgets: budget_lines(&ledger, &selection)?,
     };
-    match look.print.output {
-        Format::Json | Format::Yaml => output::record(look.print.output, &status),
-        Format::Table | Format::Wide | Format::Name => output::data(&screen(&status)),
-    }
+    let names: Vec<String> =
+        status.needs_you.iter().chain(&status.running).map(|line| line.name.clone()).collect();
+    console.answer(&names, &status, || screen(&status, &ledger))
 }
 
 fn line(record: &RemediationAction) -> Line {
@@ -80,37 +85,42 @@ fn line(record: &RemediationAction) -> Line {
     }
 }
 
-fn screen(status: &Status) -> String {
-    let mut text = String::new();
+fn screen(status: &Status, ledger: &Ledger) -> Page {
+    let mut page = Page::new();
     if let Some(reason) = &status.suspended {
-        let _ = writeln!(text, "! SUSPENDED: nothing merges by itself ({reason})\n");
+        page.put(Symbol::Warning).put(" ").put(Piece::from("SUSPENDED").styled(Style::Bad));
+        page.put(format!(": nothing merges by itself ({reason})")).line().line();
     }
-    let mut section = |title: &str, lines: &[Line], none: &str| {
-        let _ = writeln!(text, "{title}");
-        if lines.is_empty() {
-            let _ = writeln!(text, "  {none}");
-        }
-        for line in lines {
-            let _ = writeln!(text, "  {}  {} ({})\n      {}", line.name, line.what, line.state, line.why);
-        }
-    };
-    section("Needs you", &status.needs_you, "nothing");
-    section("Under way", &status.running, "nothing");
-    let _ = writeln!(text, "Budgets as of the newest entry");
+    section(&mut page, "Needs you", Symbol::Waiting, &status.needs_you);
+    section(&mut page, "Under way", Symbol::Doing, &status.running);
+    page.put(Piece::from("Budgets as of the newest entry").styled(Style::Strong)).line();
     for budget in &status.budgets {
-        let _ = writeln!(text, "  {:<32} {} of {}", budget.name, budget.used, budget.limit);
+        let style = if budget.used >= budget.limit { Style::Warn } else { Style::Plain };
+        page.put("  ").padded(&budget.name, NAME_WIDTH, Style::Plain).put(" ");
+        page.put(Piece::from(format!("{} of {}", budget.used, budget.limit)).styled(style)).line();
     }
     let problems = match status.policy_problems {
         0 => String::new(),
         1 => ", 1 problem (tars policy lint)".to_owned(),
         count => format!(", {count} problems (tars policy lint)"),
     };
-    let _ = writeln!(
-        text,
-        "{}{problems}; {}, newest {}",
-        output::counted(status.policies, "policy", "policies"),
-        output::counted(status.entries, "ledger entry", "ledger entries"),
-        status.newest_entry
-    );
-    text
+    page.put(format!(
+        "{}{problems}; {}, newest ",
+        counted(status.policies, "policy", "policies"),
+        counted(status.entries, "ledger entry", "ledger entries"),
+    ));
+    page.put(ledger.newest()).line();
+    page
+}
+
+fn section(page: &mut Page, title: &str, symbol: Symbol, lines: &[Line]) {
+    page.put(Piece::from(title).styled(Style::Strong)).line();
+    if lines.is_empty() {
+        page.put("  nothing").line();
+    }
+    for line in lines {
+        page.put("  ").put(symbol).put(" ").put(Piece::from(line.name.as_str()).styled(Style::Strong));
+        page.put(format!("  {} ({})", line.what, line.state)).line();
+        page.put(format!("      {}", line.why)).line();
+    }
 }

@@ -1,17 +1,18 @@
 //! `tars tree`: how an object reaches a cluster, and where each field that a playbook may change is written.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::args::Tree;
 use super::failure::{Failure, Kind};
 use super::history;
-use super::output::{self, Format};
-use crate::layout::{Field, FieldPath, Index, Link, Place};
+use super::output::{Console, Page, Piece, Style};
+use crate::layout::{Address, Field, Index, Link, Place};
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::Reason;
 use crate::model::workload::{ReplicaOwner, Workload};
+
+/// Characters of `written in` and its like, with room.
+const LABEL_WIDTH: usize = 12;
 
 /// Where a field stands, or why it cannot be written.
 #[derive(Debug, Serialize)]
@@ -51,23 +52,19 @@ struct Station {
 ///
 /// # Errors
 /// Exit code 2 when the name is none, 1 when nothing, or more than one thing, has it.
-pub fn run(args: &Tree) -> Result<(), Failure> {
+pub fn run(args: &Tree, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let objects = history::open_clone(&args.look.repository)?;
     let commit = history::watched_branch(&objects, &args.look.branch)?;
     let snapshot = super::get::read_snapshot(&objects, &commit)?;
     let chain = snapshot.index.chain(&target).map_err(|reason| refused(&reason))?;
     let fields = fields(&snapshot.index, &target);
-    let format = args.look.print.output;
-    if matches!(format, Format::Json | Format::Yaml) {
-        let stations: Vec<Station> = chain.iter().map(station).collect();
-        let record = serde_json::json!({
-            "apiVersion": "cli.tars/v1", "kind": "Tree", "target": target, "commit": commit,
-            "chain": stations, "fields": fields,
-        });
-        return output::record(format, &record);
-    }
-    output::data(&drawn(&target, &chain, &fields))
+    let stations: Vec<Station> = chain.iter().map(station).collect();
+    let record = serde_json::json!({
+        "apiVersion": "cli.tars/v1", "kind": "Tree", "target": target, "commit": commit,
+        "chain": stations, "fields": fields,
+    });
+    console.answer(&[target.to_string()], &record, || drawn(&target, &chain, &fields))
 }
 
 /// `namespace/Kind/name`.
@@ -104,12 +101,12 @@ fn fields(index: &Index, target: &WorkloadRef) -> Vec<FieldRow> {
     };
     let mut rows = vec![replicas(index, &workload)];
     for container in &workload.containers {
-        let place = index.place(target, &Field::Image(container.name.clone()));
+        let place = index.place(target, &Field::Image(container.name.clone())).map_err(Reason::from);
         let field = format!("image of {}", container.name);
         rows.push(row(&field, target, Some(container.image.clone()), place, index));
     }
     if index.pod_template(target).is_ok() {
-        let place = index.place(target, &Field::RestartedAt);
+        let place = index.place(target, &Field::RestartedAt).map_err(Reason::from);
         rows.push(row("restartedAt", target, workload.restarted_at.clone(), place, index));
     }
     rows
@@ -119,11 +116,11 @@ fn replicas(index: &Index, workload: &Workload) -> FieldRow {
     let target = &workload.target;
     match &workload.owner {
         ReplicaOwner::Workload => {
-            let place = index.place(target, &Field::Replicas);
+            let place = index.place(target, &Field::Replicas).map_err(Reason::from);
             row("replicas", target, workload.replicas.map(|it| it.to_string()), place, index)
         }
         ReplicaOwner::Autoscaler { target: owner, min, .. } => {
-            let place = index.place(owner, &Field::AutoscalerMin);
+            let place = index.place(owner, &Field::AutoscalerMin).map_err(Reason::from);
             row("minReplicas", owner, Some(min.to_string()), place, index)
         }
         ReplicaOwner::Other(owner) => {
@@ -147,7 +144,7 @@ fn row(
         line: index.line_of(
             &place.file,
             place.document,
-            &FieldPath::parse(&place.field()).unwrap_or_default(),
+            &Address::parse(&place.field()).map(|at| at.text.unwrap_or(at.path)).unwrap_or_default(),
         ),
         path: place.field(),
         why: index.why_there(place),
@@ -162,26 +159,33 @@ fn row(
 }
 
 /// The outermost station first, as Argo CD and Flux see it; the declaration last.
-fn drawn(target: &WorkloadRef, chain: &[Link], fields: &[FieldRow]) -> String {
-    let mut text = format!("{target}\n");
+fn drawn(target: &WorkloadRef, chain: &[Link], fields: &[FieldRow]) -> Page {
+    let mut page = Page::new();
+    page.put(Piece::from(target.to_string()).styled(Style::Strong)).line();
     for (depth, link) in chain.iter().rev().enumerate() {
         let at = if link.at.is_empty() { String::new() } else { format!(" {}", link.at) };
         let does = if link.does.is_empty() { "includes it".to_owned() } else { link.does.join(", ") };
-        let _ = writeln!(text, "{}└─ {}:{}{at}   {does}", "   ".repeat(depth), link.file, link.line);
+        page.put(format!("{}└─ {}:{}{at}   {does}", "   ".repeat(depth), link.file, link.line)).line();
     }
     for row in fields {
         let value = row.value.as_deref().unwrap_or("(absent)");
         let of = if row.object == target.to_string() { String::new() } else { format!(" of {}", row.object) };
-        let _ = writeln!(text, "\n{}{of}   {value}", row.field);
+        page.line().put(Piece::from(format!("{}{of}", row.field)).styled(Style::Strong));
+        page.put(format!("   {value}")).line();
+        let mut say = |word: &str, text: String, style: Style| {
+            page.put("  ")
+                .padded(word, LABEL_WIDTH, Style::Dim)
+                .put(" ")
+                .put(Piece::from(text).styled(style))
+                .line();
+        };
         match (&row.written_in, &row.refused) {
             (Some(it), _) => {
-                let _ = writeln!(text, "  written in   {}:{}, {}", it.file, it.line, it.path);
-                let _ = writeln!(text, "  because      {}", it.why);
+                say("written in", format!("{}:{}, {}", it.file, it.line, it.path), Style::Plain);
+                say("because", it.why.to_owned(), Style::Plain);
             }
-            (None, refused) => {
-                let _ = writeln!(text, "  refused      {}", refused.as_deref().unwrap_or("unknown"));
-            }
+            (None, refused) => say("refused", refused.clone().unwrap_or_default(), Style::Warn),
         }
     }
-    text
+    page
 }

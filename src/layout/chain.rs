@@ -67,13 +67,20 @@ impl Index {
     #[must_use]
     pub fn why_there(&self, place: &Place) -> &'static str {
         match &place.form {
-            PlaceForm::Count { .. } => "the outermost layer that sets it: its replicas entry",
-            PlaceForm::NewCount { .. } => {
-                "only a shared base sets it: a replicas entry is added for this environment"
+            PlaceForm::NewItem { key, .. } if key == "count" => {
+                "only something shared sets it: a replicas entry is added for this environment"
             }
-            PlaceForm::Image { .. } => "the outermost layer that sets it: its images entry",
-            PlaceForm::Field(path) if place.current.is_none() && *path == restarted_path() => {
+            PlaceForm::NewItem { .. } => {
+                "only something shared sets it: the patch of this environment gets the container"
+            }
+            PlaceForm::Image(_) | PlaceForm::ImageText(_) => {
+                "the outermost layer that sets it: its images entry"
+            }
+            PlaceForm::Field(at) if place.current.is_none() && at.path.is_within(&restarted_path()) => {
                 "not set yet: added where nothing else is touched"
+            }
+            PlaceForm::Field(at) if at.text.is_some() => {
+                "the outermost layer that sets it: a patch written inside it"
             }
             PlaceForm::Field(_) => "the outermost place that sets it, and nothing else uses it",
         }
@@ -84,17 +91,18 @@ impl Index {
 fn deeds(live: &Live, layer: &Layer) -> Vec<String> {
     let mut found = Vec::new();
     for patch in live.patches.iter().filter(|it| it.layer == *layer) {
-        found.push(match patch.form {
-            PatchForm::File => format!("patch {}", patch.origin.file),
-            PatchForm::Inline => "inline patch".to_owned(),
-            PatchForm::Operations if patch.origin.file == layer.file => "inline JSON 6902 patch".to_owned(),
-            PatchForm::Operations => format!("JSON 6902 patch {}", patch.origin.file),
+        let file = &patch.text.origin.file;
+        found.push(match (&patch.form, &patch.text.inside) {
+            (PatchForm::Merge, None) => format!("patch {file}"),
+            (PatchForm::Merge, Some(_)) => "inline patch".to_owned(),
+            (PatchForm::Operations(_), None) => format!("JSON 6902 patch {file}"),
+            (PatchForm::Operations(_), Some(_)) => "inline JSON 6902 patch".to_owned(),
         });
     }
     let entry = |list: &str, name: &str| {
         FieldPath(vec![Step::Key(list.to_owned()), Step::Named(name.to_owned())]).to_string()
     };
-    found.extend(live.counts.iter().filter(|it| it.0 == *layer).map(|it| entry("replicas", &it.1)));
+    found.extend(live.counts.iter().filter(|it| it.layer == *layer).map(|it| entry("replicas", &it.name)));
     let images = live.images.iter().filter(|it| it.layer == *layer);
     found.extend(images.map(|hit| entry("images", &hit.entry)));
     found.dedup();

@@ -10,9 +10,10 @@ use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::model::workload::{ReplicaOwner, Workload};
-use crate::yaml;
 
+mod address;
 mod chain;
+mod elsewhere;
 mod kustomize;
 mod objects;
 mod owners;
@@ -22,6 +23,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+pub use address::Address;
 pub use chain::Link;
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
@@ -182,7 +184,7 @@ impl Index {
         for live in self.all(target) {
             files.insert(live.declared.file.clone());
             files.extend(live.layers.iter().map(|layer| layer.file.clone()));
-            files.extend(live.patches.iter().map(|p| p.origin.file.clone()));
+            files.extend(live.patches.iter().map(|p| p.text.origin.file.clone()));
         }
         files.into_iter().collect()
     }
@@ -194,26 +196,17 @@ impl Index {
         for live in self.all(target) {
             found.insert((live.declared.file.clone(), live.declared.document));
             found.extend(live.layers.iter().map(|layer| (layer.file.clone(), layer.document)));
-            found.extend(live.patches.iter().map(|p| (p.origin.file.clone(), p.origin.document)));
+            found.extend(live.patches.iter().map(|p| (p.text.origin.file.clone(), p.text.origin.document)));
         }
         found.into_iter().collect()
     }
 
-    /// Is the scalar at `path` a whole number that every reader agrees on, written plainly? `010`, `1_000`,
+    /// Is the scalar at `at` a whole number that every reader agrees on, written plainly? `010`, `1_000`,
     /// `"3"`, `!!int 3` and `${X}` are not.
     #[must_use]
-    pub fn is_plain_count(&self, file: &RepoPath, document: usize, path: &FieldPath) -> bool {
-        let Ok(path) = yaml::Path::parse(&path.to_string()) else { return false };
+    pub fn is_plain_count(&self, file: &RepoPath, document: usize, at: &Address) -> bool {
         let source = self.sources.get(file).and_then(|s| s.documents.get(document));
-        let node = source.and_then(|d| d.root.at(&path).ok());
-        node.and_then(yaml::Node::as_scalar).is_some_and(|scalar| {
-            let digits = scalar.text.as_bytes();
-            scalar.style == yaml::Style::Plain
-                && scalar.tag.is_none()
-                && (1..=9).contains(&digits.len())
-                && digits.iter().all(u8::is_ascii_digit)
-                && (digits.len() == 1 || digits[0] != b'0')
-        })
+        source.is_some_and(|document| at.is_plain_count(&document.root))
     }
 
     /// Plain value of one document of one file.

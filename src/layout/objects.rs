@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
@@ -32,6 +33,7 @@ pub struct SourceFile {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: BTreeMap<RepoPath, SourceFile>,
+    raw: BTreeMap<RepoPath, Arc<[u8]>>,
     pub skipped: Vec<Skipped>,
 }
 
@@ -40,6 +42,9 @@ impl Sources {
     pub fn read(tree: &RepoTree) -> Self {
         let mut sources = Self::default();
         let charts = chart_folders(tree);
+        let regular =
+            tree.files.iter().filter(|(_, f)| matches!(f.mode, EntryMode::File | EntryMode::Executable));
+        sources.raw = regular.map(|(path, file)| (path.clone(), Arc::clone(&file.bytes))).collect();
         for (path, file) in tree.files.iter().filter(|(path, _)| is_yaml(path)) {
             let read = match file.mode {
                 EntryMode::Symlink => Err("is a symlink, which is never followed".to_owned()),
@@ -70,6 +75,11 @@ impl Sources {
     /// The parsed file; `None` when it is not there or was skipped.
     pub fn get(&self, path: &RepoPath) -> Option<&SourceFile> {
         self.files.get(path)
+    }
+
+    /// The bytes of a regular file; no link is followed.
+    pub fn bytes(&self, path: &RepoPath) -> Option<&[u8]> {
+        self.raw.get(path).map(AsRef::as_ref)
     }
 
     /// Every readable file, by path.
@@ -222,7 +232,7 @@ impl FieldPath {
 }
 
 fn write_word(f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
-    let special = |c: char| ".[]=\"\\".contains(c) || c.is_whitespace();
+    let special = |c: char| ".[]=|\"\\".contains(c) || c.is_whitespace();
     if word.is_empty() || word.contains(special) {
         write!(f, "\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
     } else {
@@ -253,7 +263,7 @@ impl fmt::Display for FieldPath {
 }
 
 /// Can list items be addressed by their `name`? Only when each has a unique, plain one.
-fn names_of(items: &[Json]) -> Option<Vec<&str>> {
+pub fn names_of(items: &[Json]) -> Option<Vec<&str>> {
     let names: Vec<&str> = items.iter().map(|item| item.get("name")?.as_str()).collect::<Option<_>>()?;
     let plain = |name: &&str| {
         !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
@@ -323,30 +333,6 @@ pub fn unwritten(text: &str) -> yaml::Value {
 
 fn reads_as_other(text: &str) -> bool {
     text.starts_with('"') || !matches!(unwritten(text), yaml::Value::Text(_))
-}
-
-/// Kinds without a namespace; a Kustomize `namespace:` leaves them alone.
-pub fn is_cluster_scoped(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Namespace"
-            | "Node"
-            | "PersistentVolume"
-            | "ClusterRole"
-            | "ClusterRoleBinding"
-            | "CustomResourceDefinition"
-            | "StorageClass"
-            | "PriorityClass"
-            | "IngressClass"
-            | "RuntimeClass"
-            | "APIService"
-            | "MutatingWebhookConfiguration"
-            | "ValidatingWebhookConfiguration"
-            | "ValidatingAdmissionPolicy"
-            | "ValidatingAdmissionPolicyBinding"
-            | "ClusterPolicy"
-            | "ClusterIssuer"
-    )
 }
 
 /// Kind of a document that is a Kubernetes object: it has `apiVersion`, `kind` and `metadata.name`.

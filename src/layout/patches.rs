@@ -1,183 +1,350 @@
-//! Kustomize patches on plain values: strategic merge (as far as pod templates and Services need it) and JSON
-//! 6902. An object and a patch come in, the patched object goes out; a directive that is not modelled is an
-//! error, never a guess.
+//! Kustomize patches on plain values: strategic merge as kustomize does it (lists of the built-in types merge by
+//! key, patched items come first) and JSON 6902. An object and a patch come in; the patched object and what
+//! was written go out. A directive that is not modelled is an error, never a guess.
 
 use serde_json::{Map, Value as Json};
+
+use super::objects::{FieldPath, Step};
 
 /// Deepest nesting that is merged; deeper documents are refused by the parser anyway.
 const MAX_DEPTH: usize = 100;
 
-/// Key by which a list merges, from the `patchMergeKey` of the Kubernetes API types; `None`: replaced whole.
-fn merge_key(field: &str, in_service: bool) -> Option<&'static str> {
-    match field {
-        "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets" => {
-            Some("name")
-        }
-        "ports" if in_service => Some("port"),
-        "ports" => Some("containerPort"),
-        "volumeMounts" => Some("mountPath"),
-        "volumeDevices" => Some("devicePath"),
-        "hostAliases" => Some("ip"),
-        "topologySpreadConstraints" => Some("topologyKey"),
-        _ => None,
+/// Keys by which a list merges, the first one decisive, from `x-kubernetes-patch-merge-key` and
+/// `x-kubernetes-list-map-keys` in the OpenAPI document of Kubernetes 1.21, which kustomize has built in.
+/// Empty: replaced whole.
+fn merge_keys(field: &str, schema: Schema) -> &'static [&'static str] {
+    match (schema, field) {
+        (Schema::None, _) => &[],
+        (_, "ownerReferences") => &["uid"],
+        (Schema::Pods, "containers" | "initContainers" | "ephemeralContainers") => &["name"],
+        (Schema::Pods, "volumes" | "env" | "imagePullSecrets") => &["name"],
+        (Schema::Pods, "ports") => &["containerPort", "protocol"],
+        (Schema::Pods, "volumeMounts") => &["mountPath"],
+        (Schema::Pods, "volumeDevices") => &["devicePath"],
+        (Schema::Pods, "hostAliases") => &["ip"],
+        (Schema::Pods, "topologySpreadConstraints") => &["topologyKey", "whenUnsatisfiable"],
+        (Schema::Service, "ports") => &["port", "protocol"],
+        (Schema::ServiceAccount, "secrets") => &["name"],
+        (Schema::Webhooks, "webhooks") => &["name"],
+        _ => &[],
     }
 }
 
-/// Kinds whose lists merge by key; every other kind (custom resources) merges as JSON (RFC 7396).
-fn has_schema(kind: &str) -> bool {
-    matches!(
-        kind,
-        "Deployment"
-            | "StatefulSet"
-            | "DaemonSet"
-            | "ReplicaSet"
-            | "ReplicationController"
-            | "Pod"
-            | "Job"
-            | "CronJob"
-            | "Service"
-            | "ServiceAccount"
-    )
+/// Which lists of an object merge by key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// A custom resource, or a version of a built-in kind that kustomize has no schema for.
+    None,
+    Pods,
+    Service,
+    ServiceAccount,
+    Webhooks,
+    /// Any other built-in kind.
+    Other,
 }
 
-/// Applies a strategic-merge `patch` to `object`.
+impl Schema {
+    /// The schema of a kind.
+    #[must_use]
+    pub fn of(api_version: &str, kind: &str) -> Self {
+        match (api_version, kind) {
+            ("v1", "Pod" | "PodTemplate" | "ReplicationController")
+            | ("apps/v1", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+            | ("batch/v1", "Job" | "CronJob")
+            | ("batch/v1beta1", "CronJob") => Self::Pods,
+            ("v1", "Service") => Self::Service,
+            ("v1", "ServiceAccount") => Self::ServiceAccount,
+            ("admissionregistration.k8s.io/v1", _) => Self::Webhooks,
+            ("v1" | "apps/v1" | "batch/v1" | "autoscaling/v1" | "policy/v1", _)
+            | ("networking.k8s.io/v1" | "rbac.authorization.k8s.io/v1" | "storage.k8s.io/v1", _) => {
+                Self::Other
+            }
+            _ => Self::None,
+        }
+    }
+}
+
+/// Applies a strategic-merge `patch` to `object`; null when the patch deletes it. Goes out: lists whose merged
+/// value is not certain.
 ///
 /// # Errors
 /// A sentence naming the directive that is not understood.
-pub fn strategic(object: &mut Json, patch: &Json, kind: &str) -> Result<(), String> {
-    merge(object, patch, &Mode { by_key: has_schema(kind), service: kind == "Service" }, 0)
+pub fn strategic(object: &mut Json, patch: &Json, schema: Schema) -> Result<Vec<FieldPath>, String> {
+    let mut merge = Merge { schema, at: Vec::new(), unsure: Vec::new() };
+    merge.merge(object, patch)?;
+    merge.note_repeated(object);
+    Ok(merge.unsure)
 }
 
-struct Mode {
-    by_key: bool,
-    service: bool,
+struct Merge {
+    schema: Schema,
+    at: Vec<Step>,
+    unsure: Vec<FieldPath>,
 }
 
-fn merge(into: &mut Json, patch: &Json, mode: &Mode, depth: usize) -> Result<(), String> {
-    if depth > MAX_DEPTH {
-        return Err("nests too deep".into());
-    }
-    let Json::Object(entries) = patch else {
-        *into = patch.clone();
-        return Ok(());
-    };
-    if let Some(unknown) = entries.keys().find(|k| k.starts_with('$') && *k != "$patch") {
-        return Err(format!("uses the directive {unknown}"));
-    }
-    match entries.get("$patch").and_then(Json::as_str) {
-        None | Some("merge") => {}
-        Some("replace") => {
-            let rest = entries.iter().filter(|(k, _)| *k != "$patch");
-            *into = Json::Object(rest.map(|(k, v)| (k.clone(), v.clone())).collect());
-            return Ok(());
+impl Merge {
+    fn merge(&mut self, into: &mut Json, patch: &Json) -> Result<(), String> {
+        if self.at.len() > MAX_DEPTH {
+            return Err("nests too deep".into());
         }
-        Some("delete") => {
-            *into = Json::Null;
-            return Ok(());
-        }
-        Some(other) => return Err(format!("uses the directive $patch: {other}")),
-    }
-    if !into.is_object() {
-        *into = Json::Object(Map::new());
-    }
-    let Json::Object(target) = into else { return Ok(()) };
-    for (key, value) in entries.iter().filter(|(k, _)| !k.starts_with('$')) {
-        if value.is_null() {
-            target.remove(key);
-            continue;
-        }
-        match (value, merge_key(key, mode.service).filter(|_| mode.by_key)) {
-            (Json::Array(items), Some(by)) => {
-                let list = target.entry(key.clone()).or_insert_with(|| Json::Array(Vec::new()));
-                merge_list(list, items, by, mode, depth + 1)?;
+        let Json::Object(entries) = patch else {
+            if into.is_object() {
+                return Err(format!("puts a plain value where {} has fields", FieldPath(self.at.clone())));
             }
-            _ => {
-                let slot = target.entry(key.clone()).or_insert(Json::Null);
-                merge(slot, value, mode, depth + 1)?;
-                if slot.is_null() {
-                    target.remove(key);
+            *into = patch.clone();
+            return Ok(());
+        };
+        if let Some(unknown) = entries.keys().find(|k| k.starts_with('$') && *k != "$patch") {
+            return Err(format!("uses the directive {unknown}"));
+        }
+        match entries.get("$patch").and_then(Json::as_str) {
+            None | Some("merge") => {}
+            Some("replace") => *into = Json::Null,
+            Some("delete") => {
+                *into = Json::Null;
+                return Ok(());
+            }
+            Some(other) => return Err(format!("uses the directive $patch: {other}")),
+        }
+        if !into.is_object() {
+            *into = Json::Object(Map::new());
+        }
+        let Json::Object(target) = into else { return Ok(()) };
+        for (key, value) in entries.iter().filter(|(k, _)| !k.starts_with('$')) {
+            if value.is_null() {
+                target.remove(key);
+                continue;
+            }
+            let slot = target.entry(key.clone()).or_insert(Json::Null);
+            self.at.push(Step::Key(key.clone()));
+            match (value, merge_keys(key, self.schema)) {
+                (Json::Array(items), [_, ..]) => self.list(slot, items, merge_keys(key, self.schema))?,
+                (Json::Array(items), []) if key == "finalizers" && self.schema != Schema::None => {
+                    union(slot, items);
+                }
+                _ => self.merge(slot, value)?,
+            }
+            self.at.pop();
+            if slot.is_null() {
+                target.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Patched items first, in the order of the patch, then those it does not name.
+    fn list(&mut self, list: &mut Json, items: &[Json], keys: &[&str]) -> Result<(), String> {
+        let (items, old) = match lone_directive(items) {
+            Some((rest, "replace")) => (rest, Vec::new()),
+            Some((_, "delete")) => {
+                *list = Json::Null;
+                return Ok(());
+            }
+            Some((_, other)) => return Err(format!("uses the directive $patch: {other} in a list")),
+            None => (items.iter().collect(), list.as_array().cloned().unwrap_or_default()),
+        };
+        let primary = keys.first().copied().unwrap_or("name");
+        if items.iter().any(|item| item.get(primary).is_none()) {
+            return Err(format!("has a list item without its merge key {primary:?}"));
+        }
+        let used = self.used_keys(&items, &old, keys);
+        let key_of = |item: &Json| -> Vec<String> { used.iter().map(|k| text_of(&item[*k])).collect() };
+        // With one key the patched items come first; with two, only the new ones do.
+        let in_place = used.len() > 1;
+        let mut rest = old;
+        let mut merged = Vec::new();
+        for item in items {
+            let at = rest.iter().position(|old| key_of(old) == key_of(item));
+            let mut value = at.map_or(Json::Null, |at| rest[at].take());
+            self.at.push(Step::Named(text_of(&item[primary])));
+            self.merge(&mut value, item)?;
+            self.at.pop();
+            match at {
+                Some(at) if in_place => rest[at] = value,
+                _ => merged.push(value),
+            }
+        }
+        merged.extend(rest);
+        merged.retain(|item| !item.is_null());
+        *list = Json::Array(merged);
+        Ok(())
+    }
+
+    /// Lists with an item that is there twice: any patch of the object makes kustomize drop one of them.
+    fn note_repeated(&mut self, value: &Json) {
+        match value {
+            Json::Object(map) => {
+                for (key, below) in map {
+                    self.at.push(Step::Key(key.clone()));
+                    let (keys, items) = (merge_keys(key, self.schema), below.as_array());
+                    if let (Some(primary), Some(items)) = (keys.first(), items) {
+                        let alone = keys.len() == 1;
+                        let mut seen = std::collections::BTreeSet::new();
+                        if alone && items.iter().any(|item| !seen.insert(text_of(&item[*primary]))) {
+                            self.unsure.push(FieldPath(self.at.clone()));
+                        }
+                    }
+                    self.note_repeated(below);
+                    self.at.pop();
                 }
             }
+            Json::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let name = item["name"].as_str().map(str::to_owned);
+                    self.at.push(name.map_or(Step::At(at), Step::Named));
+                    self.note_repeated(item);
+                    self.at.pop();
+                }
+            }
+            _ => {}
         }
     }
-    Ok(())
-}
 
-fn merge_list(list: &mut Json, items: &[Json], by: &str, mode: &Mode, depth: usize) -> Result<(), String> {
-    if items.iter().any(|item| item.get(by).is_none()) {
-        return Err(format!("has a list item without its merge key {by:?}"));
-    }
-    if !list.is_array() {
-        *list = Json::Array(Vec::new());
-    }
-    let Json::Array(target) = list else { return Ok(()) };
-    for item in items {
-        let at = target.iter().position(|old| old.get(by) == item.get(by));
-        match (at, item.get("$patch").and_then(Json::as_str)) {
-            (Some(at), Some("delete")) => {
-                target.remove(at);
-            }
-            (None, Some("delete")) => {}
-            (Some(at), _) => merge(&mut target[at], item, mode, depth)?,
-            (None, _) => {
-                let mut fresh = Json::Null;
-                merge(&mut fresh, item, mode, depth)?;
-                target.push(fresh);
-            }
+    /// The keys that are there in all items. A second key that only some items have, or an item that is there
+    /// twice, makes the outcome depend on kustomize's inner order.
+    fn used_keys<'k>(&mut self, items: &[&Json], old: &[Json], keys: &[&'k str]) -> Vec<&'k str> {
+        let all = || items.iter().copied().chain(old);
+        let used: Vec<&str> = keys
+            .iter()
+            .enumerate()
+            .filter(|(at, k)| *at == 0 || all().any(|i| i.get(**k).is_some()))
+            .map(|(_, k)| *k)
+            .collect();
+        let partly = used.iter().any(|k| all().any(|i| i.get(*k).is_none()));
+        let twice = |list: &[&Json]| {
+            let mut seen = std::collections::BTreeSet::new();
+            list.iter().any(|item| !seen.insert(used.iter().map(|k| text_of(&item[*k])).collect::<Vec<_>>()))
+        };
+        if partly || twice(items) || twice(&old.iter().collect::<Vec<_>>()) {
+            self.unsure.push(FieldPath(self.at.clone()));
         }
+        if partly { keys[..1].to_vec() } else { used }
     }
-    Ok(())
 }
 
-/// Applies JSON 6902 operations (`add`, `replace`, `remove`, `test`) to `object`.
+fn text_of(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `- $patch: replace` as an item of its own speaks of the whole list: (the other items, the directive).
+fn lone_directive(items: &[Json]) -> Option<(Vec<&Json>, &str)> {
+    let lone =
+        |item: &&Json| item.as_object().is_some_and(|map| map.len() == 1 && map.contains_key("$patch"));
+    let directive = items.iter().find(lone)?["$patch"].as_str()?;
+    Some((items.iter().filter(|item| !lone(item)).collect(), directive))
+}
+
+/// A list of texts that merges as a set.
+fn union(list: &mut Json, items: &[Json]) {
+    let old = list.as_array().cloned().unwrap_or_default();
+    let mut all = items.to_vec();
+    all.extend(old.into_iter().filter(|item| !items.contains(item)));
+    *list = Json::Array(all);
+}
+
+/// What one JSON 6902 operation wrote: the field, and where in the list of operations its value stands.
+pub type Written = (FieldPath, Option<FieldPath>);
+
+/// Applies JSON 6902 operations to `object`.
 ///
 /// # Errors
 /// A sentence naming the operation that cannot be applied.
-pub fn json6902(object: &mut Json, operations: &Json) -> Result<(), String> {
+pub fn json6902(object: &mut Json, operations: &Json) -> Result<Vec<Written>, String> {
     let list = operations.as_array().ok_or("is not a list of JSON 6902 operations")?;
-    for operation in list {
+    let mut written = Vec::new();
+    for (index, operation) in list.iter().enumerate() {
         let verb = operation["op"].as_str().unwrap_or_default();
         let path = operation["path"].as_str().unwrap_or_default();
-        apply_one(object, verb, path, &operation["value"])
-            .ok_or_else(|| format!("has an operation that cannot be applied: {verb:?} {path:?}"))?;
+        let refused = || format!("has an operation that cannot be applied: {verb:?} {path:?}");
+        let from = operation["from"].as_str();
+        let value_at =
+            matches!(verb, "add" | "replace").then(|| FieldPath(vec![Step::At(index)]).key("value"));
+        match (verb, from) {
+            ("test", _) => {
+                let found = object.pointer(path).unwrap_or(&Json::Null);
+                if *found != operation["value"] {
+                    return Err(refused());
+                }
+                continue;
+            }
+            ("add", _) => add(object, path, operation["value"].clone()).ok_or_else(refused)?,
+            ("replace", _) => {
+                let value = operation["value"].clone();
+                *object.pointer_mut(path).ok_or_else(refused)? = value;
+            }
+            ("remove", _) => {
+                written.push((field_of(object, path), None));
+                take(object, path).ok_or_else(refused)?;
+                continue;
+            }
+            ("move", Some(from)) => {
+                written.push((field_of(object, from), None));
+                let value = take(object, from).ok_or_else(refused)?;
+                add(object, path, value).ok_or_else(refused)?;
+            }
+            ("copy", Some(from)) => {
+                let value = object.pointer(from).cloned().ok_or_else(refused)?;
+                add(object, path, value).ok_or_else(refused)?;
+            }
+            _ => return Err(refused()),
+        }
+        written.push((field_of(object, path), value_at));
     }
-    Ok(())
+    Ok(written)
 }
 
 /// RFC 6901: `~1` is `/`, `~0` is `~`.
-fn apply_one(object: &mut Json, verb: &str, path: &str, value: &Json) -> Option<()> {
+fn unescape(segment: &str) -> String {
+    segment.replace("~1", "/").replace("~0", "~")
+}
+
+fn add(object: &mut Json, path: &str, value: Json) -> Option<()> {
     let (parent, last) = path.rsplit_once('/')?;
-    let last = last.replace("~1", "/").replace("~0", "~");
-    let parent = object.pointer_mut(parent)?;
-    match (verb, parent) {
-        ("test", parent) => (parent.get(&last) == Some(value)).then_some(()),
-        ("add", Json::Object(map)) => {
-            map.insert(last, value.clone());
-            Some(())
+    match object.pointer_mut(parent)? {
+        Json::Object(map) => {
+            map.insert(unescape(last), value);
         }
-        ("replace", Json::Object(map)) => {
-            *map.get_mut(&last)? = value.clone();
-            Some(())
+        Json::Array(list) if last == "-" => list.push(value),
+        Json::Array(list) => {
+            let index: usize = last.parse().ok().filter(|index| *index <= list.len())?;
+            list.insert(index, value);
         }
-        ("remove", Json::Object(map)) => map.remove(&last).map(|_| ()),
-        ("add", Json::Array(list)) if last == "-" => {
-            list.push(value.clone());
-            Some(())
-        }
-        (verb, Json::Array(list)) => {
-            let index: usize = last.parse().ok()?;
-            match verb {
-                "add" if index <= list.len() => list.insert(index, value.clone()),
-                "replace" => *list.get_mut(index)? = value.clone(),
-                "remove" if index < list.len() => {
-                    list.remove(index);
-                }
-                _ => return None,
-            }
-            Some(())
+        _ => return None,
+    }
+    Some(())
+}
+
+fn take(object: &mut Json, path: &str) -> Option<Json> {
+    let (parent, last) = path.rsplit_once('/')?;
+    match object.pointer_mut(parent)? {
+        Json::Object(map) => map.remove(&unescape(last)),
+        Json::Array(list) => {
+            let index: usize = last.parse().ok().filter(|index| *index < list.len())?;
+            Some(list.remove(index))
         }
         _ => None,
     }
+}
+
+/// A JSON pointer as a path; list items go by their name where every item has a plain one.
+pub fn field_of(object: &Json, pointer: &str) -> FieldPath {
+    let mut at = Some(object);
+    let mut steps = Vec::new();
+    for segment in pointer.split('/').skip(1).map(unescape) {
+        let list = at.and_then(Json::as_array);
+        let Some(items) = list else {
+            at = at.and_then(|value| value.get(&segment));
+            steps.push(Step::Key(segment));
+            continue;
+        };
+        let index = if segment == "-" { items.len().saturating_sub(1) } else { segment.parse().unwrap_or(0) };
+        at = items.get(index);
+        steps.push(match super::objects::names_of(items) {
+            Some(names) if index < names.len() => Step::Named(names[index].to_owned()),
+            _ => Step::At(index),
+        });
+    }
+    FieldPath(steps)
 }
 
 #[cfg(test)]
@@ -190,16 +357,16 @@ mod tests {
         let mut object =
             json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y:1"}]}});
         let patch = json!({"spec": {"containers": [{"name": "b", "image": "y:2"}]}});
-        strategic(&mut object, &patch, "Deployment").unwrap();
+        strategic(&mut object, &patch, Schema::Pods).unwrap();
         let expected =
-            json!({"spec": {"containers": [{"name": "a", "image": "x:1"}, {"name": "b", "image": "y:2"}]}});
+            json!({"spec": {"containers": [{"name": "b", "image": "y:2"}, {"name": "a", "image": "x:1"}]}});
         assert_eq!(object, expected);
     }
 
     #[test]
     fn a_custom_resource_has_its_lists_replaced() {
         let mut object = json!({"spec": {"env": [{"name": "a"}]}});
-        strategic(&mut object, &json!({"spec": {"env": [{"name": "b"}]}}), "Rollout").unwrap();
+        strategic(&mut object, &json!({"spec": {"env": [{"name": "b"}]}}), Schema::None).unwrap();
         assert_eq!(object, json!({"spec": {"env": [{"name": "b"}]}}));
     }
 
@@ -209,14 +376,14 @@ mod tests {
             json!({"a": 1, "b": {"x": 1}, "c": {"x": 1, "y": 2}, "env": [{"name": "p"}, {"name": "q"}]});
         let patch = json!({"a": null, "b": {"$patch": "delete"}, "c": {"$patch": "replace", "z": 3},
             "env": [{"name": "p", "$patch": "delete"}]});
-        strategic(&mut object, &patch, "Deployment").unwrap();
+        strategic(&mut object, &patch, Schema::Pods).unwrap();
         assert_eq!(object, json!({"c": {"z": 3}, "env": [{"name": "q"}]}));
     }
 
     #[test]
     fn an_unknown_directive_is_refused() {
         let mut object = json!({});
-        let refused = strategic(&mut object, &json!({"$retainKeys": ["a"]}), "Deployment").unwrap_err();
+        let refused = strategic(&mut object, &json!({"$retainKeys": ["a"]}), Schema::Pods).unwrap_err();
         assert!(refused.contains("$retainKeys"), "{refused}");
     }
 

@@ -1,14 +1,18 @@
 //! Finds the one place where a field of a target may be written. An index and a field come in; a file, a
 //! document and the form of the edit go out, or a refusal that lists the candidates. Nothing is written here.
 //!
-//! Order: the most specific layer that sets the field already, then the `replicas:` list of the overlay when
-//! the base is shared, then the manifest when nothing else uses it. Everything else is ambiguous.
+//! Order: the most specific layer that sets the field already (in its `images:` and `replicas:`, in a patch,
+//! file or inline, strategic or JSON 6902), then the overlay's `replicas:` list or its own patch of the object
+//! when what sets the field is shared, then the manifest when nothing else uses it. Everything else is
+//! ambiguous.
 
 use serde_json::Value as Json;
 
-use super::kustomize::{Layer, Live, Origin, PatchForm, has_replicas};
+use super::address::Address;
+use super::elsewhere::NoPlace;
+use super::kustomize::{AppliedPatch, ImageHit, Layer, Live, PatchForm, PatchText, has_replicas, place_in};
 use super::objects::{FieldPath, Step, file_name, folder, written};
-use super::owners::{image_path, restarted_path};
+use super::owners::{image_path, restarted_path, template_path};
 use super::{Field, Index, edit_refused, reference_of};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
@@ -16,14 +20,15 @@ use crate::model::reason::{Reason, ReasonCode};
 /// How the field is written down at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlaceForm {
-    /// A field of a manifest or of a strategic-merge patch.
-    Field(FieldPath),
-    /// `count` of an existing `replicas:` entry with this name.
-    Count { name: String },
-    /// A `replicas:` entry with this name is to be added.
-    NewCount { name: String },
-    /// The `images:` entry with this name; which of its keys change depends on the image.
-    Image { name: String },
+    /// A scalar of a document, or of a YAML text inside one.
+    Field(Address),
+    /// An item with this name and one key is to be added to the list: a `replicas:` entry, or a container in a
+    /// patch.
+    NewItem { list: Address, name: String, key: String },
+    /// The `images:` entry here, a map; which of its keys change depends on the image.
+    Image(Address),
+    /// The `images:` entry here, a text as Argo CD writes them.
+    ImageText(Address),
 }
 
 /// Where one field of one target is written.
@@ -45,13 +50,16 @@ impl Place {
     /// single path until the new image is known.
     pub fn field(&self) -> String {
         match &self.form {
-            PlaceForm::Field(path) => path.to_string(),
-            PlaceForm::Count { name } | PlaceForm::NewCount { name } => {
-                format!("replicas[name={name}].count")
+            PlaceForm::Field(at) | PlaceForm::Image(at) | PlaceForm::ImageText(at) => at.to_string(),
+            PlaceForm::NewItem { list, name, key } => {
+                list.with(list.path.clone().named(name).key(key)).to_string()
             }
-            PlaceForm::Image { name } => format!("images[name={name}]"),
         }
     }
+}
+
+fn replicas_path() -> FieldPath {
+    FieldPath::keys(["spec", "replicas"])
 }
 
 impl Index {
@@ -59,10 +67,10 @@ impl Index {
     ///
     /// # Errors
     /// `TargetNotFound`, `AmbiguousTarget` with the candidates, or `EditRefused` with what stands in the way.
-    pub fn place(&self, target: &WorkloadRef, field: &Field) -> Result<Place, Reason> {
+    pub fn place(&self, target: &WorkloadRef, field: &Field) -> Result<Place, NoPlace> {
         let live = self.find(target)?;
         match field {
-            Field::Replicas => self.place_of(live, &FieldPath::keys(["spec", "replicas"])),
+            Field::Replicas => self.place_of(live, &replicas_path()),
             Field::AutoscalerMin => self.place_of(live, &FieldPath::keys(["spec", "minReplicas"])),
             Field::RestartedAt => self.place_of(live, &restarted_path()),
             Field::Image(container) => {
@@ -77,166 +85,209 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::place`].
-    pub fn place_path(&self, target: &WorkloadRef, path: &FieldPath) -> Result<Place, Reason> {
+    pub fn place_path(&self, target: &WorkloadRef, path: &FieldPath) -> Result<Place, NoPlace> {
         self.place_of(self.find(target)?, path)
     }
 
-    /// The fields of the rendered `target` that the value at `field` of `file` decides.
-    #[must_use]
-    pub fn rendered_fields(
-        &self,
-        target: &WorkloadRef,
-        file: &RepoPath,
-        field: &FieldPath,
-    ) -> Vec<FieldPath> {
-        let Ok(live) = self.find(target) else { return Vec::new() };
-        if !live.layers.iter().any(|layer| layer.file == *file) {
-            return vec![field.clone()];
+    fn place_of(&self, live: &Live, path: &FieldPath) -> Result<Place, NoPlace> {
+        if let Some(why) = live.refusals.first() {
+            return Err(edit_refused(why.clone()).into());
         }
-        match &field.0[..] {
-            [Step::Key(list), Step::Named(_), ..] if list == "replicas" => {
-                vec![FieldPath::keys(["spec", "replicas"])]
-            }
-            [Step::Key(list), Step::Named(entry), ..] if list == "images" => {
-                let hits = live.images.iter().filter(|hit| hit.layer.file == *file && hit.entry == *entry);
-                hits.filter_map(|hit| image_path(&live.value, &hit.container)).collect()
-            }
-            _ => Vec::new(),
+        let counts = [replicas_path(), FieldPath::keys(["spec", "minReplicas"])];
+        if let Some(unseen) = live.unseen.first().filter(|_| counts.contains(path)) {
+            let why = format!("{unseen}; what that brings is not known here and may be an autoscaler");
+            return Err(edit_refused(why).into());
+        }
+        let place = self.decided_with_reason(live, path)?;
+        // A name that kustomize completes, or a label that it adds to: what stands there is not what is meant.
+        let rendered = path.find(&live.value).and_then(written);
+        if matches!(place.form, PlaceForm::Field(_)) && place.current.is_some() && place.current != rendered {
+            let (at, shown) = (place.field(), rendered.as_deref().unwrap_or("nothing").to_owned());
+            let why = format!("{path} is rendered as {shown}, which is not what {at} in {} says", place.file);
+            return Err(edit_refused(why).into());
+        }
+        if place.shared_with.is_empty() {
+            return Ok(self.checked(place)?);
+        }
+        match self.in_overlay(live, path) {
+            Some(place) => Ok(self.checked(place)?),
+            None => Err(self.ambiguous(live, path, place)),
         }
     }
 
-    fn place_of(&self, live: &Live, path: &FieldPath) -> Result<Place, Reason> {
-        if let Some(why) = live.refusals.first() {
-            return Err(edit_refused(why.clone()));
-        }
-        let mut shared = None;
+    /// The place that decides the field of `live` today, whoever else uses it.
+    pub(super) fn decided_at(&self, live: &Live, path: &FieldPath) -> Option<Place> {
+        self.decided_with_reason(live, path).ok()
+    }
+
+    fn decided_with_reason(&self, live: &Live, path: &FieldPath) -> Result<Place, Reason> {
         for layer in live.layers.iter().rev() {
-            let Some(place) = self.set_by_layer(live, layer, path)? else { continue };
-            if place.shared_with.is_empty() {
-                return self.checked(place);
+            let clouded = |d: &&super::kustomize::Doubt| {
+                d.layer == *layer && (path.is_within(&d.field) || d.field.is_within(path))
+            };
+            if let Some(doubt) = live.doubts.iter().find(clouded) {
+                return Err(edit_refused(format!("{path}: {}", doubt.why)));
             }
-            shared = Some(place);
-            break;
+            if let Some(place) = self.set_by_layer(live, layer, path)? {
+                return Ok(place);
+            }
         }
-        let place = shared.unwrap_or_else(|| self.at_declaration(live, path));
-        if place.shared_with.is_empty() {
-            return self.checked(place);
+        if live.generated {
+            let file = &live.declared.file;
+            return Err(edit_refused(format!(
+                "{} is generated by {file}: {path} stands nowhere",
+                live.name()
+            )));
         }
-        match self.in_overlay(live, path) {
-            Some(place) => self.checked(place),
-            None => Err(self.ambiguous(live, path, &place)),
-        }
+        let sharers = self.sharers(live, &live.declared.file, |o| o.declared == live.declared);
+        let origin = (&live.declared.file, live.declared.document);
+        Ok(self.at(origin, path.clone().into(), path, sharers))
     }
 
     /// The place in `layer` that sets `path` already. Transformers run after patches, so they win.
     fn set_by_layer(&self, live: &Live, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
-        let replicas = FieldPath::keys(["spec", "replicas"]);
-        if let Some((_, name)) = live.counts.iter().rev().find(|(at, _)| at == layer && *path == replicas) {
-            let sharers = self.sharers(live, |o| o.counts.iter().any(|c| c.0 == *layer && c.1 == *name));
-            return Ok(Some(Place {
-                file: layer.file.clone(),
-                document: layer.document,
-                current: self.value_in(
-                    &layer.file,
-                    layer.document,
-                    &FieldPath::keys(["replicas"]).named(name).key("count"),
-                ),
-                form: PlaceForm::Count { name: name.clone() },
-                renders_to: path.clone(),
-                shared_with: sharers,
-            }));
+        let here = (&layer.file, layer.document);
+        if let Some(hit) =
+            live.counts.iter().rev().find(|hit| hit.layer == *layer && *path == replicas_path())
+        {
+            let sharers = self.sharers(live, &layer.file, |o| o.counts.contains(hit));
+            let steps =
+                [Step::Key("replicas".into()), Step::Named(hit.name.clone()), Step::Key("count".into())];
+            return Ok(Some(self.at(here, layer.path(steps).into(), path, sharers)));
         }
-        let is_image = |hit: &&super::kustomize::ImageHit| {
+        let is_image = |hit: &&ImageHit| {
             hit.layer == *layer && image_path(&live.value, &hit.container).as_ref() == Some(path)
         };
         if let Some(hit) = live.images.iter().rev().find(is_image) {
-            let same = |o: &Live| o.images.iter().any(|h| h.layer == *layer && h.entry == hit.entry);
-            return Ok(Some(Place {
-                file: layer.file.clone(),
-                document: layer.document,
-                form: PlaceForm::Image { name: hit.entry.clone() },
-                renders_to: path.clone(),
-                current: path.find(&live.value).and_then(written),
-                shared_with: self.sharers(live, same),
-            }));
+            return Ok(Some(self.at_image(live, hit, path)));
         }
-        let sets = |p: &&super::kustomize::AppliedPatch| {
-            p.layer == *layer
-                && (p.form == PatchForm::Operations && operates_on(&p.value, path)
-                    || p.form != PatchForm::Operations && path.find(&p.value).is_some())
-        };
+        let sets = |p: &&AppliedPatch| p.layer == *layer && place_in(p, path).is_some();
         let Some(patch) = live.patches.iter().rev().find(sets) else { return Ok(None) };
-        match patch.form {
-            PatchForm::File => Ok(Some(self.at_patch(live, &patch.origin, path))),
-            PatchForm::Inline => Err(edit_refused(format!(
-                "{path} is set by an inline patch in {layer}; move the patch into a file of its own"
-            ))),
-            PatchForm::Operations => Err(edit_refused(format!(
-                "{path} is set by JSON 6902 operations in {}; write it as a strategic merge patch",
-                patch.origin.file
+        match place_in(patch, path).flatten() {
+            Some(inside) => self.in_patch(live, patch, inside, path).map(Some),
+            None => Err(edit_refused(format!(
+                "{path} is set in {} by a JSON 6902 operation that does not spell its value",
+                patch.text.origin.file
             ))),
         }
     }
 
-    fn at_patch(&self, live: &Live, origin: &Origin, path: &FieldPath) -> Place {
-        let same = |o: &Live| o.patches.iter().any(|p| p.form == PatchForm::File && p.origin == *origin);
-        self.at(origin, path, self.sharers(live, same))
-    }
-
-    fn at_declaration(&self, live: &Live, path: &FieldPath) -> Place {
-        self.at(&live.declared, path, self.sharers(live, |o| o.declared == live.declared))
-    }
-
-    fn at(&self, origin: &Origin, path: &FieldPath, shared_with: Vec<WorkloadRef>) -> Place {
+    fn at_image(&self, live: &Live, hit: &ImageHit, path: &FieldPath) -> Place {
+        let layer = &hit.layer;
+        let same = |o: &Live| o.images.iter().any(|h| h.layer == *layer && h.index == hit.index);
+        let list = Step::Key("images".into());
+        let by_index = layer.path([list.clone(), Step::At(hit.index)]);
+        let document = self.document(&layer.file, layer.document);
+        let is_text = document.and_then(|d| by_index.find(d)).is_some_and(Json::is_string);
+        let form = if is_text {
+            PlaceForm::ImageText(by_index.into())
+        } else {
+            PlaceForm::Image(layer.path([list, Step::Named(hit.entry.clone())]).into())
+        };
         Place {
-            file: origin.file.clone(),
-            document: origin.document,
-            form: PlaceForm::Field(path.clone()),
+            file: layer.file.clone(),
+            document: layer.document,
+            form,
             renders_to: path.clone(),
-            current: self.value_in(&origin.file, origin.document, path),
+            current: path.find(&live.value).and_then(written),
+            shared_with: self.sharers(live, &layer.file, same),
+        }
+    }
+
+    /// A value in the text of a patch.
+    fn in_patch(
+        &self,
+        live: &Live,
+        patch: &AppliedPatch,
+        inside: FieldPath,
+        path: &FieldPath,
+    ) -> Result<Place, Reason> {
+        let PatchText { origin, inside: text } = &patch.text;
+        let address = match text {
+            None => Address::from(inside),
+            Some((text, _)) => Address { text: Some(text.clone()), path: inside },
+        };
+        let document = self.document(&origin.file, origin.document);
+        if document.is_none_or(|d| address.ground(d).is_none()) {
+            let why =
+                format!("{path} is set in {origin}, in a text of several documents", origin = origin.file);
+            return Err(edit_refused(why));
+        }
+        let same = |o: &Live| o.patches.iter().any(|p| p.text == patch.text);
+        let sharers = self.sharers(live, &origin.file, same);
+        Ok(self.at((&origin.file, origin.document), address, path, sharers))
+    }
+
+    fn at(
+        &self,
+        (file, document): (&RepoPath, usize),
+        address: Address,
+        path: &FieldPath,
+        shared_with: Vec<WorkloadRef>,
+    ) -> Place {
+        let current = self.document(file, document).and_then(|d| address.find(d));
+        Place {
+            file: file.clone(),
+            document,
+            renders_to: path.clone(),
+            current: current.as_ref().and_then(written),
+            form: PlaceForm::Field(address),
             shared_with,
         }
     }
 
-    /// A place in the target's own overlay for a field that only a shared base sets.
+    /// A place in the target's own overlay for a field that only something shared sets.
     fn in_overlay(&self, live: &Live, path: &FieldPath) -> Option<Place> {
         let overlay = live.layers.last().filter(|_| live.layers.len() > 1)?;
-        if *path == FieldPath::keys(["spec", "replicas"]) && has_replicas(&live.kind) {
-            // An entry matches by any name an object had: take the declared one if it is unique in the
-            // overlay.
-            let unique = |name: &&String| {
-                let others = self.sharers(live, |o| {
-                    has_replicas(&o.kind) && o.layers.contains(overlay) && o.names.contains(*name)
-                });
-                others.is_empty()
-            };
-            let name = live.names.iter().find(unique)?.clone();
-            return Some(Place {
-                file: overlay.file.clone(),
-                document: overlay.document,
-                form: PlaceForm::NewCount { name },
-                renders_to: path.clone(),
-                current: None,
-                shared_with: Vec::new(),
-            });
+        if *path == replicas_path() && has_replicas(&live.kind) {
+            return self.new_count(live, overlay);
         }
-        if *path != restarted_path() {
+        let is_image = path.0.last() == Some(&Step::Key("image".into()));
+        if *path != restarted_path() && !is_image {
             return None;
         }
-        let own = live.patches.iter().rev().filter(|p| p.layer == *overlay && p.form == PatchForm::File);
-        own.map(|p| self.at_patch(live, &p.origin, path)).find(|place| place.shared_with.is_empty())
+        let own = live.patches.iter().rev().filter(|p| p.layer == *overlay && p.form == PatchForm::Merge);
+        own.filter_map(|patch| {
+            let place = self.in_patch(live, patch, path.clone(), path).ok()?;
+            let fits = place.shared_with.is_empty();
+            fits.then(|| if is_image { in_container(live, patch, place, path) } else { Some(place) })?
+        })
+        .next()
     }
 
-    fn sharers(&self, live: &Live, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
-        let others = self.live.iter().filter(|o| !std::ptr::eq(*o, live) && same(o));
-        let mut refs: Vec<WorkloadRef> = others.filter_map(reference_of).collect();
+    /// A `replicas:` entry that is not there yet. It matches by any name an object had: the declared one is taken
+    /// if it is unique in the overlay.
+    fn new_count(&self, live: &Live, overlay: &Layer) -> Option<Place> {
+        let unique = |name: &&String| {
+            let others = self.sharers(live, &overlay.file, |o| {
+                has_replicas(&o.kind) && o.layers.contains(overlay) && o.names.contains(*name)
+            });
+            others.is_empty()
+        };
+        let name = live.names.iter().find(unique)?.clone();
+        let list = layer_list(overlay, "replicas");
+        Some(Place {
+            file: overlay.file.clone(),
+            document: overlay.document,
+            form: PlaceForm::NewItem { list, name, key: "count".into() },
+            renders_to: replicas_path(),
+            current: None,
+            shared_with: Vec::new(),
+        })
+    }
+
+    /// Other objects of entry points that read `file`.
+    pub(super) fn others<'a>(&'a self, live: &'a Live, _file: &RepoPath) -> impl Iterator<Item = &'a Live> {
+        self.live.iter().filter(move |o| !std::ptr::eq(*o, live))
+    }
+
+    /// Other objects that `same` holds for. It must not hold for an object whose entry never read `file`.
+    fn sharers(&self, live: &Live, file: &RepoPath, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
+        let mut refs: Vec<WorkloadRef> =
+            self.others(live, file).filter(|o| same(o)).filter_map(reference_of).collect();
         refs.sort();
         refs.dedup();
         refs
-    }
-
-    fn value_in(&self, file: &RepoPath, document: usize, path: &FieldPath) -> Option<String> {
-        path.find(self.sources.get(file)?.values.get(document)?).and_then(written)
     }
 
     /// Last checks on a place that is otherwise right.
@@ -255,36 +306,78 @@ impl Index {
         Ok(place)
     }
 
-    fn ambiguous(&self, live: &Live, path: &FieldPath, place: &Place) -> Reason {
+    fn ambiguous(&self, live: &Live, path: &FieldPath, place: Place) -> NoPlace {
         let others: Vec<String> = place.shared_with.iter().take(5).map(ToString::to_string).collect();
-        let overlay = live.layers.last().map_or_else(String::new, |o| format!("; a patch named by {o}"));
-        Reason::new(
+        let overlay = live
+            .layers
+            .last()
+            .map_or_else(String::new, |o| format!("; a patch of this object in {o} would do"));
+        let reason = Reason::new(
             ReasonCode::AmbiguousTarget,
-            format!(
-                "{path} is set in {}, which {} use as well; candidates: {}{overlay}",
-                place.file,
-                others.join(", "),
-                place.file
-            ),
-        )
+            format!("{path} is set in {}, which {} use as well{overlay}", place.file, others.join(", ")),
+        );
+        NoPlace { reason, candidates: vec![self.candidate(live, place, path)] }
+    }
+
+    /// The fields of the rendered `target` that the value at `field` of `file` decides.
+    #[must_use]
+    pub fn rendered_fields(&self, target: &WorkloadRef, file: &RepoPath, field: &Address) -> Vec<FieldPath> {
+        let Ok(live) = self.find(target) else { return Vec::new() };
+        let texts = live.patches.iter().rev().filter(|p| {
+            p.text.origin.file == *file && p.text.inside.as_ref().map(|(text, _)| text) == field.text.as_ref()
+        });
+        for patch in texts {
+            match &patch.form {
+                PatchForm::Merge => return vec![field.path.clone()],
+                PatchForm::Operations(written) => {
+                    let by = written
+                        .iter()
+                        .rev()
+                        .find(|by| by.value_at.as_ref().is_some_and(|at| field.path.is_within(at)));
+                    if let Some((by, at)) = by.and_then(|by| Some((by, by.value_at.as_ref()?))) {
+                        let rest = field.path.0[at.0.len()..].iter().cloned();
+                        return vec![FieldPath(by.field.0.iter().cloned().chain(rest).collect())];
+                    }
+                }
+            }
+        }
+        let Some(layer) = live.layers.iter().rev().find(|l| l.file == *file && field.path.is_within(&l.at))
+        else {
+            return vec![field.path.clone()];
+        };
+        let of_image = |same: &dyn Fn(&ImageHit) -> bool| -> Vec<FieldPath> {
+            let hits = live.images.iter().filter(|hit| hit.layer == *layer && same(hit));
+            hits.filter_map(|hit| image_path(&live.value, &hit.container)).collect()
+        };
+        match &field.path.0[layer.at.0.len()..] {
+            [Step::Key(list), Step::Named(_), ..] if list == "replicas" => vec![replicas_path()],
+            [Step::Key(list), Step::Named(entry), ..] if list == "images" => {
+                of_image(&|hit| hit.entry == *entry)
+            }
+            [Step::Key(list), Step::At(index), ..] if list == "images" => {
+                of_image(&|hit| hit.index == *index)
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
-/// Does any JSON 6902 operation touch `path` or something above or below it?
-fn operates_on(operations: &Json, path: &FieldPath) -> bool {
-    let keys: Vec<String> = path
-        .0
-        .iter()
-        .map(|step| match step {
-            Step::Key(key) => key.replace('~', "~0").replace('/', "~1"),
-            // A named item can be at any index.
-            Step::Named(_) => "*".to_owned(),
-            Step::At(index) => index.to_string(),
-        })
-        .collect();
-    let touches = |pointer: &str| {
-        let parts: Vec<&str> = pointer.split('/').skip(1).collect();
-        parts.iter().zip(&keys).all(|(part, key)| key == "*" || part == key)
-    };
-    operations.as_array().into_iter().flatten().any(|op| op["path"].as_str().is_some_and(touches))
+fn layer_list(layer: &Layer, key: &str) -> Address {
+    layer.path([Step::Key(key.to_owned())]).into()
+}
+
+/// An image in a patch that does not set one yet. A patch moves the containers it names to the front, so it must
+/// name this one already, or there is only one.
+fn in_container(live: &Live, patch: &AppliedPatch, place: Place, path: &FieldPath) -> Option<Place> {
+    let list = path.parent().parent();
+    let Some(Step::Named(name)) = path.parent().0.last().cloned() else { return None };
+    let listed = list.find(&patch.value).and_then(Json::as_array);
+    if path.parent().find(&patch.value).is_some() {
+        return Some(place);
+    }
+    let only = list.find(&live.value).and_then(Json::as_array).is_some_and(|l| l.len() == 1);
+    let PlaceForm::Field(address) = &place.form else { return None };
+    let fits = listed.is_none() && only && path.is_within(&template_path());
+    let form = PlaceForm::NewItem { list: address.with(list), name, key: "image".into() };
+    fits.then(|| Place { form, ..place.clone() })
 }

@@ -29,6 +29,12 @@ impl<'s> Reader<'s> {
         self.sources.get(path)
     }
 
+    /// The bytes of any regular file, also of one that is not YAML.
+    pub fn bytes(&self, path: &RepoPath) -> Option<&'s [u8]> {
+        self.note(path);
+        self.sources.bytes(path)
+    }
+
     /// Why `path` is there and cannot be read.
     pub fn why_skipped(&self, path: &RepoPath) -> Option<&'s str> {
         self.note(path);

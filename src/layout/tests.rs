@@ -6,6 +6,7 @@ use super::*;
 use crate::model::fixtures::{oid, target};
 use crate::model::tree::{EntryMode, TreeFile};
 use crate::model::workload::Container;
+use crate::yaml;
 
 fn repository(files: &[(&str, &str)]) -> Index {
     let entry = |(path, text): &(&str, &str)| {
@@ -40,7 +41,7 @@ fn a_workload_is_what_its_overlay_renders() {
         ),
         (
             "prod/patch.yaml",
-            "kind: Deployment\nmetadata: {name: backend}\n\
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\n\
              spec: {strategy: {rollingUpdate: {maxUnavailable: 2}}}\n",
         ),
     ]);
@@ -115,6 +116,39 @@ fn unreadable_files_are_listed_and_the_rest_still_works() {
 }
 
 #[test]
+fn a_file_that_says_twice_what_an_object_is_is_not_read() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
+    for (again, key) in
+        [("kind: Pod\n", "kind"), ("metadata: {name: b}\n", "metadata"), ("spec: 1\nspec: 2\n", "spec")]
+    {
+        let index = repository(&[("a.yaml", &format!("{text}{again}"))]);
+        assert!(index.targets().is_empty());
+        let why = &index.skipped()[0].why;
+        assert!(why.contains(&format!("{key:?} twice")), "{why}");
+    }
+    let index = repository(&[("a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, name: b}\n")]);
+    assert!(index.skipped()[0].why.contains("\"name\" twice"), "{:?}", index.skipped());
+    let elsewhere = repository(&[("a.yaml", &format!("{text}spec: {{a: 1, a: 2}}\n"))]);
+    assert_eq!(elsewhere.targets().len(), 1);
+}
+
+#[test]
+fn kustomizations_that_only_include_each_other_many_times_end() {
+    let many = |it: &str| format!("resources: [{}]\n", vec![it; 40].join(", "));
+    let index = repository(&[
+        ("p/kustomization.yaml", "resources: [a.yaml, ../x, ../x]\n"),
+        (
+            "p/a.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: shop}\nspec: {replicas: 3}\n",
+        ),
+        ("x/kustomization.yaml", &many("../y")),
+        ("y/kustomization.yaml", &many("../x")),
+    ]);
+    let refused = index.workload(&target("shop/Deployment/a")).unwrap_err();
+    assert!(refused.text.contains("includes itself"), "{refused:?}");
+}
+
+#[test]
 fn kustomizations_that_include_each_other_end() {
     let index = repository(&[
         ("a/kustomization.yaml", "resources: [../b, d.yaml]\n"),
@@ -185,7 +219,7 @@ fn a_target_by_pattern_selects_what_kustomize_selects() {
 
 #[test]
 fn only_a_plainly_written_whole_number_is_a_count() {
-    let path = FieldPath::keys(["n"]);
+    let path = Address::from(FieldPath::keys(["n"]));
     for (text, plain) in [
         ("0", true),
         ("3", true),

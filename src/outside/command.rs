@@ -218,7 +218,7 @@ impl Drop for Group {
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for c in String::from_utf8_lossy(bytes).chars() {
-        if c != '\n' && (c.is_control() || is_invisible(c)) {
+        if c != '\n' && is_unprintable(c) {
             text.extend(c.escape_unicode());
         } else {
             text.push(c);
@@ -227,8 +227,24 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// Would this character act on a terminal, or show another text than there is? C0 and C1 controls, direction
+/// overrides (Trojan Source, CVE-2021-42574), joiners, tags and other characters without a form.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || is_invisible(c)
+}
+
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 impl CommandOutput {

@@ -7,6 +7,7 @@ pub mod command;
 pub mod files;
 pub mod git;
 pub mod http;
+pub mod pager;
 pub mod random;
 pub mod secret;
 pub mod sign;

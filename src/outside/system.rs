@@ -17,6 +17,12 @@ pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// As [`var`], but a variable that is set to nothing says so: `PAGER=` means "no pager".
+#[must_use]
+pub fn var_even_empty(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Folder for files that may go at any time.
 #[must_use]
 pub fn temp_dir() -> PathBuf {
@@ -27,6 +33,12 @@ pub fn temp_dir() -> PathBuf {
 #[must_use]
 pub fn program_name() -> String {
     std::env::args().next().unwrap_or_default()
+}
+
+/// The arguments after the program's name; what is not UTF-8 in them is replaced.
+#[must_use]
+pub fn arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()).collect()
 }
 
 /// A name for this instance: the pod's or host's name, reduced to letters, digits and `-`; `tars` when there
@@ -57,6 +69,19 @@ fn dns_label(name: &str) -> String {
 #[must_use]
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Whether standard output is a terminal.
+#[must_use]
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Lines that the terminal on standard output shows at once; absent when it is none or does not say.
+#[must_use]
+pub fn terminal_rows() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_row > 0).then_some(usize::from(size.ws_row))
 }
 
 /// Resolves when the process is asked to stop: Ctrl-C or SIGTERM.

@@ -289,10 +289,8 @@ impl Reconciler {
         let now = parts.clock.now();
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
         let main = refs.get(&main_ref).ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
-        let snapshot = parts
-            .repository
-            .snapshot(objects, &ObjectId::new(main.as_str())?)
-            .map_err(TurnError::Repository)?;
+        let main = ObjectId::new(main.as_str())?;
+        let snapshot = parts.repository.snapshot(objects, &main).map_err(TurnError::Repository)?;
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);

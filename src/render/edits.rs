@@ -11,7 +11,7 @@ use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
 use super::undo;
 use crate::layout::{
-    Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, index, leaves,
+    Address, Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, index, leaves,
     restarted_path, unwritten, written,
 };
 use crate::model::change::FieldChange;
@@ -206,13 +206,15 @@ fn scale(
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
     }
-    let place = request.index.place(resource, &field)?;
-    let path = FieldPath::parse(&place.field()).unwrap_or_default();
-    if place.current.is_some() && !request.index.is_plain_count(&place.file, place.document, &path) {
-        let text = format!("{path} in {} is not a plain whole number", place.file);
+    let place = request.index.place(resource, &field).map_err(|e| e.with_value(&to.to_string()))?;
+    if let PlaceForm::Field(at) = &place.form
+        && place.current.is_some()
+        && !request.index.is_plain_count(&place.file, place.document, at)
+    {
+        let text = format!("{at} in {} is not a plain whole number", place.file);
         return Err(edit_refused(text));
     }
-    Ok(write(resource, &place, &Json::from(to)))
+    write(resource, &place, &Json::from(to))
 }
 
 fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Result<Planned, Reason> {
@@ -228,8 +230,8 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
             format!("the plan starts from restartedAt {}, the repository has {}", show(previous), show(now));
         return Err(edit_refused(text));
     }
-    let place = request.index.place(request.target, &Field::RestartedAt)?;
-    Ok(write(request.target, &place, &Json::from(at)))
+    let place = request.index.place(request.target, &Field::RestartedAt).map_err(|e| e.with_value(at))?;
+    write(request.target, &place, &Json::from(at))
 }
 
 fn images(request: &RenderRequest<'_>, changes: &[ImageChange]) -> Vec<Result<Planned, Reason>> {
@@ -260,18 +262,40 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
     {
         return Err(edit_refused(format!("{container} did not run {to} at the good commit")));
     }
-    let place = request.index.place(request.target, &Field::Image(container.clone()))?;
+    let place = request.index.place(request.target, &Field::Image(container.clone()));
+    let place = place.map_err(|e| e.with_value(to))?;
     write_image(request, &place, from, to)
 }
 
 /// Writes an image where it is declared, or the one key of the `images:` entry that decides it.
 fn write_image(request: &RenderRequest<'_>, place: &Place, from: &str, to: &str) -> Result<Planned, Reason> {
-    let PlaceForm::Image { name } = &place.form else {
-        return Ok(write(request.target, place, &Json::from(to)));
+    let document = request.index.document(&place.file, place.document);
+    let (at, value) = match &place.form {
+        PlaceForm::Image(entry) => image_key(place, entry, document, from, to)?,
+        PlaceForm::ImageText(at) => (at.clone(), image_text(place, at, document, to)?),
+        PlaceForm::Field(_) | PlaceForm::NewItem { .. } => {
+            return write(request.target, place, &Json::from(to));
+        }
     };
-    let entry_path = FieldPath::keys(["images"]).named(name);
-    let entry = request.index.document(&place.file, place.document).and_then(|d| entry_path.find(d));
-    let has = |key: &str| entry.is_some_and(|e| e[key].is_string());
+    let current = document.and_then(|d| at.find(d)).as_ref().and_then(written);
+    let place = Place { form: PlaceForm::Field(at), current, ..place.clone() };
+    let mut planned = write(request.target, &place, &Json::from(value))?;
+    planned.intents = vec![Intent {
+        object: request.target.clone(),
+        path: place.renders_to,
+        expected: Expected::Value(Json::from(to)),
+    }];
+    Ok(planned)
+}
+
+/// The one key of an `images:` entry that has to change.
+fn image_key(
+    place: &Place,
+    entry: &Address,
+    document: Option<&Json>,
+    from: &str,
+    to: &str,
+) -> Result<(Address, String), Reason> {
     let (now, want) = (ImageName::parse(from), ImageName::parse(to));
     let differs = [
         ("newName", now.repository != want.repository, Some(&want.repository)),
@@ -280,24 +304,30 @@ fn write_image(request: &RenderRequest<'_>, place: &Place, from: &str, to: &str)
     ];
     let changed: Vec<_> = differs.into_iter().filter(|(_, differs, _)| *differs).collect();
     let [(key, _, Some(value))] = changed[..] else {
-        let text =
-            format!("{from} and {to} differ in more than one key of images[name={name}] in {}", place.file);
+        let text = format!("{from} and {to} differ in more than one key of {entry} in {}", place.file);
         return Err(edit_refused(text));
     };
-    if !has(key) {
-        return Err(edit_refused(format!("images[name={name}] in {} has no {key} to restore", place.file)));
+    let entry_value = document.and_then(|d| entry.find(d));
+    if !entry_value.is_some_and(|e| e[key].is_string()) {
+        return Err(edit_refused(format!("{entry} in {} has no {key} to restore", place.file)));
     }
-    let path = entry_path.key(key);
-    let current =
-        request.index.document(&place.file, place.document).and_then(|d| path.find(d)).and_then(written);
-    let place = Place { form: PlaceForm::Field(path), current, ..place.clone() };
-    let mut planned = write(request.target, &place, &Json::from(value.as_str()));
-    planned.intents = vec![Intent {
-        object: request.target.clone(),
-        path: place.renders_to,
-        expected: Expected::Value(Json::from(to)),
-    }];
-    Ok(planned)
+    Ok((entry.with(entry.path.clone().key(key)), value.clone()))
+}
+
+/// An `images:` entry as Argo CD writes it, `name=image` or `image` alone, with the new image.
+fn image_text(place: &Place, at: &Address, document: Option<&Json>, to: &str) -> Result<String, Reason> {
+    let refused = |why: &str| edit_refused(format!("{at} in {} {why} {to}", place.file));
+    let entry = document.and_then(|d| at.find(d)).ok_or_else(|| refused("is not there to become"))?;
+    let text = entry.as_str().unwrap_or_default();
+    let want = ImageName::parse(to);
+    if want.tag.is_none() && want.digest.is_none() {
+        return Err(refused("needs a tag or a digest to become"));
+    }
+    match text.split_once('=') {
+        Some((name, _)) => Ok(format!("{name}={to}")),
+        None if ImageName::parse(text).repository == want.repository => Ok(to.to_owned()),
+        None => Err(refused("names another repository than")),
+    }
 }
 
 /// The pod template of the good commit, leaf by leaf. The restart annotation stays: it is not part of a
@@ -330,11 +360,13 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
         if from.into_iter().chain(to).any(|v| v.is_array() || v.is_object()) {
             return Err(edit_refused(format!("{path}: an empty map or list came or went since")));
         }
-        let place = request.index.place_path(request.target, path)?;
+        let place = request.index.place_path(request.target, path);
+        let place =
+            place.map_err(|e| e.with_value(&to.and_then(written).unwrap_or_else(|| "absent".into())))?;
         match (from.and_then(Json::as_str), to) {
             (Some(from), Some(Json::String(to))) => write_image(request, &place, from, to),
-            (_, Some(to)) => Ok(write(request.target, &place, to)),
-            (_, None) => Ok(remove(request.target, &place)),
+            (_, Some(to)) => write(request.target, &place, to),
+            (_, None) => remove(request.target, &place),
         }
     };
     collect(changed.map(leaf).collect())
@@ -351,29 +383,31 @@ fn same_items(path: &FieldPath, old: &Json, new: &Json) -> bool {
 }
 
 /// Sets the field at `place` to `value`.
-fn write(resource: &WorkloadRef, place: &Place, value: &Json) -> Planned {
+fn write(resource: &WorkloadRef, place: &Place, value: &Json) -> Result<Planned, Reason> {
     let typed = match value {
         Json::String(text) => yaml::Value::Text(text.clone()),
         other => unwritten(&written(other).unwrap_or_default()),
     };
-    let document = place.document;
-    let field = place.field();
+    let set = place.current.is_some();
     let edit = match &place.form {
-        PlaceForm::NewCount { name } => yaml::Edit::Append {
-            document,
-            path: yaml::Path::default().key("replicas"),
-            entries: vec![("name".to_owned(), yaml::Value::Text(name.clone())), ("count".to_owned(), typed)],
-        },
-        // What is there is replaced, never inserted a second time.
-        _ if place.current.is_some() => yaml::Edit::Set { document, path: yaml_path(&field), value: typed },
-        _ => yaml::Edit::Put { document, path: yaml_path(&field), value: typed },
+        PlaceForm::NewItem { list, name, key } => list.edit(place.document, |document, path| {
+            let name = ("name".to_owned(), yaml::Value::Text(name.clone()));
+            yaml::Edit::Append { document, path, entries: vec![name, (key.clone(), typed)] }
+        }),
+        PlaceForm::Field(at) | PlaceForm::Image(at) | PlaceForm::ImageText(at) => {
+            // What is there is replaced, never inserted a second time.
+            at.edit(place.document, |document, path| match set {
+                true => yaml::Edit::Set { document, path, value: typed },
+                false => yaml::Edit::Put { document, path, value: typed },
+            })
+        }
     };
-    Planned {
-        edit,
+    Ok(Planned {
+        edit: edit?,
         change: FieldChange {
             resource: resource.clone(),
             file: place.file.clone(),
-            field,
+            field: place.field(),
             from: place.current.clone(),
             to: written(value),
         },
@@ -382,17 +416,19 @@ fn write(resource: &WorkloadRef, place: &Place, value: &Json) -> Planned {
             path: place.renders_to.clone(),
             expected: Expected::Value(value.clone()),
         }],
-    }
+    })
 }
 
-fn remove(resource: &WorkloadRef, place: &Place) -> Planned {
-    let field = place.field();
-    Planned {
-        edit: yaml::Edit::Remove { document: place.document, path: yaml_path(&field) },
+fn remove(resource: &WorkloadRef, place: &Place) -> Result<Planned, Reason> {
+    let PlaceForm::Field(at) = &place.form else {
+        return Err(edit_refused(format!("{} in {} is not a field to take away", place.field(), place.file)));
+    };
+    Ok(Planned {
+        edit: at.edit(place.document, |document, path| yaml::Edit::Remove { document, path })?,
         change: FieldChange {
             resource: resource.clone(),
             file: place.file.clone(),
-            field,
+            field: place.field(),
             from: place.current.clone(),
             to: None,
         },
@@ -401,12 +437,7 @@ fn remove(resource: &WorkloadRef, place: &Place) -> Planned {
             path: place.renders_to.clone(),
             expected: Expected::Changed,
         }],
-    }
-}
-
-/// A path that this crate wrote itself; the empty path is refused by the editor.
-pub(super) fn yaml_path(field: &str) -> yaml::Path {
-    yaml::Path::parse(field).unwrap_or_default()
+    })
 }
 
 fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChanges, Reason> {

@@ -138,7 +138,6 @@ fn an_unknown_kustomize_feature_is_named() {
         "components: [../c]",
         "transformers: [t.yaml]",
         "replacements: [{source: {kind: X}}]",
-        "vars: [{name: X}]",
         "helmCharts: [{name: x}]",
         "configurations: [c.yaml]",
         "generators: [g.yaml]",
@@ -158,13 +157,22 @@ fn a_patch_that_cannot_be_edited_in_place_is_refused_and_not_worked_around() {
     for (patch, words) in [
         (
             "patch: |-\n    kind: Deployment\n    metadata: {name: backend}\n    spec: {replicas: 3}",
-            "inline patch",
+            "matches no object",
         ),
         (
             "target: {kind: Deployment}\n  patch: '[{op: replace, path: /spec/replicas, value: 3}]'",
-            "JSON 6902",
+            "block scalar",
         ),
-        ("target: {labelSelector: a=b}\n  patch: '{kind: X, spec: {replicas: 3}}'", "labelSelector"),
+        (
+            "target: {kind: Deployment}\n  patch: |-\n    - {op: add, path: /spec/x, value: 3}\n    \
+             - {op: copy, from: /spec/x, path: /spec/replicas}",
+            "does not spell",
+        ),
+        (
+            "target: {kind: Deployment}\n  options: {allowNameChange: true}\n  patch: '{spec: {replicas: 3}}'",
+            "allowNameChange",
+        ),
+        ("target: {labelSelector: a b}\n  patch: '{kind: X, spec: {replicas: 3}}'", "labelSelector"),
         ("path: missing.yaml", "missing.yaml"),
     ] {
         let kustomization = format!("resources: [a.yaml]\npatches:\n- {patch}\n");

@@ -3,10 +3,10 @@
 
 use serde_json::Value as Json;
 
-use super::edits::{Planned, yaml_path};
+use super::edits::Planned;
 use super::proof::{Expected, Intent};
 use crate::layout::{
-    FieldPath, Index, Step, edit_refused, restarted_path, template_path, unwritten, written,
+    Address, FieldPath, Index, Step, edit_refused, restarted_path, template_path, unwritten, written,
 };
 use crate::model::change::FieldChange;
 use crate::model::ids::WorkloadRef;
@@ -24,23 +24,22 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
         return Err(edit_refused(format!("undoing {field} changes nothing")));
     }
     index.workload(resource)?;
-    let path = FieldPath::parse(field).filter(|p| !p.0.is_empty());
-    let path = path.ok_or_else(|| edit_refused(format!("{field:?} is not a field path")))?;
-    let document = find_document(index, change, &path)?;
-    let rendered = index.rendered_fields(resource, file, &path);
+    let at = Address::parse(field).ok_or_else(|| edit_refused(format!("{field:?} is not a field path")))?;
+    let document = find_document(index, change, &at)?;
+    let rendered = index.rendered_fields(resource, file, &at);
     refuse_owned_count(index, resource, &rendered)?;
+    let ground = index.document(file, document).and_then(|d| at.ground(d)).unwrap_or_default();
     let edit = match restored {
-        Some(value) if held.is_none() && is_count_entry(&path) => append_entry(document, &path, value),
         Some(value) if held.is_some() => {
-            yaml::Edit::Set { document, path: yaml_path(field), value: unwritten(value) }
+            at.edit(document, |document, path| yaml::Edit::Set { document, path, value: unwritten(value) })
         }
-        Some(value) => yaml::Edit::Put { document, path: yaml_path(field), value: unwritten(value) },
+        Some(value) => restore(&at, document, &ground, value),
         None => {
-            let whole = index.document(file, document).map_or_else(|| path.clone(), |d| removable(d, &path));
-            yaml::Edit::Remove { document, path: yaml_path(&whole.to_string()) }
+            let whole = at.with(removable(&ground, &at.path));
+            whole.edit(document, |document, path| yaml::Edit::Remove { document, path })
         }
-    };
-    let is_image_entry = matches!(&path.0[..], [Step::Key(list), Step::Named(_), ..] if list == "images");
+    }?;
+    let is_image_entry = at.text.is_none() && is_in_images(&at.path);
     let intent = |path: FieldPath| Intent {
         object: resource.clone(),
         path,
@@ -67,23 +66,36 @@ fn refuse_owned_count(index: &Index, resource: &WorkloadRef, rendered: &[FieldPa
     }
 }
 
-/// `replicas[name=…].count` of a kustomization.
-fn is_count_entry(path: &FieldPath) -> bool {
-    matches!(&path.0[..], [Step::Key(list), Step::Named(_), Step::Key(_)] if list == "replicas")
+/// What tars adds as an item of two keys: a `replicas:` entry, or a container with its image in a patch. (The
+/// list, the name, the other key.)
+fn added_item(path: &FieldPath) -> Option<(FieldPath, &str, &str)> {
+    let [head @ .., Step::Key(list), Step::Named(name), Step::Key(key)] = &path.0[..] else { return None };
+    let known = matches!((list.as_str(), key.as_str()), ("replicas", "count") | ("containers", "image"));
+    let list = || FieldPath(head.iter().cloned().chain([Step::Key(list.clone())]).collect());
+    known.then(|| (list(), name.as_str(), key.as_str()))
 }
 
-fn append_entry(document: usize, path: &FieldPath, count: &str) -> yaml::Edit {
-    let name = path.0.iter().find_map(|step| match step {
-        Step::Named(name) => Some(name.clone()),
-        Step::Key(_) | Step::At(_) => None,
-    });
-    yaml::Edit::Append {
-        document,
-        path: yaml::Path::default().key("replicas"),
-        entries: vec![
-            ("name".to_owned(), yaml::Value::Text(name.unwrap_or_default())),
-            ("count".to_owned(), unwritten(count)),
-        ],
+/// `images[name=x].newTag` or `images[0]`, at the top or where an Application keeps them.
+fn is_in_images(path: &FieldPath) -> bool {
+    matches!(&path.0[..], [.., Step::Key(list), Step::Named(_), Step::Key(_)] if list == "images")
+        || matches!(&path.0[..], [.., Step::Key(list), Step::At(_)] if list == "images")
+}
+
+/// Puts back what was taken away, with the item around it when that is gone too.
+fn restore(at: &Address, document: usize, ground: &Json, value: &str) -> Result<yaml::Edit, Reason> {
+    let gone = |(_, _, _): &(FieldPath, &str, &str)| at.path.parent().find(ground).is_none();
+    match added_item(&at.path).filter(gone) {
+        Some((list, name, key)) => at.with(list).edit(document, |document, path| yaml::Edit::Append {
+            document,
+            path,
+            entries: vec![
+                ("name".to_owned(), yaml::Value::Text(name.to_owned())),
+                (key.to_owned(), unwritten(value)),
+            ],
+        }),
+        None => {
+            at.edit(document, |document, path| yaml::Edit::Put { document, path, value: unwritten(value) })
+        }
     }
 }
 
@@ -91,22 +103,22 @@ fn append_entry(document: usize, path: &FieldPath, count: &str) -> yaml::Edit {
 /// the object, the file or the field away.
 #[must_use]
 pub fn stands(index: &Index, change: &FieldChange) -> bool {
-    let Some(path) = FieldPath::parse(&change.field).filter(|path| !path.0.is_empty()) else { return false };
+    let Some(at) = Address::parse(&change.field) else { return false };
     let documents = index.documents_of(&change.resource).into_iter();
     documents.filter(|(file, _)| *file == change.file).any(|(file, document)| {
-        let found = index.document(&file, document).and_then(|it| path.find(it)).filter(|it| !it.is_null());
-        found.map(|it| written(it).unwrap_or_else(|| it.to_string())) == change.to
+        let found = index.document(&file, document).and_then(|it| at.find(it));
+        found.map(|it| written(&it).unwrap_or_else(|| it.to_string())) == change.to
     })
 }
 
 /// The document of the file that belongs to the resource and holds what was written.
-fn find_document(index: &Index, change: &FieldChange, path: &FieldPath) -> Result<usize, Reason> {
+fn find_document(index: &Index, change: &FieldChange, at: &Address) -> Result<usize, Reason> {
     let FieldChange { resource, file, field, from: held, .. } = change;
     let documents: Vec<usize> =
         index.documents_of(resource).into_iter().filter(|(f, _)| f == file).map(|(_, d)| d).collect();
     let now = |document: usize| {
-        let found = index.document(file, document).and_then(|d| path.find(d)).filter(|v| !v.is_null());
-        found.map(|v| written(v).unwrap_or_else(|| v.to_string()))
+        let found = index.document(file, document).and_then(|d| at.find(d));
+        found.map(|v| written(&v).unwrap_or_else(|| v.to_string()))
     };
     let mut holding = documents.iter().copied().filter(|&d| now(d) == *held);
     match (holding.next(), holding.next()) {
@@ -135,13 +147,22 @@ fn removable(document: &Json, path: &FieldPath) -> FieldPath {
         Some(Json::Array(list)) => list.len() == 1,
         _ => false,
     };
-    if is_count_entry(path) {
-        let list = FieldPath(path.0[..1].to_vec());
-        return if only_child(&list) { list } else { path.parent() };
-    }
     let mut whole = path.clone();
+    if let Some((list, _, key)) = added_item(path) {
+        let item = path.parent();
+        let bare = item.find(document).and_then(Json::as_object).is_some_and(|map| map.len() == 2);
+        if !bare {
+            return whole;
+        }
+        if !only_child(&list) || key == "count" {
+            return if only_child(&list) { list } else { item };
+        }
+        whole = list;
+    } else if *path != restarted_path() {
+        return whole;
+    }
     let template = template_path();
-    while *path == restarted_path() && whole.parent().is_within(&template) && only_child(&whole.parent()) {
+    while whole.parent().is_within(&template) && only_child(&whole.parent()) {
         whole = whole.parent();
     }
     whole

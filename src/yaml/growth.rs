@@ -125,6 +125,9 @@ fn an_item_is_added_by_its_merge_key() {
     refused("c:\n- name: a\n", insert("c[name=b]", int(1)), "Unsupported");
     refused("c: {name: a}\n", insert("c[name=b]", map([])), "Shape");
     refused("c:\n- name: a\n", insert("c[name=b].d[name=c]", map([])), "NotFound");
+    refused("x: &x {name: b}\nc:\n- *x\n", insert("c[name=b]", map([])), "Alias");
+    refused("x: &x {name: b}\nc:\n- <<: *x\n", insert("c[name=b]", map([])), "Merged");
+    refused("c:\n- name: ${X}\n", insert("c[name=b]", map([])), "Templated");
     refused("c: &l\n- name: a\nd: *l\n", insert("c[name=b]", map([])), "Shared");
 }
 

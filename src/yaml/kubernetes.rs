@@ -2,7 +2,8 @@
 //! `sigs.k8s.io/yaml`, in one process of the part `yaml-reader` (`tests/install-parts`).
 #![allow(clippy::disallowed_methods, reason = "tests drive a real reader, found by its place and by CI=true")]
 
-use super::property::{shape, tree_value, value, write};
+use super::promises::{header, wrapped};
+use super::property::{Shape, shape, tree_value, value, write};
 use super::{Edit, Fresh, Path, Step, Value, YamlError, apply, cases, nasty, read};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -149,10 +150,25 @@ struct Made {
     meant: Fresh,
 }
 
+/// The same edit as one of the text in a block scalar; what is meant is the whole text, edited.
+fn made_inside(shape: &Shape, edit: Edit) -> Option<Made> {
+    let written = write(&Shape { bom: false, ..shape.clone() });
+    let (header, eol) = (header(&written.source), if shape.crlf { "\r\n" } else { "\n" });
+    let before = wrapped(&written.source, header, 3, eol);
+    let text =
+        String::from_utf8(apply(written.source.as_bytes(), std::slice::from_ref(&edit)).ok()?).unwrap();
+    let meant = Fresh::Scalar(Value::Text(text.replace("\r\n", "\n")));
+    let path = Path::default().key("text");
+    let inside = Edit::Inside { document: 0, path: path.clone(), edit: Box::new(edit) };
+    let after = String::from_utf8(apply(before.as_bytes(), &[inside]).ok()?).unwrap();
+    Some(Made { before, after, document: 0, path, meant })
+}
+
 fn made(runner: &mut TestRunner) -> Option<Made> {
     let mut drawn = |count: usize| prop::num::usize::ANY.new_tree(runner).unwrap().current() % count;
     let (pick, verb) = (drawn(usize::MAX), drawn(4));
-    let written = write(&shape().new_tree(runner).unwrap().current());
+    let shape = shape().new_tree(runner).unwrap().current();
+    let written = write(&shape);
     let leaf = &written.leaves[pick % written.leaves.len()];
     let map = &written.maps[pick % written.maps.len()];
     let (document, path, meant, edit) = if verb == 0 {
@@ -164,6 +180,9 @@ fn made(runner: &mut TestRunner) -> Option<Made> {
         let (document, path) = (leaf.document, leaf.path.clone());
         (document, path.clone(), Fresh::Scalar(value.clone()), Edit::Set { document, path, value })
     };
+    if verb == 1 {
+        return made_inside(&shape, edit);
+    }
     let after = apply(written.source.as_bytes(), &[edit]).ok().filter(|_| finite(&meant))?;
     Some(Made { before: written.source, after: String::from_utf8(after).unwrap(), document, path, meant })
 }

@@ -27,6 +27,8 @@ mod source;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod embedded;
@@ -34,6 +36,8 @@ mod embedded;
 mod growth;
 #[cfg(test)]
 mod kubernetes;
+#[cfg(test)]
+mod mutation;
 #[cfg(test)]
 mod nasty;
 #[cfg(test)]

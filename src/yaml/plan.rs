@@ -132,11 +132,11 @@ impl<'a> Planner<'a> {
                 return Err(YamlError::Merged { path: here(), line: node.line });
             }
             let index = node.child_index(step, here)?;
+            self.guard_way(node, step, index)?;
             let Some((index, child)) = index.and_then(|index| Some((index, node.child(index)?))) else {
                 target.rest = &self.path.steps()[depth..];
                 break;
             };
-            self.guard_way(node, step, index)?;
             self.guard(child)?;
             target.chain.push(child);
             target.trail.push(index);
@@ -145,12 +145,15 @@ impl<'a> Planner<'a> {
         Ok(target)
     }
 
-    /// Refuses a step that not every reader, or not every rendering, takes to the same child.
-    fn guard_way(&self, holder: &Node, step: &Step, index: usize) -> Result<(), YamlError> {
+    /// Refuses a step that not every reader, or not every rendering, takes to the same child, or to none.
+    fn guard_way(&self, holder: &Node, step: &Step, index: Option<usize>) -> Result<(), YamlError> {
         match step {
             Step::Index(_) => Ok(()),
             Step::Key(_) => {
-                let Some((key, _)) = holder.as_map().nth(index) else { return Ok(()) };
+                let Some((index, (key, _))) = index.and_then(|at| Some((at, holder.as_map().nth(at)?)))
+                else {
+                    return Ok(());
+                };
                 // YAML 1.1 readers such as sigs.k8s.io/yaml let a later merge key win over this entry.
                 if holder.as_map().skip(index).any(|(key, _)| key.is_merge_key()) {
                     return Err(YamlError::Merged { path: self.path.to_string(), line: key.line });

@@ -2,11 +2,14 @@
 //! output and talk to standard error; every error says what to do. Never: colour or escape codes in a pipe.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
 use crate::support;
 use crate::support::program::{Said, git, shell, tars};
+
+mod output;
 
 /// Verbs that a user finds in the help.
 const VERBS: [&str; 15] = [
@@ -27,10 +30,18 @@ const VERBS: [&str; 15] = [
     "version",
 ];
 
+/// The one demo that is played; every test works on its own copy.
+static PLAYED: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    tars(folder.path(), &["demo", "--keep", "kept", "-o", "json"]).ok();
+    folder
+});
+
 /// A demo that was played, for the verbs that look back.
 fn played() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    tars(folder.path(), &["demo", "--keep", "kept", "-o", "json"]).ok();
+    let original = PLAYED.path().join("kept");
+    shell(folder.path(), &format!("cp -R '{}' kept", original.display())).ok();
     folder
 }
 
@@ -162,7 +173,7 @@ fn explain_says_why_who_merges_and_how_to_undo() {
     let unknown = why_not("Reboot");
     assert_eq!(unknown.code, 2, "{unknown:?}");
     assert!(unknown.err.contains("ScaleOut, Rollback, RestartPod"), "{unknown:?}");
-    let codes = tars(home.path(), &["explain", "--list-codes"]).ok();
+    let codes = tars(home.path(), &["explain", "--list-codes", "--no-headers"]).ok();
     for line in codes.lines() {
         let code = line.split_whitespace().next().unwrap();
         assert!(tars(home.path(), &["explain", code]).ok().contains(code), "{code}");
@@ -340,8 +351,8 @@ fn log_filters_and_limits() {
         said.ok().lines().count()
     };
     assert_eq!(lines(&[]), 7);
-    assert_eq!(lines(&["-n", "2"]), 2);
+    assert_eq!(lines(&["--max-count", "2"]), 2);
     assert_eq!(lines(&["--policy", "backend-latency"]), 6);
     assert_eq!(lines(&["--policy", "backend-errors"]), 0);
-    assert_eq!(lines(&["--target", "production/Deployment/backend", "-n", "3"]), 3);
+    assert_eq!(lines(&["--target", "production/Deployment/backend", "--max-count", "3"]), 3);
 }

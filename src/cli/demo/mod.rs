@@ -20,7 +20,7 @@ use self::workload::Workload;
 use self::world::{Cluster, World};
 use super::args::{Demo, Scenario};
 use super::failure::{Failure, Kind};
-use super::output::{self, Format};
+use super::output::{Console, Piece, Symbol, Table};
 use super::settings;
 use crate::detect::EnsembleSettings;
 use crate::model::action::{ActionState, RemediationAction};
@@ -55,35 +55,45 @@ const VIRTUAL_END_S: i64 = 4 * 3600;
 const LIVELY_SCORE: f64 = 0.5;
 
 /// One scenario while it is played.
-struct Stage {
+struct Stage<'c> {
     clock: VirtualClock,
     world: World,
     source: Simulated,
     cluster: Cluster,
     reconciler: Reconciler,
-    story: Story,
+    story: Story<'c>,
 }
 
 /// Plays a scenario and ends by itself.
 ///
 /// # Errors
 /// When the story did not end as it must, or the folder cannot be used.
-pub fn run(args: &Demo) -> Result<(), Failure> {
+pub fn run(args: &Demo, console: &Console) -> Result<(), Failure> {
     if args.list {
-        return output::data(
-            "latency-scaleout       a surge; replicas 3 to 5 merge by themselves, and the scale-back is proposed\n\
-             bad-release-rollback   a bad release; the image goes back once a person agrees (--approve)\n\
-             storm                  10,000 alerts and three competing replicas; one pull request\n",
-        );
+        return list(console);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
-    runtime.block_on(play(args))
+    runtime.block_on(play(args, console))
 }
 
-async fn play(args: &Demo) -> Result<(), Failure> {
+fn list(console: &Console) -> Result<(), Failure> {
+    let scenarios = [
+        ("latency-scaleout", "a surge; replicas 3 to 5 merge by themselves, and the scale-back is proposed"),
+        ("bad-release-rollback", "a bad release; the image goes back once a person agrees (--approve)"),
+        ("storm", "10,000 alerts and three competing replicas; one pull request"),
+    ];
+    let names: Vec<String> = scenarios.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let items: Vec<_> =
+        scenarios.iter().map(|(name, what)| serde_json::json!({ "name": name, "story": what })).collect();
+    let row = |(name, what): (&str, &str)| vec![Piece::from(name), Piece::from(what)];
+    let rows = scenarios.into_iter().map(row).collect();
+    console.list(&Table { headers: vec!["SCENARIO", "STORY"], wide: 0, rows }, &names, &items, "")
+}
+
+async fn play(args: &Demo, console: &Console) -> Result<(), Failure> {
     // The clones name the repository by its path, and git would read a relative one from elsewhere.
     let folder = match &args.keep {
         Some(folder) => std::path::absolute(folder).map_err(|error| {
@@ -94,7 +104,7 @@ async fn play(args: &Demo) -> Result<(), Failure> {
     let start = Timestamp::from_second(START_S).unwrap_or(Timestamp::UNIX_EPOCH);
     let clock = VirtualClock::at(start);
     let world = World::create(&folder, &clock)?;
-    let story = Story::new(args.print.output);
+    let story = Story::new(console);
     match args.scenario {
         Scenario::LatencyScaleout => latency_scaleout(args, Stage::new(args, clock, world, story)?).await,
         Scenario::BadReleaseRollback => bad_release(args, Stage::new(args, clock, world, story)?).await,
@@ -190,8 +200,8 @@ fn queries() -> BTreeMap<String, Measure> {
     ])
 }
 
-impl Stage {
-    fn new(args: &Demo, clock: VirtualClock, world: World, story: Story) -> Result<Self, Failure> {
+impl<'c> Stage<'c> {
+    fn new(args: &Demo, clock: VirtualClock, world: World, story: Story<'c>) -> Result<Self, Failure> {
         let workload = Workload { seed: args.seed, surge: None, running: Vec::new() };
         let source = Simulated::new(clock.clone(), workload, queries());
         let target = known(WorkloadRef::parse("production/Deployment/backend"))?;
@@ -236,7 +246,7 @@ impl Stage {
             return Err(Failure::new(Kind::No, "there is no proposal to approve"));
         };
         self.world.approve(&head)?;
-        self.story.line(self.clock.now(), '✔', "a person merges it with plain git (--approve)")
+        self.story.line(self.clock.now(), Symbol::Done, "a person merges it with plain git (--approve)")
     }
 }
 
@@ -244,7 +254,7 @@ fn reached(records: &BTreeMap<String, RemediationAction>, state: ActionState) ->
     records.values().any(|it| it.state() == state)
 }
 
-async fn latency_scaleout(args: &Demo, mut stage: Stage) -> Result<(), Failure> {
+async fn latency_scaleout(args: &Demo, mut stage: Stage<'_>) -> Result<(), Failure> {
     stage
         .story
         .title("latency-scaleout: 24 h of simulated traffic, then a surge; simulated cluster, real git")?;
@@ -264,7 +274,7 @@ async fn latency_scaleout(args: &Demo, mut stage: Stage) -> Result<(), Failure> 
     stage.story.end(&stage.world.repository)
 }
 
-async fn bad_release(args: &Demo, mut stage: Stage) -> Result<(), Failure> {
+async fn bad_release(args: &Demo, mut stage: Stage<'_>) -> Result<(), Failure> {
     stage.story.title("bad-release-rollback: a release raises 5xx; simulated cluster, real git")?;
     stage
         .until("a quiet start", {
@@ -274,16 +284,15 @@ async fn bad_release(args: &Demo, mut stage: Stage) -> Result<(), Failure> {
         .await?;
     let release = stage.world.release_bad_version()?;
     let now = stage.clock.now();
-    stage.story.line(now, '◎', &format!("the platform team releases the backend as {}", release.short()))?;
+    stage.story.line(
+        now,
+        Symbol::Waiting,
+        &format!("the platform team releases the backend as {}", release.short()),
+    )?;
     stage.until("the rollback is proposed", |records| reached(records, ActionState::Proposed)).await?;
     if args.approve {
         stage.approve()?;
         stage.until("verified", |records| reached(records, ActionState::Verified)).await?;
     }
     stage.story.end(&stage.world.repository)
-}
-
-/// Only a table is a story for people; every other format prints the records.
-fn prints_story(format: Format) -> bool {
-    matches!(format, Format::Table | Format::Wide)
 }

@@ -13,6 +13,7 @@ use super::{after, known, queries, reconciler};
 use crate::cli::args::Demo;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::history::Ledger;
+use crate::cli::output::Symbol;
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::entry::EntryKind;
@@ -30,7 +31,12 @@ const ROUNDS_MAX: usize = 60;
 ///
 /// # Errors
 /// When more than one proposal was opened, a budget was exceeded, or the end was not reached.
-pub async fn play(args: &Demo, clock: &VirtualClock, world: &World, mut story: Story) -> Result<(), Failure> {
+pub async fn play(
+    args: &Demo,
+    clock: &VirtualClock,
+    world: &World,
+    mut story: Story<'_>,
+) -> Result<(), Failure> {
     story.title("storm: 10,000 alerts of one cause, three competing replicas; real git")?;
     let start = clock.now();
     let surge = Some((after(start, -20), after(start, 120)));
@@ -45,7 +51,11 @@ pub async fn play(args: &Demo, clock: &VirtualClock, world: &World, mut story: S
     for replica in &replicas {
         known(replica.spool().accept(&alerts, start))?;
     }
-    story.line(start, '✔', &format!("10,000 alerts of one cause reach each of {REPLICAS} replicas"))?;
+    story.line(
+        start,
+        Symbol::Done,
+        &format!("10,000 alerts of one cause reach each of {REPLICAS} replicas"),
+    )?;
     let mut races_lost = 0;
     for _ in 0..ROUNDS_MAX {
         if story.records().values().any(|it| it.state() == ActionState::Verified) {
@@ -60,7 +70,7 @@ pub async fn play(args: &Demo, clock: &VirtualClock, world: &World, mut story: S
 }
 
 /// All replicas at once, each with its own clone and its own idea of who is first.
-async fn round(replicas: &mut [Reconciler], story: &mut Story) -> Result<u32, Failure> {
+async fn round(replicas: &mut [Reconciler], story: &mut Story<'_>) -> Result<u32, Failure> {
     let turns = replicas.iter_mut().map(Reconciler::tick);
     let outcomes = futures_util::future::join_all(turns).await;
     let mut races_lost = 0;
@@ -92,7 +102,7 @@ fn alerts(start: Timestamp) -> Vec<Alert> {
 }
 
 /// Counts again from git alone.
-fn prove(story: &Story, world: &World, races_lost: u32, now: Timestamp) -> Result<(), Failure> {
+fn prove(story: &Story<'_>, world: &World, races_lost: u32, now: Timestamp) -> Result<(), Failure> {
     let ledger = Ledger::read(Path::new(&world.repository), "main", Some(&world.allowed_signers))?;
     let count = |state: ActionState| {
         ledger.entries.iter().filter(|it| it.envelope.kind == EntryKind::Transition(state)).count()
@@ -102,7 +112,7 @@ fn prove(story: &Story, world: &World, races_lost: u32, now: Timestamp) -> Resul
     let text = format!(
         "proof from git: {opened} proposal, {reserved} reservation, {merged} merge; {races_lost} lost races, each decided again"
     );
-    story.line(now, '✔', &text)?;
+    story.line(now, Symbol::Done, &text)?;
     if (opened, reserved, merged) == (1, 1, 1) {
         Ok(())
     } else {

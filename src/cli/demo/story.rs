@@ -2,15 +2,13 @@
 //! Reports come in, lines go out. Every number comes from a record or from the evidence, never from here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::prints_story;
 use crate::cli::failure::Failure;
 use crate::cli::invocation;
-use crate::cli::output::{self, Format, Table};
+use crate::cli::output::{Console, Page, Piece, Style, Symbol, Table};
 use crate::detect;
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Anomaly;
@@ -25,8 +23,8 @@ const TOLD_SCORE: f64 = 0.8;
 
 /// The story so far.
 #[derive(Debug)]
-pub struct Story {
-    format: Format,
+pub struct Story<'c> {
+    console: &'c Console,
     records: BTreeMap<String, RemediationAction>,
     told_anomalies: BTreeSet<String>,
     first_seen: Option<Anomaly>,
@@ -47,11 +45,11 @@ fn plural(count: u32, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-impl Story {
+impl<'c> Story<'c> {
     #[must_use]
-    pub fn new(format: Format) -> Self {
+    pub fn new(console: &'c Console) -> Self {
         Self {
-            format,
+            console,
             records: BTreeMap::new(),
             told_anomalies: BTreeSet::new(),
             first_seen: None,
@@ -75,19 +73,32 @@ impl Story {
     /// # Errors
     /// As every line: when standard output cannot be written.
     pub fn title(&self, text: &str) -> Result<(), Failure> {
-        if prints_story(self.format) { output::data(&format!("► scenario {text}\n")) } else { Ok(()) }
+        let mut page = Page::new();
+        page.put(Symbol::Doing).put(" ").put(Piece::from(format!("scenario {text}")).styled(Style::Strong));
+        self.tell_page(page.line())
     }
 
     /// One line at a virtual time.
     ///
     /// # Errors
     /// When standard output cannot be written.
-    pub fn line(&self, at: Timestamp, symbol: char, text: &str) -> Result<(), Failure> {
-        if !prints_story(self.format) {
-            return Ok(());
-        }
-        let time = at.strftime("%H:%M:%SZ");
-        output::data(&format!("{symbol} {time}  {text}\n"))
+    pub fn line(&self, at: Timestamp, symbol: Symbol, text: &str) -> Result<(), Failure> {
+        let time = at.strftime("%H:%M:%SZ").to_string();
+        let mut page = Page::new();
+        page.put(symbol).put(" ").put(Piece::from(time).styled(Style::Dim)).put(format!("  {text}"));
+        self.tell_page(page.line())
+    }
+
+    /// A line that belongs to the one before.
+    fn more(&self, text: String) -> Result<(), Failure> {
+        let mut page = Page::new();
+        page.put("            ").put(text);
+        self.tell_page(page.line())
+    }
+
+    /// Only people get the story; programs get the records at its end.
+    fn tell_page(&self, page: &Page) -> Result<(), Failure> {
+        if self.console.is_for_people() { self.console.story(page) } else { Ok(()) }
     }
 
     /// Tells what one tick brought.
@@ -132,18 +143,15 @@ impl Story {
             anomaly.severity.as_str(),
             anomaly.confidence.get(),
         );
-        self.line(anomaly.at, '!', &text)?;
+        self.line(anomaly.at, Symbol::Warning, &text)?;
         for model in &anomaly.models {
-            let text = format!(
-                "            {:<17} {:.2} x {:.0} %  {}\n",
+            self.more(format!(
+                "{:<17} {:.2} x {:.0} %  {}",
                 model.model.as_str(),
                 model.score.get(),
                 model.weight * 100.0,
                 model.evidence
-            );
-            if prints_story(self.format) {
-                output::data(&text)?;
-            }
+            ))?;
         }
         Ok(())
     }
@@ -158,7 +166,7 @@ impl Story {
         let id = record.id();
         match record.state() {
             ActionState::Proposed if self.records.contains_key(id.as_str()) => {
-                self.line(at, '◎', &format!("{id}: {last}"))
+                self.line(at, Symbol::Waiting, &format!("{id}: {last}"))
             }
             ActionState::Proposed => self.proposed(at, record),
             ActionState::MergeReserved => {
@@ -166,7 +174,7 @@ impl Story {
                 let limit = record.spec.limits.policy_per_hour;
                 self.line(
                     at,
-                    '✔',
+                    Symbol::Done,
                     &format!("budget slot reserved in the ledger: {used} of {limit} this hour"),
                 )
             }
@@ -176,19 +184,19 @@ impl Story {
                     _ => "by itself",
                 };
                 let commit = record.status.merge.as_ref().map_or("", |it| it.commit.short());
-                self.line(at, '✔', &format!("merged {by} as {commit}"))
+                self.line(at, Symbol::Done, &format!("merged {by} as {commit}"))
             }
-            ActionState::Synced => self.line(at, '✔', "synced: the cluster runs the merged commit"),
+            ActionState::Synced => self.line(at, Symbol::Done, "synced: the cluster runs the merged commit"),
             ActionState::Verified => {
                 let after = record.status.verdict.as_ref().and_then(|it| it.after);
                 self.recovered.get_or_insert((at, after));
-                self.line(at, '✔', &format!("verified: {last}"))
+                self.line(at, Symbol::Done, &format!("verified: {last}"))
             }
             ActionState::Expired | ActionState::Reverted | ActionState::Observed => {
-                self.line(at, '✔', &format!("{id}: {last}"))
+                self.line(at, Symbol::Done, &format!("{id}: {last}"))
             }
             ActionState::NotRecovered | ActionState::Worse | ActionState::Unknown | ActionState::Closed => {
-                self.line(at, '✗', &format!("{id}: {last}"))
+                self.line(at, Symbol::Failed, &format!("{id}: {last}"))
             }
         }
     }
@@ -204,16 +212,21 @@ impl Story {
             Purpose::Expire { .. } => "no longer needed, undo proposed",
             Purpose::Revert { .. } => "did not help, undo proposed",
         };
-        self.line(at, '✔', &format!("{why} as {}: {}, {risk}", record.id(), render::headline(record)))?;
+        self.line(
+            at,
+            Symbol::Done,
+            &format!("{why} as {}: {}, {risk}", record.id(), render::headline(record)),
+        )?;
         for field in record.spec.change.iter().flat_map(|change| &change.fields) {
             let (from, to) = (field.from.as_deref().unwrap_or("-"), field.to.as_deref().unwrap_or("-"));
-            let text = format!("            {}: {} {from} → {to}\n", field.file, field.field);
-            if prints_story(self.format) {
-                output::data(&text)?;
-            }
+            self.more(format!("{}: {} {from} → {to}", field.file, field.field))?;
         }
         for hold in &record.status.holds {
-            self.line(at, '◎', &format!("waits for a person: {} ({})", hold.text, hold.code.as_str()))?;
+            self.line(
+                at,
+                Symbol::Waiting,
+                &format!("waits for a person: {} ({})", hold.text, hold.code.as_str()),
+            )?;
         }
         Ok(())
     }
@@ -230,7 +243,7 @@ impl Story {
         let expires = record.status.expires_at.map_or_else(String::new, |at| {
             format!("; the undo is due from {} on, once the signal is calm", at.strftime("%H:%M:%SZ"))
         });
-        self.line(now, '◎', &format!("cooldown: {} rests until {until}{expires}", newest.target))
+        self.line(now, Symbol::Waiting, &format!("cooldown: {} rests until {until}{expires}", newest.target))
     }
 
     /// Ends the story, or prints the records.
@@ -238,12 +251,15 @@ impl Story {
     /// # Errors
     /// When standard output cannot be written.
     pub fn end(&self, repository: &Path) -> Result<(), Failure> {
-        if !prints_story(self.format) {
+        if !self.console.is_for_people() {
             let records: Vec<&RemediationAction> = self.records.values().collect();
             let names: Vec<String> = self.records.keys().cloned().collect();
-            return output::list(self.format, &Table::default(), &names, &records, "");
+            return self.console.list(&Table::default(), &names, &records, "");
         }
-        let mut text = self.summary();
+        let mut page = Page::new();
+        if let Some(summary) = self.summary() {
+            page.put(summary).line();
+        }
         let (tars, place) = (invocation(), repository.display());
         let mut commands = vec![(format!("{tars} log -C {place}"), "the audit trail")];
         if let Some(id) = self.records.iter().rev().find(|(_, it)| it.state() == ActionState::Proposed) {
@@ -255,27 +271,28 @@ impl Story {
             (format!("git -C {place} log main"), "the same story in plain git"),
         ]);
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-        text.push_str("Look around:\n");
+        page.put("Look around:").line();
         for (command, what) in commands {
-            let _ = writeln!(text, "  {command:<width$}   # {what}");
+            page.put("  ").padded(&command, width, Style::Plain);
+            page.put(Piece::from(format!("   # {what}")).styled(Style::Dim)).line();
         }
-        output::data(&text)
+        self.console.story(&page)
     }
 
     /// `backend/latency_p95: 180 ms, then 518 ms, then 224 ms.`
-    fn summary(&self) -> String {
+    fn summary(&self) -> Option<String> {
         let (Some(seen), Some((at, after))) = (&self.first_seen, self.recovered) else {
-            return String::new();
+            return None;
         };
         let (low, high) = seen.expected;
         let usual = measured(&seen.key, f64::midpoint(low, high));
         let then = after.map_or_else(String::new, |after| format!(" → {}", measured(&seen.key, after)));
         let minutes = u32::try_from(at.duration_since(seen.at).as_mins()).unwrap_or(0);
-        format!(
-            "{}: {usual} → {}{then}. Recovered in {} (simulated).\n",
+        Some(format!(
+            "{}: {usual} → {}{then}. Recovered in {} (simulated).",
             seen.key,
             measured(&seen.key, seen.value),
             plural(minutes, "minute")
-        )
+        ))
     }
 }

@@ -9,7 +9,7 @@ use super::identities::Keyring;
 use super::source::{self, Found};
 use crate::cli::args::SopsKeys;
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::output::{self, Table};
+use crate::cli::output::{Console, Piece, Table};
 use crate::sops::{SopsError, SopsFile, Unlocked, compare};
 
 #[derive(Debug, Serialize)]
@@ -24,7 +24,12 @@ struct Row {
 ///
 /// # Errors
 /// Exit code 1 when they differ or one of them is broken, 2 when one cannot be read.
-pub fn run(old: &str, new: &str, repository: &Path, keys: &SopsKeys) -> Result<(), Failure> {
+pub fn run(
+    (old, new): (&str, &str),
+    repository: &Path,
+    keys: &SopsKeys,
+    console: &Console,
+) -> Result<(), Failure> {
     let keyring = Keyring::load(keys)?;
     let (old, new) = (source::version(old, repository)?, source::version(new, repository)?);
     let (before, opened_before) = open(&old, &keyring)?;
@@ -41,18 +46,17 @@ pub fn run(old: &str, new: &str, repository: &Path, keys: &SopsKeys) -> Result<(
         .collect();
     rows.extend(metadata(&before, &after));
     if opened_before.is_none() || opened_after.is_none() {
-        output::talk(
-            "not verified: no identity; values that were encrypted again may or may not have changed",
-        );
+        console
+            .talk("not verified: no identity; values that were encrypted again may or may not have changed");
     }
     let cells = rows.iter().map(|it| {
         let encrypted = if it.encrypted { "yes" } else { "" };
-        vec![it.change.to_owned(), it.document.to_string(), it.path.clone(), encrypted.to_owned()]
+        [it.change, &it.document.to_string(), &it.path, encrypted].map(Piece::from).to_vec()
     });
     let headers = vec!["CHANGE", "DOCUMENT", "KEY", "ENCRYPTED"];
     let table = Table { headers, wide: 0, rows: cells.collect() };
     let names: Vec<String> = rows.iter().map(|it| it.path.clone()).collect();
-    output::list(keys.print.output, &table, &names, &rows, "no differences")?;
+    console.list(&table, &names, &rows, "no differences")?;
     if rows.is_empty() { Ok(()) } else { Err(Failure::answered_no()) }
 }
 

@@ -2,13 +2,14 @@
 //! at hand, each with what to do about it.
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::identities::Keyring;
 use super::look::{self, Status};
 use super::source::{self, Sources};
 use crate::cli::args::SopsTree;
 use crate::cli::failure::{Failure, causes};
-use crate::cli::output::{self, Format, Table, counted};
+use crate::cli::output::{Console, Page, Symbol, counted};
 use crate::outside::files;
 
 #[derive(Debug, Serialize)]
@@ -28,26 +29,26 @@ fn advice(wrong: bool, place: &str, what: impl Into<String>, fix: impl Into<Stri
 ///
 /// # Errors
 /// Exit code 1 when something is wrong, 2 when something cannot be read.
-pub fn run(tree: &SopsTree) -> Result<(), Failure> {
+pub fn run(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     let keyring = Keyring::load(&tree.keys)?;
     let found = source::find(tree)?;
     let mut all = identities(&keyring, &found)?;
     all.extend(configs(&found));
     all.extend(sops_files(&found, &keyring));
     let wrong = all.iter().filter(|it| it.wrong).count();
-    match tree.keys.print.output {
-        Format::Json | Format::Yaml => {
-            output::list(tree.keys.print.output, &Table::default(), &[], &all, "")?;
+    let names: Vec<String> = all.iter().map(|it| it.place.clone()).collect();
+    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": all });
+    console.answer(&names, &list, || {
+        let mut page = Page::new();
+        for it in &all {
+            page.put(if it.wrong { Symbol::Failed } else { Symbol::Warning });
+            page.put(format!(" {}: {}", it.place, it.what)).line();
+            page.put(format!("    → {}", it.fix)).line();
         }
-        Format::Table | Format::Wide | Format::Name => {
-            for it in &all {
-                let symbol = if it.wrong { '✗' } else { '!' };
-                output::data(&format!("{symbol} {}: {}\n    → {}\n", it.place, it.what, it.fix))?;
-            }
-            let files = counted(found.files.len(), "SOPS file", "SOPS files");
-            output::data(&format!("{files}: {wrong} wrong, {} to consider\n", all.len() - wrong))?;
-        }
-    }
+        let files = counted(found.files.len(), "SOPS file", "SOPS files");
+        page.put(format!("{files}: {wrong} wrong, {} to consider", all.len() - wrong)).line();
+        page
+    })?;
     if wrong == 0 { Ok(()) } else { Err(Failure::answered_no()) }
 }
 

@@ -14,44 +14,47 @@ use self::identities::Keyring;
 use self::look::{Look, Status};
 use super::args::{SopsTree, SopsVerb};
 use super::failure::Failure;
-use super::output::{self, Format, Table, counted};
+use super::output::{Console, Piece, Style, Table, counted};
 
 /// Runs the verb.
 ///
 /// # Errors
 /// Exit code 1 when a file is broken or differs, 2 when something cannot be read, 5 when an edit is refused.
-pub fn run(verb: &SopsVerb) -> Result<(), Failure> {
+pub fn run(verb: &SopsVerb, console: &Console) -> Result<(), Failure> {
     match verb {
-        SopsVerb::Check(tree) => check(tree),
-        SopsVerb::Diff { old, new, repository, keys } => diff::run(old, new, repository, keys),
-        SopsVerb::Keys(tree) => keys(tree),
-        SopsVerb::Doctor(tree) => doctor::run(tree),
-        SopsVerb::Set { .. } => write::set(verb),
-        SopsVerb::Encrypt { file } => write::encrypt(file),
+        SopsVerb::Check(tree) => check(tree, console),
+        SopsVerb::Diff { old, new, repository, keys } => diff::run((old, new), repository, keys, console),
+        SopsVerb::Keys(tree) => keys(tree, console),
+        SopsVerb::Doctor(tree) => doctor::run(tree, console),
+        SopsVerb::Set { .. } => write::set(verb, console),
+        SopsVerb::Encrypt { file } => write::encrypt(file, console),
     }
 }
 
-fn check(tree: &SopsTree) -> Result<(), Failure> {
+fn check(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     let keyring = Keyring::load(&tree.keys)?;
     let found = source::find(tree)?;
     let looks: Vec<Look> = found.files.iter().map(|file| look::at(file, &found, &keyring)).collect();
     let rows = looks.iter().map(|it| {
+        let style = if it.status == Status::Broken { Style::Bad } else { Style::Plain };
         let rule = if it.breaches.is_empty() { it.rule.clone() } else { it.breaches.join("; ") };
-        vec![it.file.clone(), it.status.word().to_owned(), rule, it.detail.clone()]
+        vec![
+            Piece::from(it.file.clone()),
+            Piece::from(it.status.word()).styled(style),
+            Piece::from(rule),
+            Piece::from(it.detail.clone()),
+        ]
     });
     let table = Table { headers: vec!["FILE", "MAC", "RULE", "DETAIL"], wide: 0, rows: rows.collect() };
     let names: Vec<String> = looks.iter().map(|it| it.file.clone()).collect();
-    output::list(tree.keys.print.output, &table, &names, &looks, "no SOPS files")?;
+    console.list(&table, &names, &looks, "no SOPS files")?;
     let count = |wanted: &dyn Fn(&Look) -> bool| looks.iter().filter(|it| wanted(it)).count();
     let broken = count(&|it| it.status == Status::Broken);
     let breaking = count(&|it| !it.breaches.is_empty());
     let unverified = count(&|it| matches!(it.status, Status::NoIdentity | Status::NotRead));
-    if matches!(tree.keys.print.output, Format::Table | Format::Wide) {
-        let files = counted(looks.len(), "SOPS file", "SOPS files");
-        output::talk(&format!(
-            "{files}: {broken} broken, {breaking} against their rule, {unverified} not verified"
-        ));
-    }
+    let files = counted(looks.len(), "SOPS file", "SOPS files");
+    console
+        .talk(&format!("{files}: {broken} broken, {breaking} against their rule, {unverified} not verified"));
     if broken + breaking == 0 { Ok(()) } else { Err(Failure::answered_no()) }
 }
 
@@ -67,13 +70,13 @@ struct Key {
     yours: bool,
 }
 
-fn keys(tree: &SopsTree) -> Result<(), Failure> {
+fn keys(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     let keyring = Keyring::load(&tree.keys)?;
     let found = source::find(tree)?;
     let mut items = Vec::new();
     for file in &found.files {
         let Ok(sops) = crate::sops::SopsFile::read(file.store, &file.bytes) else {
-            output::talk(&format!("{}: cannot be read; tars sops check says why", file.name));
+            console.talk(&format!("{}: cannot be read; tars sops check says why", file.name));
             continue;
         };
         let metadata = sops.metadata();
@@ -90,16 +93,11 @@ fn keys(tree: &SopsTree) -> Result<(), Failure> {
     }
     let rows = items.iter().map(|it| {
         let yours = if it.yours { "yes" } else { "" };
-        vec![
-            it.file.clone(),
-            format!("{} (needs {})", it.group, it.groups_needed),
-            it.recipient.clone(),
-            it.kind.clone(),
-            yours.to_owned(),
-        ]
+        let group = format!("{} (needs {})", it.group, it.groups_needed);
+        [it.file.as_str(), &group, &it.recipient, &it.kind, yours].map(Piece::from).to_vec()
     });
     let headers = vec!["FILE", "GROUP", "RECIPIENT", "KIND", "YOURS"];
     let table = Table { headers, wide: 0, rows: rows.collect() };
     let names: Vec<String> = items.iter().map(|it| it.recipient.clone()).collect();
-    output::list(tree.keys.print.output, &table, &names, &items, "no SOPS files")
+    console.list(&table, &names, &items, "no SOPS files")
 }

@@ -11,7 +11,7 @@ use super::identities::Keyring;
 use super::source;
 use crate::cli::args::{SopsType, SopsVerb};
 use crate::cli::failure::{Failure, Kind};
-use crate::cli::output;
+use crate::cli::output::Console;
 use crate::outside::clock::{Clock as _, SystemClock};
 use crate::outside::random;
 use crate::sops::{self, Edit, Inputs, Plaintext, Recipe, Recipient, SopsError, SopsFile, Store};
@@ -34,17 +34,17 @@ fn refused(file: &Path, error: SopsError) -> Failure {
     failure
 }
 
-fn print(bytes: Vec<u8>) -> Result<(), Failure> {
+fn print(bytes: Vec<u8>, console: &Console) -> Result<(), Failure> {
     let text = String::from_utf8(bytes)
         .map_err(|error| Failure::new(Kind::No, "the file is not text").because(error.utf8_error()))?;
-    output::data(&text)
+    console.script(&text)
 }
 
 /// Prints a file with one value changed.
 ///
 /// # Errors
 /// Exit code 5 when the edit is refused, 2 when the arguments are wrong.
-pub fn set(verb: &SopsVerb) -> Result<(), Failure> {
+pub fn set(verb: &SopsVerb, console: &Console) -> Result<(), Failure> {
     let SopsVerb::Set { file, path, document, kind, expect, keys } = verb else { return Ok(()) };
     let keyring = Keyring::load(keys)?;
     let value = value(*kind)?;
@@ -63,7 +63,7 @@ pub fn set(verb: &SopsVerb) -> Result<(), Failure> {
     let edit = Edit { document: *document, path: &path, value: &value, expected };
     let new =
         sops::set(&read, edit, &keyring.identities, &mut inputs).map_err(|error| refused(file, error))?;
-    print(new)
+    print(new, console)
 }
 
 /// The value on standard input; messages never repeat it.
@@ -89,7 +89,7 @@ fn value(kind: SopsType) -> Result<Plaintext, Failure> {
 ///
 /// # Errors
 /// Exit code 5 when it cannot be encrypted, 2 without a rule.
-pub fn encrypt(file: &Path) -> Result<(), Failure> {
+pub fn encrypt(file: &Path, console: &Console) -> Result<(), Failure> {
     let (bytes, path, sources) = source::one(file)?;
     if let Some((_, Err(error))) = sources.config(&path) {
         return Err(Failure::usage(format!("the .sops.yaml of {} cannot be used: {error}", file.display())));
@@ -113,5 +113,6 @@ pub fn encrypt(file: &Path) -> Result<(), Failure> {
     let mut random = block;
     let mut inputs = Inputs { now: SystemClock.now(), random: &mut random };
     let store = Store::of_name(&path);
-    print(sops::encrypt(store, &bytes, &recipe, &mut inputs).map_err(|error| refused(file, error))?)
+    let new = sops::encrypt(store, &bytes, &recipe, &mut inputs).map_err(|error| refused(file, error))?;
+    print(new, console)
 }

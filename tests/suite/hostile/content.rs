@@ -319,5 +319,5 @@ fn every_hostile_file_is_refused_for_its_own_reason_and_the_honest_one_is_served
     assert_eq!(changed.lines().count(), 1, "{changed}");
     assert!(changed.starts_with(":100644 100644 ") && changed.ends_with("M\tapps/good.yaml"), "{changed}");
     let ledger = git(&world.repo(), &["ls-tree", "-r", "--name-only", "tars/ledger"]);
-    assert_eq!(ledger, "open/shop.deployment.good.yaml", "no entry for anything hostile");
+    assert_eq!(ledger, "README.md\nopen/shop.deployment.good.yaml", "no entry for anything hostile");
 }

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use super::{World, deployment, honest, policy};
-use crate::support::git_http::{END, GitHttp};
+use crate::support::git_http::GitHttp;
 use crate::support::program::{Said, tars};
 
 /// Sets the clipboard, moves up, erases, forges a line, reverses, hides: with 7 and with 8 bits.
@@ -84,7 +84,6 @@ fn the_words_of_a_remote_are_shown_escaped_and_short() {
             EVIL.replace(['\r', '\n'], ""),
             body.len()
         );
-        let _ = END;
     });
     let world = World::new(&honest());
     world.settings(&format!("{}/x.git", server.origin), "");

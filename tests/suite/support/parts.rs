@@ -58,6 +58,7 @@ fn every_part_that_the_script_installs_is_found() {
         "prometheus",
         "prometheus-alertmanager",
         "sops",
+        "kustomize",
         "yaml-reader",
     ];
     for name in programs {
