@@ -98,6 +98,8 @@ impl Metadata {
                     | "mac"
                     | "mac_only_encrypted"
                     | "version"
+                    // A notice to readers that the first versions of sops wrote.
+                    | "attention"
             ) || FIELDS.contains(&name)
                 || SERVICES.iter().any(|(field, ..)| *field == name)
         };
