@@ -212,7 +212,8 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
         git,
         writer,
         memory,
-        repository: Repository::new(settings.policies_path.clone()),
+        repository: Repository::new(settings.policies_path.clone())
+            .with_facts(settings.state_dir.join("index.facts")),
         templates: Templates::built_in().map_err(|error| failed("the templates")(error.into()))?,
         rules: Rules {
             limits: settings.limits.clone(),

@@ -17,7 +17,9 @@ mod tests;
 use crate::model::ids::{ObjectId, RepoPath};
 use crate::model::policy::Policy;
 
-pub use problem::{CODES, PolicyProblem, ProblemSeverity, duplicate_policy, linked_policy, render_problem};
+pub use problem::{
+    CODES, PolicyProblem, ProblemSeverity, duplicate_policy, linked_policy, render_problem, unread_policy,
+};
 
 /// Largest policy file that is read, bytes; etcd would refuse an object of this size six times over.
 pub const MAX_FILE_BYTES: usize = 256 * 1024;

@@ -51,6 +51,23 @@ pub fn duplicate_policy(path: &RepoPath, name: &str, first: &RepoPath) -> Policy
     }
 }
 
+/// A file below the policy folder that tars does not read. `folder` is the policy folder, `shown` the path as it
+/// stands in git, which may be none that tars accepts.
+#[must_use]
+pub fn unread_policy(folder: &RepoPath, shown: &str, why: &str) -> PolicyProblem {
+    PolicyProblem {
+        code: "TARS-P043",
+        severity: ProblemSeverity::Error,
+        path: RepoPath::new(shown).unwrap_or_else(|_| folder.clone()),
+        line: 1,
+        column: 1,
+        length: 1,
+        message: format!("{} {why}", quoted(shown)),
+        help: "keep policies in plain files of at most 256 KiB, with paths of letters, digits and ._-+@="
+            .to_owned(),
+    }
+}
+
 /// The file is a link: what it leads to may change without anybody reviewing a policy.
 #[must_use]
 pub fn linked_policy(path: &RepoPath) -> PolicyProblem {
@@ -127,6 +144,11 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "TARS-P042",
         "The file is a symlink or a submodule. Neither is followed: a policy stands where it is reviewed.",
+    ),
+    (
+        "TARS-P043",
+        "A file below the policy folder is not read: it is too large, or its path has characters that tars does \
+         not accept. Were it left out in silence, a limit in it would be no limit.",
     ),
 ];
 

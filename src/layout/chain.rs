@@ -42,7 +42,7 @@ impl Index {
                 document: layer.document,
                 line: self.line_of(&layer.file, layer.document, &layer.at),
                 at: layer.at.to_string(),
-                does: deeds(live, layer),
+                does: deeds(&live, layer),
             });
         }
         Ok(links)
@@ -51,7 +51,8 @@ impl Index {
     /// Line of `path` in a document, or of the nearest part above it that is there; from 1.
     #[must_use]
     pub fn line_of(&self, file: &RepoPath, document: usize, path: &FieldPath) -> usize {
-        let Some(source) = self.source(file).and_then(|it| it.documents.get(document)) else { return 1 };
+        let source = self.source(file);
+        let Some(source) = source.as_ref().and_then(|it| it.documents.get(document)) else { return 1 };
         let mut path = path.clone();
         loop {
             let found = yaml::Path::parse(&path.to_string()).ok().and_then(|it| source.root.at(&it).ok());

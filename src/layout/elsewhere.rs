@@ -1,10 +1,9 @@
 //! What an edit would change besides its target: the candidates of a refusal, each with the objects of other
 //! environments that would follow it. Objects of an index come in, plain values for people and programs go out.
 
-use super::kustomize::Live;
 use super::objects::{FieldPath, written};
 use super::place::Place;
-use super::{Index, reference_of};
+use super::{Found, Index, reference_of};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
 
@@ -88,8 +87,8 @@ impl NoPlace {
 
 impl Index {
     /// A candidate with the objects whose field `path` is decided at `place` as well.
-    pub(super) fn candidate(&self, live: &Live, place: Place, path: &FieldPath) -> Candidate {
-        let decided_here = |other: &&Live| {
+    pub(super) fn candidate(&self, live: &Found, place: Place, path: &FieldPath) -> Candidate {
+        let decided_here = |other: &Found| {
             let at = self.decided_at(other, path);
             at.is_some_and(|at| {
                 at.file == place.file && at.document == place.document && at.form == place.form
@@ -98,7 +97,7 @@ impl Index {
         let others = self.others(live, &place.file);
         let elsewhere = others.filter(decided_here).filter_map(|other| {
             Some(Elsewhere {
-                object: reference_of(other)?,
+                object: reference_of(&other)?,
                 entry: other.layers.last().map_or(&other.declared.file, |layer| &layer.file).clone(),
                 field: path.clone(),
                 from: path.find(&other.value).and_then(written),

@@ -3,35 +3,56 @@
 //! guessed: what cannot be rendered with certainty (Helm, unknown Kustomize features) is refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
-use crate::model::tree::RepoTree;
+use crate::model::tree::{RepoTree, Unread};
 use crate::model::workload::{ReplicaOwner, Workload};
 
 mod address;
 mod chain;
+mod effect;
 mod elsewhere;
+mod entries;
+mod facts;
 mod kustomize;
 mod objects;
 mod owners;
 mod patches;
 mod place;
 mod reader;
+mod recent;
+mod saved;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod update;
+#[cfg(test)]
+mod update_tests;
 
 pub use address::Address;
 pub use chain::Link;
-pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
+pub use effect::{Effect, Objects};
+pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
+pub use saved::{MAX_SAVED_BYTES, Saved};
+pub use sources::{MAX_FILE_BYTES, Skipped};
+pub use update::Change;
 
-use kustomize::{Kustomizations, Live, Renderer};
-use objects::{Sources, folder, reference};
-use reader::Reader;
+use entries::{At, Entry, EntryKey, Folders};
+use facts::{FileFacts, ReleaseFacts};
+use kustomize::Live;
+use objects::reference;
+use recent::Recent;
+use sources::Sources;
+
+/// Most bytes of rendered objects that are kept between questions, estimated.
+const MAX_RENDERED_BYTES: usize = 16 << 20;
 
 /// A field that a playbook may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,59 +78,104 @@ pub struct RenderedKey {
     pub nth: usize,
 }
 
-/// Everything known about the objects of one tree.
+/// What is known about the objects of one tree: which there are, through which entry each comes, and what each
+/// entry read. The objects themselves are rendered when a question concerns them.
 #[derive(Debug)]
 pub struct Index {
     sources: Sources,
-    live: Vec<Live>,
-    /// Positions in `live` by reference; more than one means that the reference is ambiguous.
-    by_reference: BTreeMap<WorkloadRef, Vec<usize>>,
-    /// Kustomizations that cannot be read, with their text: (file, text).
-    unreadable: Vec<(RepoPath, String)>,
-    /// Unreadable files that speak of an autoscaler: (file, text).
-    autoscaler_texts: Vec<(RepoPath, String)>,
-    /// Folders of Helm charts.
-    charts: Vec<String>,
+    /// Facts of every YAML file, also of those that cannot be looked into.
+    files: BTreeMap<Arc<RepoPath>, Arc<FileFacts>>,
+    /// By path.
+    skipped: Vec<Skipped>,
+    /// Files among the skipped ones that speak of an autoscaler.
+    hidden: BTreeSet<RepoPath>,
+    folders: Folders,
+    entries: BTreeMap<EntryKey, Entry>,
+    /// Folders whose rendering asked for a path.
+    readers: BTreeMap<RepoPath, BTreeSet<Arc<str>>>,
+    /// More than one object under a reference means that it is ambiguous.
+    by_reference: BTreeMap<Arc<WorkloadRef>, Vec<At>>,
+    /// Autoscalers by the name of what they scale.
+    autoscalers: BTreeMap<Box<str>, Vec<At>>,
+    releases: BTreeMap<At, ReleaseFacts>,
+    recent: Mutex<Recent<EntryKey, Arc<[Arc<Live>]>>>,
+    /// Files and folders that were looked into and not found among facts.
+    fresh: usize,
 }
 
-/// Reads a whole tree. Never fails as a whole: unreadable files are listed in [`Index::skipped`].
-#[must_use]
-pub fn index(tree: &RepoTree) -> Index {
-    let sources = Sources::read(tree);
-    let text_of = |file: &RepoPath| {
-        (file.clone(), tree.bytes(file).map(String::from_utf8_lossy).unwrap_or_default().into_owned())
-    };
-    let kustomizations = Kustomizations::find(&sources);
-    let unreadable = kustomizations.unreadable.iter().map(text_of).collect();
-    let mut live = plain_objects(&sources, &kustomizations);
-    for dir in kustomizations.entry_points() {
-        let reader = Reader::new(&sources);
-        live.extend(Renderer::new(&reader).render(&dir));
-    }
-    let autoscaler_texts = sources.skipped.iter().map(|s| text_of(&s.file));
-    let autoscaler_texts = autoscaler_texts
-        .filter(|(_, text)| text.contains("HorizontalPodAutoscaler") || text.contains("ScaledObject"))
-        .collect();
-    let mut by_reference: BTreeMap<WorkloadRef, Vec<usize>> = BTreeMap::new();
-    for (at, object) in live.iter().enumerate() {
-        if let Some(reference) = reference_of(object) {
-            by_reference.entry(reference).or_default().push(at);
+fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
+    it.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A copy starts without rendered objects; parsed files are shared.
+impl Clone for Index {
+    fn clone(&self) -> Self {
+        Self {
+            sources: self.sources.clone(),
+            files: self.files.clone(),
+            skipped: self.skipped.clone(),
+            hidden: self.hidden.clone(),
+            folders: self.folders.clone(),
+            entries: self.entries.clone(),
+            readers: self.readers.clone(),
+            by_reference: self.by_reference.clone(),
+            autoscalers: self.autoscalers.clone(),
+            releases: self.releases.clone(),
+            recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
+            fresh: 0,
         }
     }
-    Index { live, by_reference, unreadable, autoscaler_texts, charts: objects::chart_folders(tree), sources }
 }
 
-/// Objects of files that no kustomization governs or names.
-fn plain_objects(sources: &Sources, kustomizations: &Kustomizations<'_>) -> Vec<Live> {
-    let plain = sources.iter().filter(|(path, _)| {
-        !kustomizations.governs(folder(path.as_str())) && !kustomizations.referenced.contains(*path)
-    });
-    plain
-        .flat_map(|(path, file)| {
-            let documents = file.values.iter().enumerate();
-            documents.flat_map(move |(at, value)| Live::all_declared(value, path, at))
-        })
-        .collect()
+/// Looks through a whole tree. Never fails as a whole: unreadable files are listed in [`Index::skipped`].
+#[cfg(test)]
+#[must_use]
+pub fn index(tree: &RepoTree) -> Index {
+    index_with(Arc::new(tree.clone()), &Saved::default())
+}
+
+/// As [`index`], without parsing what there are facts for.
+#[must_use]
+pub fn index_with(tree: Arc<RepoTree>, saved: &Saved) -> Index {
+    let touched = tree.files.keys().cloned().collect();
+    let mut index = Index {
+        sources: Sources::new(tree),
+        files: BTreeMap::new(),
+        skipped: Vec::new(),
+        hidden: BTreeSet::new(),
+        folders: Folders::default(),
+        entries: BTreeMap::new(),
+        readers: BTreeMap::new(),
+        by_reference: BTreeMap::new(),
+        autoscalers: BTreeMap::new(),
+        releases: BTreeMap::new(),
+        recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
+        fresh: 0,
+    };
+    index.follow(touched, saved);
+    index
+}
+
+/// The objects of a file that is an entry.
+fn plain_objects(sources: &Sources, path: &RepoPath) -> Vec<Live> {
+    let Some(file) = sources.get(path) else { return Vec::new() };
+    let documents = file.values.iter().enumerate();
+    documents.flat_map(|(at, value)| Live::all_declared(value, path, at)).collect()
+}
+
+/// One object and where it stands among all.
+#[derive(Debug, Clone)]
+struct Found {
+    at: At,
+    live: Arc<Live>,
+}
+
+impl Deref for Found {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.live
+    }
 }
 
 /// A refusal to edit, with what stands in the way.
@@ -121,13 +187,25 @@ impl Index {
     /// Files that were not looked into, with the reason.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
-        &self.sources.skipped
+        &self.skipped
+    }
+
+    /// The tree that this is the index of.
+    #[must_use]
+    pub fn tree(&self) -> &Arc<RepoTree> {
+        self.sources.tree()
+    }
+
+    /// Why the object store could not be read, if it could not: then this index is not to be trusted.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.sources.failure()
     }
 
     /// Every object that reaches a cluster under a valid name.
     #[must_use]
     pub fn targets(&self) -> Vec<WorkloadRef> {
-        self.by_reference.keys().cloned().collect()
+        self.by_reference.keys().map(|it| it.as_ref().clone()).collect()
     }
 
     /// Desired state of `target`. `last_release` and `previous` are `None`: history fills them.
@@ -139,13 +217,14 @@ impl Index {
         if let Some(why) = live.refusals.first() {
             return Err(edit_refused(why.clone()));
         }
-        refuse_merge_keys(live)?;
+        refuse_merge_keys(&live)?;
         let replicas = count_at(&live.value, &FieldPath::keys(["spec", "replicas"]))?;
-        let owner = self.owner_of(live, target)?;
+        let owner = self.owner_of(&live, target)?;
         let widest = match &owner {
             ReplicaOwner::Autoscaler { max, .. } => *max,
             ReplicaOwner::Workload | ReplicaOwner::Other(_) => replicas.unwrap_or(1),
         };
+        self.trusted()?;
         Ok(Workload {
             target: target.clone(),
             declared_in: live.declared.file.clone(),
@@ -163,9 +242,9 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::workload`].
-    pub fn pod_template(&self, target: &WorkloadRef) -> Result<&Json, Reason> {
+    pub fn pod_template(&self, target: &WorkloadRef) -> Result<Json, Reason> {
         let live = self.find(target)?;
-        let template = template_path().find(&live.value);
+        let template = template_path().find(&live.value).cloned();
         template.ok_or_else(|| edit_refused(format!("{target} has no pod template")))
     }
 
@@ -173,8 +252,8 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::workload`].
-    pub fn object(&self, target: &WorkloadRef) -> Result<&Json, Reason> {
-        self.find(target).map(|live| &live.value)
+    pub fn object(&self, target: &WorkloadRef) -> Result<Json, Reason> {
+        self.find(target).map(|live| live.value.clone())
     }
 
     /// Every file whose change can change this object; empty when the target is not known.
@@ -205,30 +284,15 @@ impl Index {
     /// `"3"`, `!!int 3` and `${X}` are not.
     #[must_use]
     pub fn is_plain_count(&self, file: &RepoPath, document: usize, at: &Address) -> bool {
-        let source = self.sources.get(file).and_then(|s| s.documents.get(document));
-        source.is_some_and(|document| at.is_plain_count(&document.root))
+        let source = self.sources.get(file);
+        let found = source.as_ref().and_then(|it| it.documents.get(document));
+        found.is_some_and(|document| at.is_plain_count(&document.root))
     }
 
     /// Plain value of one document of one file.
     #[must_use]
-    pub fn document(&self, file: &RepoPath, document: usize) -> Option<&Json> {
-        self.sources.get(file)?.values.get(document)
-    }
-
-    /// All rendered objects, for the proof that an edit changed what it should and nothing else.
-    #[must_use]
-    pub fn rendered(&self) -> BTreeMap<RenderedKey, &Json> {
-        let mut all = BTreeMap::new();
-        for live in &self.live {
-            let entry = live.layers.last().map_or(&live.declared.file, |layer| &layer.file).clone();
-            let object = format!("{}/{}/{}", namespace_of(live), live.kind, live.name());
-            let mut key = RenderedKey { object, api_version: live.api_version.clone(), entry, nth: 0 };
-            while all.contains_key(&key) {
-                key.nth += 1;
-            }
-            all.insert(key, &live.value);
-        }
-        all
+    pub fn document(&self, file: &RepoPath, document: usize) -> Option<Json> {
+        self.sources.get(file)?.values.get(document).cloned()
     }
 
     /// May `file` be edited? Not when it is a symlink, a submodule, unreadable or encrypted with SOPS.
@@ -237,7 +301,7 @@ impl Index {
     /// `EditRefused` with the reason.
     pub fn writable(&self, file: &RepoPath) -> Result<(), Reason> {
         let Some(source) = self.sources.get(file) else {
-            let why = self.sources.why_skipped(file).unwrap_or("is not a file of the repository");
+            let why = self.sources.why_skipped(file).unwrap_or_else(|| Unread::Absent.to_string());
             return Err(edit_refused(format!("{file} {why}")));
         };
         if source.values.iter().any(|v| v["sops"].is_object()) {
@@ -247,21 +311,65 @@ impl Index {
     }
 
     /// A parsed file.
-    fn source(&self, file: &RepoPath) -> Option<&objects::SourceFile> {
+    fn source(&self, file: &RepoPath) -> Option<Arc<sources::SourceFile>> {
         self.sources.get(file)
     }
 
-    fn all(&self, target: &WorkloadRef) -> impl Iterator<Item = &Live> {
-        self.by_reference.get(target).into_iter().flatten().filter_map(|&at| self.live.get(at))
+    /// Answers from an object store that failed are no answers.
+    fn trusted(&self) -> Result<(), Reason> {
+        self.failure().map_or(Ok(()), |why| {
+            Err(edit_refused(format!("an object of the repository could not be read: {why}")))
+        })
+    }
+
+    /// The objects of an entry.
+    fn lives(&self, key: &EntryKey) -> Arc<[Arc<Live>]> {
+        if let Some(lives) = locked(&self.recent).get(key) {
+            return lives;
+        }
+        let lives = match key {
+            EntryKey::File(path) => plain_objects(&self.sources, path),
+            EntryKey::Folder(dir) => update::render_folder(&self.sources, dir).1,
+        };
+        self.keep(key, lives)
+    }
+
+    fn at(&self, at: &At) -> Option<Found> {
+        let live = self.lives(&at.entry).get(at.nth).map(Arc::clone)?;
+        Some(Found { at: at.clone(), live })
+    }
+
+    fn all(&self, target: &WorkloadRef) -> impl Iterator<Item = Found> {
+        self.by_reference.get(target).into_iter().flatten().filter_map(|at| self.at(at))
+    }
+
+    /// Every object that comes through an entry which reads `file`.
+    fn reading(&self, file: &RepoPath) -> impl Iterator<Item = Found> {
+        self.readers_of(file).into_iter().flat_map(|entry| {
+            let lives = self.lives(&entry).to_vec();
+            let found = move |(nth, live)| Found { at: At { entry: entry.clone(), nth }, live };
+            lives.into_iter().enumerate().map(found)
+        })
+    }
+
+    /// Kustomization files that cannot be read.
+    fn broken_kustomizations(&self) -> impl Iterator<Item = RepoPath> {
+        let files = self.folders.broken().flat_map(|dir| {
+            reader::KUSTOMIZATION_FILES
+                .iter()
+                .filter_map(|name| RepoPath::new(reader::inside(dir, name)).ok())
+        });
+        files.filter(|file| self.files.get(file).is_some_and(|facts| facts.unreadable.is_some()))
     }
 
     /// The one live object behind `target`.
-    fn find(&self, target: &WorkloadRef) -> Result<&Live, Reason> {
-        let found: Vec<&Live> = self.all(target).collect();
-        match found[..] {
-            [live] => Ok(live),
-            [] => Err(self.not_found(target)),
-            [..] => {
+    fn find(&self, target: &WorkloadRef) -> Result<Found, Reason> {
+        let mut found: Vec<Found> = self.all(target).take(11).collect();
+        self.trusted()?;
+        match found.len() {
+            0 => Err(self.not_found(target)),
+            1 => Ok(found.remove(0)),
+            _ => {
                 let places = found.iter().map(|l| match l.layers.last() {
                     Some(entry) => format!("{} (through {entry})", l.declared.file),
                     None => l.declared.file.to_string(),
@@ -281,7 +389,7 @@ impl Index {
                 helm.join(", ")
             ));
         }
-        let skipped = self.sources.skipped.iter().find(|s| s.file.as_str().contains(target.name.as_str()));
+        let skipped = self.skipped.iter().find(|s| s.file.as_str().contains(target.name.as_str()));
         if let Some(Skipped { file, why }) = skipped {
             return edit_refused(format!("{target} is not declared in a readable file, and {file} {why}"));
         }

@@ -1,110 +1,13 @@
-//! From bytes to objects: parsed files, JSON values, and the paths of their leaves. A repository tree comes
-//! in; readable documents and a list of what was skipped, with the reason, go out. Nothing here fails as a
-//! whole.
+//! From nodes to plain values, and the paths of their leaves. Parsed documents come in; JSON values, field paths
+//! and the parts of names go out. Nothing here fails as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use crate::model::ids::{KindName, Namespace, ObjectName, RepoPath, WorkloadRef};
-use crate::model::tree::{EntryMode, RepoTree};
+use crate::model::ids::{KindName, Namespace, ObjectName, WorkloadRef};
 use crate::yaml;
-
-/// Larger files are skipped unread; Kubernetes itself takes no object above 1.5 MiB (etcd's request limit).
-pub const MAX_FILE_BYTES: usize = 1 << 20;
-
-/// A file that could not be looked into, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skipped {
-    pub file: RepoPath,
-    pub why: String,
-}
-
-/// A parsed YAML file: the nodes (for spans and spelling) beside plain values (for thinking).
-#[derive(Debug)]
-pub struct SourceFile {
-    pub documents: Vec<yaml::Document>,
-    pub values: Vec<Json>,
-}
-
-/// All files of a tree, sorted into readable and skipped.
-#[derive(Debug, Default)]
-pub struct Sources {
-    files: BTreeMap<RepoPath, SourceFile>,
-    raw: BTreeMap<RepoPath, Arc<[u8]>>,
-    pub skipped: Vec<Skipped>,
-}
-
-impl Sources {
-    /// Parses every YAML file of `tree`.
-    pub fn read(tree: &RepoTree) -> Self {
-        let mut sources = Self::default();
-        let charts = chart_folders(tree);
-        let regular =
-            tree.files.iter().filter(|(_, f)| matches!(f.mode, EntryMode::File | EntryMode::Executable));
-        sources.raw = regular.map(|(path, file)| (path.clone(), Arc::clone(&file.bytes))).collect();
-        for (path, file) in tree.files.iter().filter(|(path, _)| is_yaml(path)) {
-            let read = match file.mode {
-                EntryMode::Symlink => Err("is a symlink, which is never followed".to_owned()),
-                EntryMode::Submodule => Err("is a submodule, which is never followed".to_owned()),
-                _ if is_chart_template(path, &charts) => Err("is a Helm template".to_owned()),
-                _ if file.bytes.len() > MAX_FILE_BYTES => {
-                    Err(format!("is larger than {MAX_FILE_BYTES} bytes"))
-                }
-                _ => match yaml::read(&file.bytes) {
-                    Ok(documents) => match documents.iter().find_map(|it| repeated_key(&it.root)) {
-                        Some((key, line)) => Err(format!("has the key {key:?} twice (line {line})")),
-                        None => Ok(documents),
-                    },
-                    Err(error) => Err(format!("is not YAML that can be edited: {error}")),
-                },
-            };
-            match read {
-                Ok(documents) => {
-                    let values = documents.iter().map(|d| json(&d.root)).collect();
-                    sources.files.insert(path.clone(), SourceFile { documents, values });
-                }
-                Err(why) => sources.skipped.push(Skipped { file: path.clone(), why }),
-            }
-        }
-        sources
-    }
-
-    /// The parsed file; `None` when it is not there or was skipped.
-    pub fn get(&self, path: &RepoPath) -> Option<&SourceFile> {
-        self.files.get(path)
-    }
-
-    /// The bytes of a regular file; no link is followed.
-    pub fn bytes(&self, path: &RepoPath) -> Option<&[u8]> {
-        self.raw.get(path).map(AsRef::as_ref)
-    }
-
-    /// Every readable file, by path.
-    pub fn iter(&self) -> impl Iterator<Item = (&RepoPath, &SourceFile)> {
-        self.files.iter()
-    }
-
-    /// Why `path` was skipped.
-    pub fn why_skipped(&self, path: &RepoPath) -> Option<&str> {
-        self.skipped.iter().find(|s| s.file == *path).map(|s| s.why.as_str())
-    }
-}
-
-/// A key that stands twice where an object says what it is, and the line: readers disagree about which of them
-/// counts, so nobody could say which object this is.
-fn repeated_key(root: &yaml::Node) -> Option<(String, usize)> {
-    let yaml::NodeKind::Map(entries) = &root.kind else { return None };
-    let mut seen = BTreeSet::new();
-    for (key, _) in entries {
-        if !seen.insert(key_text(key)) {
-            return Some((key_text(key), key.line));
-        }
-    }
-    entries.iter().find(|(key, _)| key_text(key) == "metadata").and_then(|(_, below)| repeated_key(below))
-}
 
 /// The part before the last `/`, empty for the root.
 pub fn folder(path: &str) -> &str {
@@ -114,29 +17,6 @@ pub fn folder(path: &str) -> &str {
 /// The part after the last `/`.
 pub fn file_name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
-}
-
-/// Is `path` the folder `above` or below it? The root holds everything.
-pub fn is_below(path: &str, above: &str) -> bool {
-    above.is_empty() || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn is_yaml(path: &RepoPath) -> bool {
-    let name = file_name(path.as_str());
-    name.ends_with(".yaml") || name.ends_with(".yml") || name == "Kustomization"
-}
-
-/// Folders with a `Chart.yaml`.
-pub fn chart_folders(tree: &RepoTree) -> Vec<String> {
-    let is_chart = |path: &&RepoPath| file_name(path.as_str()) == "Chart.yaml";
-    tree.files.keys().filter(is_chart).map(|path| folder(path.as_str()).to_owned()).collect()
-}
-
-fn is_chart_template(path: &RepoPath, charts: &[String]) -> bool {
-    charts.iter().any(|chart| {
-        let templates = if chart.is_empty() { "templates".to_owned() } else { format!("{chart}/templates") };
-        is_below(path.as_str(), &templates)
-    })
 }
 
 /// Plain value of a node. A scalar that YAML versions disagree about stays text, an alias becomes a marker
@@ -160,7 +40,7 @@ pub fn json(node: &yaml::Node) -> Json {
     }
 }
 
-fn key_text(key: &yaml::Node) -> String {
+pub fn key_text(key: &yaml::Node) -> String {
     match &key.kind {
         yaml::NodeKind::Scalar(scalar) => scalar.text.clone(),
         _ => format!("<key at line {}>", key.line),

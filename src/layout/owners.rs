@@ -1,17 +1,24 @@
 //! What a rendered object says about itself and who else owns its fields: replica owners, containers, rollout
 //! width, and the Helm releases that might produce a target. Rendered objects come in, model values go out.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
+use super::entries::At;
+use super::facts::ReleaseFacts;
 use super::kustomize::Live;
 use super::objects::{FieldPath, folder, reference};
-use super::{Index, edit_refused, namespace_of};
-use crate::model::ids::WorkloadRef;
+use super::{Found, Index, edit_refused};
+use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
 use crate::model::workload::{Container, ReplicaOwner};
 
 /// `kubectl.kubernetes.io/restartedAt`, the annotation that `kubectl rollout restart` sets.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Most Helm releases that a refusal lists.
+const CANDIDATES_MAX: usize = 20;
 
 /// Path of the pod template in every workload kind that rolls.
 pub fn template_path() -> FieldPath {
@@ -108,23 +115,25 @@ fn names_seen_by<'a>(other: &Live, live: &'a Live) -> &'a [String] {
 impl Index {
     /// Who owns the replica count of `live`.
     pub(super) fn owner_of(&self, live: &Live, target: &WorkloadRef) -> Result<ReplicaOwner, Reason> {
-        let aims = |other: &&Live| {
+        let aims = |other: &Found| {
             let at = &other.value["spec"]["scaleTargetRef"];
             let kind = at["kind"].as_str().unwrap_or("Deployment");
             shares_namespace(other, live, target.namespace.as_str())
                 && names_seen_by(other, live).iter().any(|name| at["name"] == **name)
                 && (kind == live.kind || other.kind == "ScaledObject" && at["kind"].is_null())
         };
-        let of_kind = |kind: &'static str| self.live.iter().filter(move |o| o.kind == kind).filter(aims);
-        if let Some(scaled) = of_kind("ScaledObject").next() {
+        // Under any name the object ever had; which of them counts, `aims` knows.
+        let named = live.names.iter().filter_map(|name| self.autoscalers.get(name.as_str()));
+        let positions: BTreeSet<&At> = named.flatten().collect();
+        let aiming: Vec<Found> = positions.into_iter().filter_map(|at| self.at(at)).filter(aims).collect();
+        if let Some(scaled) = aiming.iter().find(|it| it.kind == "ScaledObject") {
             return Ok(ReplicaOwner::Other(format!(
                 "KEDA ScaledObject {} in {}",
                 scaled.name(),
                 scaled.declared.file
             )));
         }
-        let autoscalers: Vec<&Live> = of_kind("HorizontalPodAutoscaler").collect();
-        match autoscalers[..] {
+        match &aiming[..] {
             [] => Ok(self.hidden_owner(live).unwrap_or(ReplicaOwner::Workload)),
             [hpa] => {
                 let spec = |key| count_at(&hpa.value, &FieldPath::keys(["spec", key]));
@@ -136,7 +145,7 @@ impl Index {
                 Ok(ReplicaOwner::Autoscaler { target: owner, min: spec("minReplicas")?.unwrap_or(1), max })
             }
             [..] => {
-                let files: Vec<String> = autoscalers.iter().map(|h| h.declared.file.to_string()).collect();
+                let files: Vec<String> = aiming.iter().map(|h| h.declared.file.to_string()).collect();
                 Ok(ReplicaOwner::Other(format!("several autoscalers: {}", files.join(", "))))
             }
         }
@@ -145,9 +154,9 @@ impl Index {
     /// A file that cannot be read but speaks of an autoscaler and of this name: assume the worst, because a
     /// replica count written beside an unseen autoscaler is the one mistake that takes a service down.
     fn hidden_owner(&self, live: &Live) -> Option<ReplicaOwner> {
-        let hidden = self.autoscaler_texts.iter();
         let named = |text: &str| live.names.iter().any(|n| text.contains(n.as_str()));
-        hidden.filter(|(_, text)| named(text)).map(|(file, _)| file).next().map(|file| {
+        let speaks = |file: &&RepoPath| self.sources.text(file).map_or(true, |text| named(&text));
+        self.hidden.iter().find(speaks).map(|file| {
             ReplicaOwner::Other(format!(
                 "{file} cannot be read and may declare an autoscaler for this target"
             ))
@@ -156,33 +165,14 @@ impl Index {
 
     /// Helm releases and charts that may produce `target`: (file, what it is).
     pub(super) fn helm_candidates(&self, target: &WorkloadRef) -> Vec<String> {
-        let mut found = Vec::new();
-        for object in &self.live {
-            let spec = &object.value["spec"];
-            let (namespace, names): (Option<&str>, Vec<&str>) = match object.kind.as_str() {
-                "HelmRelease" => (
-                    spec["targetNamespace"].as_str().or(Some(namespace_of(object))),
-                    vec![object.name(), spec["releaseName"].as_str().unwrap_or_default()],
-                ),
-                "Application" if self.uses_helm(spec) => {
-                    (spec["destination"]["namespace"].as_str(), vec![object.name()])
-                }
-                _ => continue,
-            };
-            let in_namespace = namespace == Some(target.namespace.as_str());
-            let close = |name: &&str| !name.is_empty() && target.name.as_str().contains(*name);
-            if in_namespace || names.iter().any(close) {
-                found.push(format!("{} {} in {}", object.kind, object.name(), object.declared.file));
-            }
-        }
-        found
-    }
-
-    fn uses_helm(&self, spec: &Json) -> bool {
-        let several = spec["sources"].as_array().into_iter().flatten();
-        several.chain(std::iter::once(&spec["source"])).any(|source| {
-            let path = source["path"].as_str().unwrap_or_default().trim_matches('/');
-            !source["helm"].is_null() || !source["chart"].is_null() || self.charts.iter().any(|c| c == path)
-        })
+        let may_produce = |(_, release): &(&At, &ReleaseFacts)| {
+            let in_namespace = release.namespace.as_deref() == Some(target.namespace.as_str());
+            let close = |name: &String| target.name.as_str().contains(name.as_str());
+            let helm = release.helm || release.paths.iter().any(|path| self.sources.is_chart(path));
+            helm && (in_namespace || release.names.iter().any(close))
+        };
+        let found = self.releases.iter().filter(may_produce).take(CANDIDATES_MAX);
+        let text = |it: Found| format!("{} {} in {}", it.kind, it.name(), it.declared.file);
+        found.filter_map(|(at, _)| self.at(at)).map(text).collect()
     }
 }

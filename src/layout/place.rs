@@ -13,7 +13,7 @@ use super::elsewhere::NoPlace;
 use super::kustomize::{AppliedPatch, ImageHit, Layer, Live, PatchForm, PatchText, has_replicas, place_in};
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path, template_path};
-use super::{Field, Index, edit_refused, reference_of};
+use super::{Field, Found, Index, edit_refused, reference_of};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -70,13 +70,13 @@ impl Index {
     pub fn place(&self, target: &WorkloadRef, field: &Field) -> Result<Place, NoPlace> {
         let live = self.find(target)?;
         match field {
-            Field::Replicas => self.place_of(live, &replicas_path()),
-            Field::AutoscalerMin => self.place_of(live, &FieldPath::keys(["spec", "minReplicas"])),
-            Field::RestartedAt => self.place_of(live, &restarted_path()),
+            Field::Replicas => self.place_of(&live, &replicas_path()),
+            Field::AutoscalerMin => self.place_of(&live, &FieldPath::keys(["spec", "minReplicas"])),
+            Field::RestartedAt => self.place_of(&live, &restarted_path()),
             Field::Image(container) => {
                 let path = image_path(&live.value, container)
                     .ok_or_else(|| edit_refused(format!("{target} has no container {container:?}")))?;
-                self.place_of(live, &path)
+                self.place_of(&live, &path)
             }
         }
     }
@@ -86,10 +86,10 @@ impl Index {
     /// # Errors
     /// As [`Index::place`].
     pub fn place_path(&self, target: &WorkloadRef, path: &FieldPath) -> Result<Place, NoPlace> {
-        self.place_of(self.find(target)?, path)
+        self.place_of(&self.find(target)?, path)
     }
 
-    fn place_of(&self, live: &Live, path: &FieldPath) -> Result<Place, NoPlace> {
+    fn place_of(&self, live: &Found, path: &FieldPath) -> Result<Place, NoPlace> {
         if let Some(why) = live.refusals.first() {
             return Err(edit_refused(why.clone()).into());
         }
@@ -116,11 +116,11 @@ impl Index {
     }
 
     /// The place that decides the field of `live` today, whoever else uses it.
-    pub(super) fn decided_at(&self, live: &Live, path: &FieldPath) -> Option<Place> {
+    pub(super) fn decided_at(&self, live: &Found, path: &FieldPath) -> Option<Place> {
         self.decided_with_reason(live, path).ok()
     }
 
-    fn decided_with_reason(&self, live: &Live, path: &FieldPath) -> Result<Place, Reason> {
+    fn decided_with_reason(&self, live: &Found, path: &FieldPath) -> Result<Place, Reason> {
         for layer in live.layers.iter().rev() {
             let clouded = |d: &&super::kustomize::Doubt| {
                 d.layer == *layer && (path.is_within(&d.field) || d.field.is_within(path))
@@ -141,11 +141,11 @@ impl Index {
         }
         let sharers = self.sharers(live, &live.declared.file, |o| o.declared == live.declared);
         let origin = (&live.declared.file, live.declared.document);
-        Ok(self.at(origin, path.clone().into(), path, sharers))
+        Ok(self.stands_at(origin, path.clone().into(), path, sharers))
     }
 
     /// The place in `layer` that sets `path` already. Transformers run after patches, so they win.
-    fn set_by_layer(&self, live: &Live, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
+    fn set_by_layer(&self, live: &Found, layer: &Layer, path: &FieldPath) -> Result<Option<Place>, Reason> {
         let here = (&layer.file, layer.document);
         if let Some(hit) =
             live.counts.iter().rev().find(|hit| hit.layer == *layer && *path == replicas_path())
@@ -153,7 +153,7 @@ impl Index {
             let sharers = self.sharers(live, &layer.file, |o| o.counts.contains(hit));
             let steps =
                 [Step::Key("replicas".into()), Step::Named(hit.name.clone()), Step::Key("count".into())];
-            return Ok(Some(self.at(here, layer.path(steps).into(), path, sharers)));
+            return Ok(Some(self.stands_at(here, layer.path(steps).into(), path, sharers)));
         }
         let is_image = |hit: &&ImageHit| {
             hit.layer == *layer && image_path(&live.value, &hit.container).as_ref() == Some(path)
@@ -172,13 +172,13 @@ impl Index {
         }
     }
 
-    fn at_image(&self, live: &Live, hit: &ImageHit, path: &FieldPath) -> Place {
+    fn at_image(&self, live: &Found, hit: &ImageHit, path: &FieldPath) -> Place {
         let layer = &hit.layer;
         let same = |o: &Live| o.images.iter().any(|h| h.layer == *layer && h.index == hit.index);
         let list = Step::Key("images".into());
         let by_index = layer.path([list.clone(), Step::At(hit.index)]);
         let document = self.document(&layer.file, layer.document);
-        let is_text = document.and_then(|d| by_index.find(d)).is_some_and(Json::is_string);
+        let is_text = document.is_some_and(|d| by_index.find(&d).is_some_and(Json::is_string));
         let form = if is_text {
             PlaceForm::ImageText(by_index.into())
         } else {
@@ -197,7 +197,7 @@ impl Index {
     /// A value in the text of a patch.
     fn in_patch(
         &self,
-        live: &Live,
+        live: &Found,
         patch: &AppliedPatch,
         inside: FieldPath,
         path: &FieldPath,
@@ -208,24 +208,24 @@ impl Index {
             Some((text, _)) => Address { text: Some(text.clone()), path: inside },
         };
         let document = self.document(&origin.file, origin.document);
-        if document.is_none_or(|d| address.ground(d).is_none()) {
+        if document.is_none_or(|d| address.ground(&d).is_none()) {
             let why =
                 format!("{path} is set in {origin}, in a text of several documents", origin = origin.file);
             return Err(edit_refused(why));
         }
         let same = |o: &Live| o.patches.iter().any(|p| p.text == patch.text);
         let sharers = self.sharers(live, &origin.file, same);
-        Ok(self.at((&origin.file, origin.document), address, path, sharers))
+        Ok(self.stands_at((&origin.file, origin.document), address, path, sharers))
     }
 
-    fn at(
+    fn stands_at(
         &self,
         (file, document): (&RepoPath, usize),
         address: Address,
         path: &FieldPath,
         shared_with: Vec<WorkloadRef>,
     ) -> Place {
-        let current = self.document(file, document).and_then(|d| address.find(d));
+        let current = self.document(file, document).and_then(|d| address.find(&d));
         Place {
             file: file.clone(),
             document,
@@ -237,7 +237,7 @@ impl Index {
     }
 
     /// A place in the target's own overlay for a field that only something shared sets.
-    fn in_overlay(&self, live: &Live, path: &FieldPath) -> Option<Place> {
+    fn in_overlay(&self, live: &Found, path: &FieldPath) -> Option<Place> {
         let overlay = live.layers.last().filter(|_| live.layers.len() > 1)?;
         if *path == replicas_path() && has_replicas(&live.kind) {
             return self.new_count(live, overlay);
@@ -257,7 +257,7 @@ impl Index {
 
     /// A `replicas:` entry that is not there yet. It matches by any name an object had: the declared one is taken
     /// if it is unique in the overlay.
-    fn new_count(&self, live: &Live, overlay: &Layer) -> Option<Place> {
+    fn new_count(&self, live: &Found, overlay: &Layer) -> Option<Place> {
         let unique = |name: &&String| {
             let others = self.sharers(live, &overlay.file, |o| {
                 has_replicas(&o.kind) && o.layers.contains(overlay) && o.names.contains(*name)
@@ -277,14 +277,14 @@ impl Index {
     }
 
     /// Other objects of entry points that read `file`.
-    pub(super) fn others<'a>(&'a self, live: &'a Live, _file: &RepoPath) -> impl Iterator<Item = &'a Live> {
-        self.live.iter().filter(move |o| !std::ptr::eq(*o, live))
+    pub(super) fn others(&self, live: &Found, file: &RepoPath) -> impl Iterator<Item = Found> {
+        self.reading(file).filter(|other| other.at != live.at)
     }
 
     /// Other objects that `same` holds for. It must not hold for an object whose entry never read `file`.
-    fn sharers(&self, live: &Live, file: &RepoPath, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
+    fn sharers(&self, live: &Found, file: &RepoPath, same: impl Fn(&Live) -> bool) -> Vec<WorkloadRef> {
         let mut refs: Vec<WorkloadRef> =
-            self.others(live, file).filter(|o| same(o)).filter_map(reference_of).collect();
+            self.others(live, file).filter(|o| same(o)).filter_map(|o| reference_of(&o)).collect();
         refs.sort();
         refs.dedup();
         refs
@@ -293,11 +293,13 @@ impl Index {
     /// Last checks on a place that is otherwise right.
     fn checked(&self, place: Place) -> Result<Place, Reason> {
         self.writable(&place.file)?;
-        let hidden = self.unreadable.iter().find(|(_, text)| {
+        self.trusted()?;
+        let includes = |text: &str| {
             let dir = folder(place.file.as_str());
             text.contains(file_name(place.file.as_str())) || !dir.is_empty() && text.contains(file_name(dir))
-        });
-        if let Some((file, _)) = hidden {
+        };
+        let mut broken = self.broken_kustomizations();
+        if let Some(file) = broken.find(|file| self.sources.text(file).map_or(true, |text| includes(&text))) {
             return Err(edit_refused(format!(
                 "{file} cannot be read and may include {}; what else an edit changes is unknown",
                 place.file
@@ -306,7 +308,7 @@ impl Index {
         Ok(place)
     }
 
-    fn ambiguous(&self, live: &Live, path: &FieldPath, place: Place) -> NoPlace {
+    fn ambiguous(&self, live: &Found, path: &FieldPath, place: Place) -> NoPlace {
         let others: Vec<String> = place.shared_with.iter().take(5).map(ToString::to_string).collect();
         let overlay = live
             .layers
@@ -368,7 +370,7 @@ fn layer_list(layer: &Layer, key: &str) -> Address {
 
 /// An image in a patch that does not set one yet. A patch moves the containers it names to the front, so it must
 /// name this one already, or there is only one.
-fn in_container(live: &Live, patch: &AppliedPatch, place: Place, path: &FieldPath) -> Option<Place> {
+fn in_container(live: &Found, patch: &AppliedPatch, place: Place, path: &FieldPath) -> Option<Place> {
     let list = path.parent().parent();
     let Some(Step::Named(name)) = path.parent().0.last().cloned() else { return None };
     let listed = list.find(&patch.value).and_then(Json::as_array);

@@ -3,8 +3,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::objects::{SourceFile, Sources};
+use super::sources::{SourceFile, Sources};
 use crate::model::ids::RepoPath;
 
 /// File names that kustomize looks for, in its order.
@@ -24,31 +25,35 @@ impl<'s> Reader<'s> {
     }
 
     /// The parsed file; `None` when it is not there or cannot be read.
-    pub fn file(&self, path: &RepoPath) -> Option<&'s SourceFile> {
+    pub fn file(&self, path: &RepoPath) -> Option<Arc<SourceFile>> {
         self.note(path);
         self.sources.get(path)
     }
 
     /// The bytes of any regular file, also of one that is not YAML.
-    pub fn bytes(&self, path: &RepoPath) -> Option<&'s [u8]> {
+    pub fn bytes(&self, path: &RepoPath) -> Option<Arc<[u8]>> {
         self.note(path);
         self.sources.bytes(path)
     }
 
     /// Why `path` is there and cannot be read.
-    pub fn why_skipped(&self, path: &RepoPath) -> Option<&'s str> {
+    pub fn why_skipped(&self, path: &RepoPath) -> Option<String> {
         self.note(path);
         self.sources.why_skipped(path)
     }
 
     /// The kustomization file of a folder; `None` when there is none that can be read.
-    pub fn kustomization_in(&self, dir: &str) -> Option<(RepoPath, &'s SourceFile)> {
+    pub fn kustomization_in(&self, dir: &str) -> Option<(RepoPath, Arc<SourceFile>)> {
+        let as_file = RepoPath::new(dir).ok().filter(|path| self.sources.file(path).is_some());
+        if let Some(path) = as_file {
+            // A file has nothing below it, and cannot become a folder without going away.
+            self.note(&path);
+            return None;
+        }
         KUSTOMIZATION_FILES.iter().find_map(|name| {
-            let path =
-                RepoPath::new(if dir.is_empty() { (*name).to_owned() } else { format!("{dir}/{name}") });
-            let path = path.ok()?;
+            let path = RepoPath::new(inside(dir, name)).ok()?;
             let file = self.file(&path)?;
-            is_kustomization(file).then_some((path, file))
+            is_kustomization(&file).then_some((path, file))
         })
     }
 
@@ -64,6 +69,11 @@ impl<'s> Reader<'s> {
             seen.insert(path.clone());
         }
     }
+}
+
+/// The path of `name` in the folder `dir`, which is empty for the root.
+pub fn inside(dir: &str, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
 }
 
 /// Flux has a kind `Kustomization` too, in files that may bear the same name.

@@ -1,7 +1,5 @@
 //! What the index says about whole repositories: workloads, owners, layers, and what it cannot read.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::model::fixtures::{oid, target};
 use crate::model::tree::{EntryMode, TreeFile};
@@ -10,10 +8,9 @@ use crate::yaml;
 
 fn repository(files: &[(&str, &str)]) -> Index {
     let entry = |(path, text): &(&str, &str)| {
-        let file = TreeFile { mode: EntryMode::File, bytes: Arc::from(text.as_bytes()) };
-        (RepoPath::new(*path).unwrap(), file)
+        (RepoPath::new(*path).unwrap(), TreeFile::held(EntryMode::File, text.as_bytes()))
     };
-    index(&RepoTree { commit: oid('a'), files: files.iter().map(entry).collect() })
+    index(&RepoTree::held(oid('a'), files.iter().map(entry).collect()))
 }
 
 const DEPLOYMENT: &str = "apiVersion: apps/v1

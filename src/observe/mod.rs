@@ -1,8 +1,9 @@
 //! Reads the world: metrics, alerts, the repository, the sync state. Queries go out; samples, alerts and
 //! probe answers come in, with gaps, ages and failures kept visible. It never invents a value, never
-//! decides, and writes nothing but its own spool.
+//! decides, and writes nothing but its own spool and the facts it may forget.
 
 pub mod alertmanager;
+mod blobs;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;

@@ -1,27 +1,29 @@
-//! The GitOps repository at one commit: YAML files, the index of objects, policies, and whether a person
-//! has said stop. Object ids come in, a snapshot goes out. Only blobs that changed are read again; nothing
-//! is ever checked out or written.
+//! The GitOps repository at one commit: paths, the index of objects, policies, and whether a person has said
+//! stop. Object ids come in, a snapshot goes out. From one commit to the next only what changed is looked at;
+//! nothing is ever checked out or written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::blobs::{FactsFile, GitBlobs};
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, Index, RESTARTED_AT};
+use crate::layout::{self, Change, Index, MAX_FILE_BYTES, RESTARTED_AT};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::Policy;
 use crate::model::reason::Reason;
-use crate::model::tree::{EntryMode, RepoTree, TreeFile};
+use crate::model::tree::{BlobId, EntryMode, RepoTree, TreeFile, Unread};
 use crate::model::workload::{PastRelease, Workload};
-use crate::outside::git::{GitError, Objects, TreeLimits};
+use crate::outside::git::{ChangedEntry, GitError, Objects, TreeLimits};
 
-/// Largest YAML file that is read; larger ones are left out of the tree.
-const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Most YAML files of one repository.
-const FILES_MAX: usize = 50_000;
-/// Most bytes of all YAML files together.
-const TREE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const FILES_MAX: usize = 200_000;
+/// Most entries of any kind that are looked at.
+const ENTRIES_MAX: usize = 1_000_000;
+/// Most paths outside tars' grammar that are remembered.
+const ODD_PATHS_MAX: usize = 1_000;
 /// How far back a release is looked for, in first-parent commits.
 const RELEASE_COMMITS_MAX: usize = 500;
 /// Name of the file beside the policies whose presence stops every automatic merge; its text is the reason.
@@ -38,6 +40,8 @@ pub enum RepositoryError {
     },
     #[error("git gave a name that is none")]
     Name(#[from] InvalidName),
+    #[error("could not look through the files")]
+    Unread(#[from] Unread),
 }
 
 fn reading(what: &'static str) -> impl FnOnce(GitError) -> RepositoryError {
@@ -48,7 +52,7 @@ fn reading(what: &'static str) -> impl FnOnce(GitError) -> RepositoryError {
 #[derive(Debug)]
 pub struct Snapshot {
     pub commit: ObjectId,
-    pub tree: RepoTree,
+    pub tree: Arc<RepoTree>,
     pub index: Index,
     pub policies: Vec<Policy>,
     /// The folder they stand in, which nothing of ours is ever written to.
@@ -59,24 +63,36 @@ pub struct Snapshot {
     pub suspended: Option<String>,
 }
 
-/// Reads commits of one repository, keeping the blobs it has seen.
+/// Reads commits of one repository, and goes from the last one it has seen to the next.
 #[derive(Debug)]
 pub struct Repository {
     policies_path: RepoPath,
-    blobs: HashMap<String, Arc<[u8]>>,
+    facts: Option<FactsFile>,
+    blobs: Option<Arc<GitBlobs>>,
     newest: Option<Arc<Snapshot>>,
+    /// Paths of the newest snapshot that tars does not accept.
+    odd: BTreeSet<String>,
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yaml") || path.ends_with(".yml")
 }
 
 impl Repository {
     #[must_use]
     pub fn new(policies_path: RepoPath) -> Self {
-        Self { policies_path, blobs: HashMap::new(), newest: None, releases: (None, HashMap::new()) }
+        Self {
+            policies_path,
+            facts: None,
+            blobs: None,
+            newest: None,
+            odd: BTreeSet::new(),
+            releases: (None, HashMap::new()),
+        }
+    }
+
+    /// Keeps what is learned about files in `path`, so that the next process need not parse them again.
+    #[must_use]
+    pub fn with_facts(self, path: PathBuf) -> Self {
+        Self { facts: Some(FactsFile::new(path)), ..self }
     }
 
     /// The files of `commit` that tars looks at.
@@ -84,43 +100,61 @@ impl Repository {
     /// # Errors
     /// When git cannot read the commit or the tree is over a bound.
     pub fn tree(&mut self, objects: &Objects, commit: &ObjectId) -> Result<RepoTree, RepositoryError> {
-        let limits = TreeLimits { files_max: FILES_MAX, bytes_max: TREE_BYTES_MAX, ..TreeLimits::default() };
-        let marker = format!("{}/{SUSPENDED_FILE}", self.policies_path);
-        let want = |path: &str| is_yaml(path) || path == marker;
-        let rows = objects.list_tree(commit.as_str(), limits, &want).map_err(reading("the tree"))?;
-        let mut blobs = HashMap::with_capacity(rows.len());
-        let mut tree = RepoTree { commit: commit.clone(), files: std::collections::BTreeMap::new() };
-        for row in rows {
-            // A path outside the grammar cannot be a target; it is left out rather than failing everything.
-            let Ok(path) = RepoPath::new(row.path) else { continue };
-            let mode = match row.mode {
-                0o100_755 => EntryMode::Executable,
-                0o120_000 => EntryMode::Symlink,
-                0o160_000 => EntryMode::Submodule,
-                _ => EntryMode::File,
-            };
-            let readable = matches!(mode, EntryMode::File | EntryMode::Executable);
-            if readable && row.size > FILE_BYTES_MAX as u64 {
-                if path.as_str() == marker {
-                    // Whoever writes that much about a freeze means it.
-                    let bytes: Arc<[u8]> = Arc::from(&b"(its text is too long to read)"[..]);
-                    tree.files.insert(path, TreeFile { mode, bytes });
-                }
-                continue;
-            }
-            let bytes: Arc<[u8]> = match self.blobs.get(&row.oid) {
-                _ if !readable => Arc::from(Vec::new()),
-                Some(bytes) => Arc::clone(bytes),
-                None => objects.blob(&row.oid, FILE_BYTES_MAX).map_err(reading("a file"))?.into(),
-            };
-            if readable {
-                blobs.insert(row.oid, Arc::clone(&bytes));
-            }
-            tree.files.insert(path, TreeFile { mode, bytes });
+        let blobs = self.blobs(objects)?;
+        Ok(self.listing(objects, &blobs, commit)?.0)
+    }
+
+    /// A way to the bytes of this repository.
+    fn blobs(&mut self, objects: &Objects) -> Result<Arc<GitBlobs>, RepositoryError> {
+        if let Some(blobs) = self.blobs.as_ref().filter(|it| it.is_of(objects)) {
+            return Ok(Arc::clone(blobs));
         }
-        // What this commit does not hold is forgotten: memory follows the repository, not its history.
-        self.blobs = blobs;
-        Ok(tree)
+        let blobs = Arc::new(GitBlobs::of(objects).map_err(reading("the clone"))?);
+        self.blobs = Some(Arc::clone(&blobs));
+        Ok(blobs)
+    }
+
+    fn listing(
+        &self,
+        objects: &Objects,
+        blobs: &Arc<GitBlobs>,
+        commit: &ObjectId,
+    ) -> Result<(RepoTree, BTreeSet<String>), RepositoryError> {
+        let mut odd = BTreeSet::new();
+        let changes = self.changes(objects, None, commit, &mut odd)?;
+        let files = changes.into_iter().filter_map(|(path, file)| Some((path, file?))).collect();
+        let source: Arc<GitBlobs> = Arc::clone(blobs);
+        Ok((RepoTree::new(commit.clone(), files, source), odd))
+    }
+
+    /// What differs between two commits, of the files that tars looks at; without `old`, all of them.
+    fn changes(
+        &self,
+        objects: &Objects,
+        old: Option<&ObjectId>,
+        new: &ObjectId,
+        odd: &mut BTreeSet<String>,
+    ) -> Result<Vec<Change>, RepositoryError> {
+        let limits = TreeLimits { files_max: FILES_MAX, entries_max: ENTRIES_MAX, ..TreeLimits::default() };
+        // Not only YAML: a generator's file may have any name.
+        let rows = objects
+            .changed_entries(old.map(ObjectId::as_str), new.as_str(), limits, &|_| true)
+            .map_err(reading("the tree"))?;
+        let mut changes = Vec::with_capacity(rows.len());
+        for ChangedEntry { path, new, .. } in rows {
+            match RepoPath::new(path.as_str()) {
+                Ok(name) => changes.push((name, new.and_then(|it| stored(it.mode, &it.oid)))),
+                // A path outside the grammar cannot be a target; it is left out rather than failing everything.
+                Err(_) if new.is_none() => drop(odd.remove(&path)),
+                Err(_) if odd.len() < ODD_PATHS_MAX => drop(odd.insert(path)),
+                Err(_) => {}
+            }
+        }
+        Ok(changes)
+    }
+
+    fn marker(&self) -> String {
+        format!("{}/{SUSPENDED_FILE}", self.policies_path)
     }
 
     /// Everything decisions need to know about `commit`; cached while the branch does not move.
@@ -132,34 +166,91 @@ impl Repository {
         objects: &Objects,
         commit: &ObjectId,
     ) -> Result<Arc<Snapshot>, RepositoryError> {
-        if let Some(newest) = self.newest.as_ref().filter(|it| it.commit == *commit) {
+        let same_place = self.blobs.as_ref().is_some_and(|it| it.is_of(objects));
+        let good = |it: &&Arc<Snapshot>| same_place && it.commit == *commit && it.index.failure().is_none();
+        if let Some(newest) = self.newest.as_ref().filter(good) {
             return Ok(Arc::clone(newest));
         }
-        let tree = self.tree(objects, commit)?;
-        let snapshot = Arc::new(self.understand(tree));
+        let index = self.index(objects, commit)?;
+        if let Some(why) = index.failure() {
+            return Err(Unread::Failed(why).into());
+        }
+        let snapshot = Arc::new(self.understand(index)?);
         self.newest = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
 
-    fn understand(&self, tree: RepoTree) -> Snapshot {
-        let prefix = format!("{}/", self.policies_path);
+    /// The index of `commit`: the newest one moved on, or a new one.
+    fn index(&mut self, objects: &Objects, commit: &ObjectId) -> Result<Index, RepositoryError> {
+        let blobs = self.blobs(objects)?;
+        let mut odd = std::mem::take(&mut self.odd);
+        let newest = self.newest.take().filter(|it| it.index.failure().is_none());
+        let Some(newest) = newest else {
+            let (tree, odd) = self.listing(objects, &blobs, commit)?;
+            self.odd = odd;
+            let saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
+            let mut index = blobs.bounded(|| layout::index_with(Arc::new(tree), &saved));
+            self.note(&mut index);
+            return Ok(index);
+        };
+        let changes = match objects.has(newest.commit.as_str()) {
+            Ok(true) => self.changes(objects, Some(&newest.commit), commit, &mut odd)?,
+            _ => {
+                let listed = self.listing(objects, &blobs, commit)?;
+                odd = listed.1;
+                newest.index.changes_to(&listed.0)
+            }
+        };
+        self.odd = odd;
+        // Nobody else holds it as a rule; then nothing is copied.
+        let mut index = Arc::try_unwrap(newest).map_or_else(|it| it.index.clone(), |it| it.index);
+        blobs.bounded(|| {
+            let source: Arc<GitBlobs> = Arc::clone(&blobs);
+            index.read_from(source);
+            index.advance(commit.clone(), changes);
+        });
+        if index.tree().files.len() > FILES_MAX {
+            let why = format!("there are more than {FILES_MAX} files");
+            return Err(Unread::Failed(why).into());
+        }
+        self.note(&mut index);
+        Ok(index)
+    }
+
+    fn note(&mut self, index: &mut Index) {
+        if let Some(facts) = &mut self.facts {
+            facts.note(index);
+        }
+    }
+
+    fn understand(&self, index: Index) -> Result<Snapshot, RepositoryError> {
+        let tree = Arc::clone(index.tree());
+        let marker = self.marker();
         let mut policies: Vec<Policy> = Vec::new();
         let mut problems = Vec::new();
         let mut suspended = None;
-        for (path, file) in tree.files.iter().filter(|(path, _)| path.as_str().starts_with(&prefix)) {
-            if path.as_str()[prefix.len()..] == *SUSPENDED_FILE {
-                let text = String::from_utf8_lossy(&file.bytes);
-                suspended = Some(text.lines().next().unwrap_or_default().chars().take(200).collect());
+        for (path, _) in tree.below(self.policies_path.as_str()) {
+            let bytes = match tree.bytes(path, MAX_FILE_BYTES) {
+                Err(Unread::Failed(why)) => return Err(Unread::Failed(why).into()),
+                bytes => bytes,
+            };
+            if *path.as_str() == marker {
+                suspended = Some(match bytes {
+                    Ok(bytes) => first_line(&bytes),
+                    // Whoever writes that much about a freeze means it.
+                    Err(why) => format!("(its text cannot be read: it {why})"),
+                });
                 continue;
             }
-            if !is_yaml(path.as_str()) {
-                continue;
-            }
-            if matches!(file.mode, EntryMode::Symlink | EntryMode::Submodule) {
-                problems.push(crd::linked_policy(path));
-                continue;
-            }
-            match crd::policies(path, &file.bytes, &tree.commit) {
+            let read = match bytes {
+                Ok(bytes) => crd::policies(path, &bytes, &tree.commit),
+                Err(Unread::Symlink | Unread::Submodule) => Err(vec![crd::linked_policy(path)]),
+                Err(why) => {
+                    let why = why.to_string();
+                    Err(vec![crd::unread_policy(&self.policies_path, path.as_str(), &why)])
+                }
+            };
+            match read {
                 Ok(read) => {
                     for policy in read {
                         match policies.iter().find(|it| it.name == policy.name) {
@@ -173,18 +264,35 @@ impl Repository {
                 Err(found) => problems.extend(found),
             }
         }
-        let index = layout::index(&tree);
-        let policies_path = self.policies_path.clone();
-        Snapshot { commit: tree.commit.clone(), index, tree, policies, policies_path, problems, suspended }
+        let prefix = format!("{}/", self.policies_path);
+        for path in self.odd.iter().filter(|path| path.starts_with(&prefix)) {
+            let why = "has a path that tars does not accept";
+            problems.push(crd::unread_policy(&self.policies_path, path, why));
+        }
+        let (commit, policies_path) = (tree.commit.clone(), self.policies_path.clone());
+        Ok(Snapshot { commit, index, tree, policies, policies_path, problems, suspended })
     }
 
-    /// The tree of an earlier commit, for a rollback. Keeps the blobs of today.
+    /// The tree of an earlier commit, for a rollback.
     ///
     /// # Errors
     /// As [`Repository::tree`].
     pub fn past_tree(&self, objects: &Objects, commit: &ObjectId) -> Result<RepoTree, RepositoryError> {
-        let mut past = Self { blobs: self.blobs.clone(), ..Self::new(self.policies_path.clone()) };
-        past.tree(objects, commit)
+        let near = self.newest.as_ref().filter(|it| objects.has(it.commit.as_str()).is_ok_and(|has| has));
+        let Some(newest) = near else {
+            let blobs = Arc::new(GitBlobs::of(objects).map_err(reading("the clone"))?);
+            return Ok(self.listing(objects, &blobs, commit)?.0);
+        };
+        let mut past = newest.tree.as_ref().clone();
+        let changes = self.changes(objects, Some(&newest.commit), commit, &mut BTreeSet::new())?;
+        past.commit = commit.clone();
+        for (path, file) in changes {
+            match file {
+                Some(file) => past.files.insert(path, file),
+                None => past.files.remove(&path),
+            };
+        }
+        Ok(past)
     }
 
     /// Desired state of `target`; `with_history`: look up its last release in the watched branch as well.
@@ -232,33 +340,52 @@ impl Repository {
         let commits = objects
             .walk(snapshot.commit.as_str(), None, RELEASE_COMMITS_MAX)
             .map_err(reading("the history"))?;
+        let mut past = None;
         for pair in commits.windows(2) {
             let (newer, older) = (&pair[0], &pair[1]);
             let changed = objects.changed_paths(Some(older), newer).map_err(reading("a change"))?;
             if !changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)) {
                 continue;
             }
-            let past = self.past_tree(objects, &ObjectId::new(older.as_str())?)?;
-            let index = layout::index(&past);
+            let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
+            let older = ObjectId::new(older.as_str())?;
+            let changes = self.changes(objects, Some(&index.tree().commit), &older, &mut BTreeSet::new())?;
+            index.advance(older.clone(), changes);
             let (Ok(before), Ok(workload)) = (index.pod_template(target), index.workload(target)) else {
                 return Ok(None);
             };
             // A restart gives the template a new time and is no release.
-            if without_restart(before) == without_restart(today) {
+            if without_restart(&before) == without_restart(&today) {
                 continue;
             }
             let at = objects.commit_time(newer).map_err(reading("a commit"))?;
             let Ok(at) = jiff::Timestamp::from_second(at) else { return Ok(None) };
             let previous = PastRelease {
-                commit: past.commit,
+                commit: older,
                 containers: workload.containers,
-                only_images_differ: without_images(&without_restart(before))
-                    == without_images(&without_restart(today)),
+                only_images_differ: without_images(&without_restart(&before))
+                    == without_images(&without_restart(&today)),
             };
             return Ok(Some(((at, ObjectId::new(newer)?), previous)));
         }
         Ok(None)
     }
+}
+
+/// A tree entry as git lists it.
+fn stored(mode: u32, oid: &str) -> Option<TreeFile> {
+    let mode = match mode {
+        0o100_755 => EntryMode::Executable,
+        0o120_000 => EntryMode::Symlink,
+        0o160_000 => EntryMode::Submodule,
+        _ => EntryMode::File,
+    };
+    Some(TreeFile::stored(mode, BlobId::parse(oid)?))
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 
 /// A pod template without the time of its last restart.
@@ -289,6 +416,10 @@ fn without_images(template: &serde_json::Value) -> serde_json::Value {
 }
 
 type Release = ((jiff::Timestamp, ObjectId), PastRelease);
+
+#[cfg(test)]
+#[path = "repository_tests.rs"]
+mod snapshots;
 
 #[cfg(test)]
 mod tests {

@@ -86,6 +86,14 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> 
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| FileError::io("write", path, e))
 }
 
+/// Tells this program's file from another build of it: its length and when it was written. `None` when the file
+/// is gone, as after an upgrade under a running program.
+#[must_use]
+pub fn program_stamp() -> Option<String> {
+    let program = fs::metadata(std::env::current_exe().ok()?).ok()?;
+    Some(format!("{}-{}-{}", program.len(), program.mtime(), program.mtime_nsec()))
+}
+
 /// The permission bits of a file (symbolic links followed).
 ///
 /// # Errors

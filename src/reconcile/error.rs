@@ -142,6 +142,7 @@ impl TurnError {
     pub fn doubts_copy(&self) -> bool {
         let git = match self {
             Self::Fetch(git) => return git.needs_reopen(),
+            Self::Repository(RepositoryError::Unread(_)) => return true,
             Self::Objects(git)
             | Self::Repository(RepositoryError::Git { source: git, .. })
             | Self::Propose(ProposeError::Git { source: git, .. }) => git,

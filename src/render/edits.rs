@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
@@ -11,8 +10,8 @@ use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
 use super::undo;
 use crate::layout::{
-    Address, Field, FieldPath, ImageName, Index, Place, PlaceForm, edit_refused, image_path, index, leaves,
-    restarted_path, unwritten, written,
+    Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
+    leaves, restarted_path, unwritten, written,
 };
 use crate::model::change::FieldChange;
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
@@ -111,10 +110,10 @@ pub fn edits(request: &RenderRequest<'_>) -> Result<CheckedChanges, Vec<Reason>>
             [
                 may_write(&p.change.file, request.allowed_paths),
                 request.index.writable(&p.change.file),
-                document.map_or(Ok(()), may_change),
+                document.as_ref().map_or(Ok(()), may_change),
             ]
         })
-        .chain(target.map(may_change))
+        .chain(target.as_ref().map(may_change))
         .filter_map(Result::err)
         .collect();
     if !refused.is_empty() {
@@ -235,7 +234,7 @@ fn restart(request: &RenderRequest<'_>, at: &str, previous: Option<&str>) -> Res
 }
 
 fn images(request: &RenderRequest<'_>, changes: &[ImageChange]) -> Vec<Result<Planned, Reason>> {
-    let old = request.old_tree.map(index);
+    let old = request.old_tree.map(|tree| request.index.moved_to(tree));
     changes.iter().map(|change| image(request, change, old.as_ref())).collect()
 }
 
@@ -243,8 +242,9 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
     let ImageChange { container, from, to } = change;
     let image_in = |index: &Index| -> Result<Option<String>, Reason> {
         let object = index.object(request.target)?;
-        let found = image_path(object, container).and_then(|path| path.find(object).and_then(Json::as_str));
-        Ok(found.map(str::to_owned))
+        let found = image_path(&object, container)
+            .and_then(|path| path.find(&object).and_then(Json::as_str).map(str::to_owned));
+        Ok(found)
     };
     if from == to {
         return Err(edit_refused(format!("the plan changes nothing: {container} runs {to} already")));
@@ -271,13 +271,13 @@ fn image(request: &RenderRequest<'_>, change: &ImageChange, old: Option<&Index>)
 fn write_image(request: &RenderRequest<'_>, place: &Place, from: &str, to: &str) -> Result<Planned, Reason> {
     let document = request.index.document(&place.file, place.document);
     let (at, value) = match &place.form {
-        PlaceForm::Image(entry) => image_key(place, entry, document, from, to)?,
-        PlaceForm::ImageText(at) => (at.clone(), image_text(place, at, document, to)?),
+        PlaceForm::Image(entry) => image_key(place, entry, document.as_ref(), from, to)?,
+        PlaceForm::ImageText(at) => (at.clone(), image_text(place, at, document.as_ref(), to)?),
         PlaceForm::Field(_) | PlaceForm::NewItem { .. } => {
             return write(request.target, place, &Json::from(to));
         }
     };
-    let current = document.and_then(|d| at.find(d)).as_ref().and_then(written);
+    let current = document.and_then(|d| at.find(&d)).as_ref().and_then(written);
     let place = Place { form: PlaceForm::Field(at), current, ..place.clone() };
     let mut planned = write(request.target, &place, &Json::from(value))?;
     planned.intents = vec![Intent {
@@ -336,13 +336,13 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let single = |reason: Reason| vec![reason];
     let old_tree =
         request.old_tree.ok_or_else(|| single(edit_refused("the good commit's tree is not known")))?;
-    let old_index = index(old_tree);
+    let old_index = request.index.moved_to(old_tree);
     request.index.workload(request.target).map_err(single)?;
     old_index.workload(request.target).map_err(single)?;
     let template = |index: &Index| -> Result<BTreeMap<FieldPath, Json>, Vec<Reason>> {
         let object = index.object(request.target).map_err(single)?;
         let below = crate::layout::template_path();
-        Ok(leaves(object)
+        Ok(leaves(&object)
             .into_iter()
             .filter(|(p, _)| p.is_within(&below) && *p != restarted_path())
             .collect())
@@ -353,7 +353,7 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let paths: std::collections::BTreeSet<&FieldPath> = old.keys().chain(new.keys()).collect();
     let changed = paths.into_iter().filter(|path| old.get(path) != new.get(path));
     let leaf = |path: &FieldPath| -> Result<Planned, Reason> {
-        if !same_items(path, old_object, new_object) {
+        if !same_items(path, &old_object, &new_object) {
             return Err(edit_refused(format!("{path}: a list item came or went since; restore it by hand")));
         }
         let (from, to) = (new.get(path), old.get(path));
@@ -450,28 +450,25 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
             fields.push(change.clone());
         }
     }
-    let mut after = request.tree.clone();
-    let mut files = Vec::new();
+    let mut files = BTreeMap::new();
     let mut diff = String::new();
     for (path, edits) in by_file {
-        let before = request.tree.bytes(path).unwrap_or_default();
+        let before =
+            request.tree.bytes(path, MAX_FILE_BYTES).map_err(|e| edit_refused(format!("{path} {e}")))?;
         let edited =
-            yaml::apply(before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?;
-        push_diff(&mut diff, path, before, &edited);
-        if let Some(file) = after.files.get_mut(path) {
-            file.bytes = Arc::from(edited.as_slice());
-        }
-        files.push((path.clone(), edited));
+            yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?;
+        push_diff(&mut diff, path, &before, &edited);
+        files.insert(path.clone(), edited);
     }
     let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
-    let proven = prove(request.index, &index(&after), &intents)?;
+    let proven = prove(&request.index.effect(&files)?, &intents)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()
         .map(|c| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))
         .collect();
     Ok(CheckedChanges {
         change_id: ChangeId::of(rows.iter().map(|(resource, field, to)| (resource.as_str(), *field, *to))),
-        files,
+        files: files.into_iter().collect(),
         fields,
         diff,
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -34,10 +33,9 @@ struct Golden {
 }
 
 pub(super) fn tree<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> RepoTree {
-    let entry = |(path, bytes): (&str, &[u8])| {
-        (RepoPath::new(path).unwrap(), TreeFile { mode: EntryMode::File, bytes: Arc::from(bytes) })
-    };
-    RepoTree { commit: oid('b'), files: files.into_iter().map(entry).collect() }
+    let entry =
+        |(path, bytes): (&str, &[u8])| (RepoPath::new(path).unwrap(), TreeFile::held(EntryMode::File, bytes));
+    RepoTree::held(oid('b'), files.into_iter().map(entry).collect())
 }
 
 fn read_tree(root: &Path) -> RepoTree {
@@ -94,15 +92,14 @@ pub(super) fn render(
 fn edited(before: &RepoTree, changes: &CheckedChanges) -> RepoTree {
     let mut after = before.clone();
     for (path, bytes) in changes.files() {
-        after.files.get_mut(path).unwrap().bytes = Arc::from(bytes.as_slice());
+        *after.files.get_mut(path).unwrap() = TreeFile::held(EntryMode::File, bytes.as_slice());
     }
     after
 }
 
 fn show(tree: &RepoTree) -> String {
-    let files =
-        tree.files.iter().map(|(path, f)| format!("--- {path}\n{}", String::from_utf8_lossy(&f.bytes)));
-    files.collect()
+    let text = |path| String::from_utf8_lossy(&tree.bytes(path, usize::MAX).unwrap()).into_owned();
+    tree.files.keys().map(|path| format!("--- {path}\n{}", text(path))).collect()
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! The proof that an edit does what was decided and nothing else: all objects rendered before and after are
-//! compared leaf by leaf. Two indexes and the intended changes come in, counts or `ProofFailed` go out.
+//! The proof that an edit does what was decided and nothing else: every object that the edit can have changed is
+//! compared leaf by leaf. Objects before and after (and why no other can differ: [`Effect`]) and the intended
+//! changes come in, counts or `ProofFailed` go out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::layout::{FieldPath, Index, RenderedKey, leaves};
+use crate::layout::{Effect, FieldPath, Objects, RenderedKey, leaves};
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -34,17 +35,17 @@ pub struct Proven {
 
 type Difference = (RenderedKey, FieldPath, Option<Json>);
 
-/// Compares everything that `before` and `after` render with what was intended.
+/// Compares what an edit does with what was intended.
 ///
 /// # Errors
 /// `ProofFailed` with the first few fields that changed without being meant to, or did not change.
-pub fn prove(before: &Index, after: &Index, intents: &[Intent]) -> Result<Proven, Reason> {
-    let (old, new) = (before.rendered(), after.rendered());
+pub fn prove(effect: &Effect, intents: &[Intent]) -> Result<Proven, Reason> {
+    let Effect { before: old, after: new } = effect;
     let failed = |why: String| Err(Reason::new(ReasonCode::ProofFailed, why));
     if old.keys().ne(new.keys()) {
         return failed("the edit adds, removes or renames an object".into());
     }
-    let found = differences(&old, &new, intents);
+    let found = differences(old, new, intents);
     let meant = |(key, path, value): &&Difference| {
         intents.iter().any(|i| {
             key.object == i.object.to_string()
@@ -77,11 +78,7 @@ pub fn prove(before: &Index, after: &Index, intents: &[Intent]) -> Result<Proven
     Ok(Proven { objects: new.len(), fields: changed.len() })
 }
 
-fn differences(
-    old: &BTreeMap<RenderedKey, &Json>,
-    new: &BTreeMap<RenderedKey, &Json>,
-    intents: &[Intent],
-) -> Vec<Difference> {
+fn differences(old: &Objects, new: &Objects, intents: &[Intent]) -> Vec<Difference> {
     let mut found = Vec::new();
     for (key, after) in new {
         let Some(before) = old.get(key).filter(|before| *before != after) else { continue };
@@ -111,7 +108,7 @@ fn is_empty_parent(path: &FieldPath, leaf: Option<&Json>, intents: &[Intent]) ->
 mod tests {
     use super::super::golden::tree;
     use super::*;
-    use crate::layout::index;
+    use crate::layout::{Index, index};
     use crate::model::fixtures::target;
 
     fn repository(backend: u32, worker: u32, more: &str) -> Index {
@@ -128,18 +125,23 @@ mod tests {
         [Intent { object: target("default/Deployment/backend"), path, expected: to }]
     }
 
+    fn compared(before: &Index, after: &Index) -> Effect {
+        Effect { before: before.rendered(), after: after.rendered() }
+    }
+
     #[track_caller]
     fn fails(after: &Index, intents: &[Intent], words: &str) {
-        let reason = prove(&repository(3, 3, ""), after, intents).unwrap_err();
+        let reason = prove(&compared(&repository(3, 3, ""), after), intents).unwrap_err();
         assert_eq!(reason.code, ReasonCode::ProofFailed);
         assert!(reason.text.contains(words), "{reason}");
     }
 
     #[test]
     fn exactly_the_intended_field_passes_and_is_counted() {
-        let proven = prove(&repository(3, 3, ""), &repository(5, 3, ""), &intent(Expected::Value(5.into())));
+        let old = repository(3, 3, "");
+        let proven = prove(&compared(&old, &repository(5, 3, "")), &intent(Expected::Value(5.into())));
         assert_eq!(proven.unwrap(), Proven { objects: 2, fields: 1 });
-        assert!(prove(&repository(3, 3, ""), &repository(4, 3, ""), &intent(Expected::Changed)).is_ok());
+        assert!(prove(&compared(&old, &repository(4, 3, "")), &intent(Expected::Changed)).is_ok());
     }
 
     #[test]

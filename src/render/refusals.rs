@@ -1,7 +1,5 @@
 //! What is refused, with which code and which words: one row per trap.
 
-use std::sync::Arc;
-
 use super::golden::{render, tree};
 use super::*;
 use crate::layout::index;
@@ -228,7 +226,7 @@ fn protected_paths_and_paths_outside_the_policy_are_refused() {
 #[test]
 fn symlinks_and_submodules_are_never_followed() {
     for mode in [EntryMode::Symlink, EntryMode::Submodule] {
-        let link = || TreeFile { mode, bytes: Arc::from(&b""[..]) };
+        let link = || TreeFile::held(mode, &b""[..]);
         let mut plain = files(&[]);
         plain.files.insert(RepoPath::new("apps/backend.yaml").unwrap(), link());
         refused(&plain, &scale(3, 5), ReasonCode::EditRefused, "never followed");
@@ -382,4 +380,19 @@ fn a_value_never_becomes_structure() {
             assert_eq!((workload.containers[0].image.as_str(), workload.replicas), (hostile, Some(3)));
         }
     }
+}
+
+#[test]
+fn a_refusal_says_what_each_candidate_would_change_elsewhere() {
+    let before = files(&[
+        ("base/a.yaml", &deployment("  replicas: 3\n")),
+        ("base/kustomization.yaml", "resources: [a.yaml]\n"),
+        ("production/kustomization.yaml", "namespace: shop\nresources: [../base]\n"),
+        ("staging/kustomization.yaml", "namespace: staging\nresources: [../base]\n"),
+    ]);
+    let restart = Plan::Restart { restarted_at: at(0), previous: None };
+    let words = "candidates: base/a.yaml spec.template.metadata.annotations.\"kubectl.kubernetes.io/restartedAt\" \
+                 (also changes staging/Deployment/backend through staging/kustomization.yaml: \
+                 spec.template.metadata.annotations.\"kubectl.kubernetes.io/restartedAt\" absent -> ";
+    refused(&before, &restart, ReasonCode::AmbiguousTarget, words);
 }

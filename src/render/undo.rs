@@ -28,7 +28,7 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
     let document = find_document(index, change, &at)?;
     let rendered = index.rendered_fields(resource, file, &at);
     refuse_owned_count(index, resource, &rendered)?;
-    let ground = index.document(file, document).and_then(|d| at.ground(d)).unwrap_or_default();
+    let ground = index.document(file, document).and_then(|d| at.ground(&d)).unwrap_or_default();
     let edit = match restored {
         Some(value) if held.is_some() => {
             at.edit(document, |document, path| yaml::Edit::Set { document, path, value: unwritten(value) })
@@ -106,7 +106,7 @@ pub fn stands(index: &Index, change: &FieldChange) -> bool {
     let Some(at) = Address::parse(&change.field) else { return false };
     let documents = index.documents_of(&change.resource).into_iter();
     documents.filter(|(file, _)| *file == change.file).any(|(file, document)| {
-        let found = index.document(&file, document).and_then(|it| at.find(it));
+        let found = index.document(&file, document).and_then(|it| at.find(&it));
         found.map(|it| written(&it).unwrap_or_else(|| it.to_string())) == change.to
     })
 }
@@ -117,7 +117,7 @@ fn find_document(index: &Index, change: &FieldChange, at: &Address) -> Result<us
     let documents: Vec<usize> =
         index.documents_of(resource).into_iter().filter(|(f, _)| f == file).map(|(_, d)| d).collect();
     let now = |document: usize| {
-        let found = index.document(file, document).and_then(|d| at.find(d));
+        let found = index.document(file, document).and_then(|d| at.find(&d));
         found.map(|v| written(&v).unwrap_or_else(|| v.to_string()))
     };
     let mut holding = documents.iter().copied().filter(|&d| now(d) == *held);

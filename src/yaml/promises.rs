@@ -225,6 +225,8 @@ proptest! {
                 let name = |error: YamlError| format!("{error:?}").split([' ', '{']).next().map(str::to_owned);
                 prop_assert_eq!(name(plain), name(outer));
             }
+            // The text ends with a block scalar now, whose line breaks the header outside would drop.
+            (Ok(_), Err(YamlError::Unsupported { .. })) if verb == 1 && header != "|+" => {}
             (plain, outer) => {
                 return Err(TestCaseError::fail(format!("{plain:?} {outer:?} {source}")));
             }

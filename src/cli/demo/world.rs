@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::source::Simulated;
 use super::workload::Running;
 use crate::cli::failure::{Failure, Kind};
+use crate::layout::MAX_FILE_BYTES;
 use crate::model::ids::{ObjectId, RepoPath, WorkloadRef};
 use crate::observe::repository::Repository;
 use crate::outside::clock::{Clock as _, VirtualClock};
@@ -160,8 +161,9 @@ impl World {
         let tree = Repository::new(policies_path()?)
             .tree(objects, commit)
             .map_err(|it| failed("the release")(it.into()))?;
-        let bytes = RepoPath::new(path).ok().and_then(|path| tree.bytes(&path).map(<[u8]>::to_vec));
-        String::from_utf8(bytes.unwrap_or_default()).map_err(|it| failed("the release")(it.into()))
+        let bytes = RepoPath::new(path).ok().and_then(|path| tree.bytes(&path, MAX_FILE_BYTES).ok());
+        String::from_utf8(bytes.map(|it| it.to_vec()).unwrap_or_default())
+            .map_err(|it| failed("the release")(it.into()))
     }
 
     /// A person merges a proposal with plain git: the branch becomes the head of main.

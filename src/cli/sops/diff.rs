@@ -25,7 +25,8 @@ struct Row {
 /// # Errors
 /// Exit code 1 when they differ or one of them is broken, 2 when one cannot be read.
 pub fn run(
-    (old, new): (&str, &str),
+    old: &str,
+    new: &str,
     repository: &Path,
     keys: &SopsKeys,
     console: &Console,
@@ -51,7 +52,12 @@ pub fn run(
     }
     let cells = rows.iter().map(|it| {
         let encrypted = if it.encrypted { "yes" } else { "" };
-        [it.change, &it.document.to_string(), &it.path, encrypted].map(Piece::from).to_vec()
+        vec![
+            Piece::from(it.change),
+            it.document.to_string().into(),
+            it.path.as_str().into(),
+            encrypted.into(),
+        ]
     });
     let headers = vec!["CHANGE", "DOCUMENT", "KEY", "ENCRYPTED"];
     let table = Table { headers, wide: 0, rows: cells.collect() };

@@ -36,8 +36,8 @@ pub fn run(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     all.extend(configs(&found));
     all.extend(sops_files(&found, &keyring));
     let wrong = all.iter().filter(|it| it.wrong).count();
-    let names: Vec<String> = all.iter().map(|it| it.place.clone()).collect();
     let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": all });
+    let names: Vec<String> = all.iter().map(|it| it.place.clone()).collect();
     console.answer(&names, &list, || {
         let mut page = Page::new();
         for it in &all {

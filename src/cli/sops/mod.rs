@@ -14,7 +14,7 @@ use self::identities::Keyring;
 use self::look::{Look, Status};
 use super::args::{SopsTree, SopsVerb};
 use super::failure::Failure;
-use super::output::{Console, Piece, Style, Table, counted};
+use super::output::{Console, Piece, Table, counted};
 
 /// Runs the verb.
 ///
@@ -23,7 +23,7 @@ use super::output::{Console, Piece, Style, Table, counted};
 pub fn run(verb: &SopsVerb, console: &Console) -> Result<(), Failure> {
     match verb {
         SopsVerb::Check(tree) => check(tree, console),
-        SopsVerb::Diff { old, new, repository, keys } => diff::run((old, new), repository, keys, console),
+        SopsVerb::Diff { old, new, repository, keys } => diff::run(old, new, repository, keys, console),
         SopsVerb::Keys(tree) => keys(tree, console),
         SopsVerb::Doctor(tree) => doctor::run(tree, console),
         SopsVerb::Set { .. } => write::set(verb, console),
@@ -36,14 +36,8 @@ fn check(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     let found = source::find(tree)?;
     let looks: Vec<Look> = found.files.iter().map(|file| look::at(file, &found, &keyring)).collect();
     let rows = looks.iter().map(|it| {
-        let style = if it.status == Status::Broken { Style::Bad } else { Style::Plain };
         let rule = if it.breaches.is_empty() { it.rule.clone() } else { it.breaches.join("; ") };
-        vec![
-            Piece::from(it.file.clone()),
-            Piece::from(it.status.word()).styled(style),
-            Piece::from(rule),
-            Piece::from(it.detail.clone()),
-        ]
+        vec![it.file.as_str().into(), it.status.word().into(), Piece::from(rule), it.detail.as_str().into()]
     });
     let table = Table { headers: vec!["FILE", "MAC", "RULE", "DETAIL"], wide: 0, rows: rows.collect() };
     let names: Vec<String> = looks.iter().map(|it| it.file.clone()).collect();
@@ -52,9 +46,12 @@ fn check(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     let broken = count(&|it| it.status == Status::Broken);
     let breaking = count(&|it| !it.breaches.is_empty());
     let unverified = count(&|it| matches!(it.status, Status::NoIdentity | Status::NotRead));
-    let files = counted(looks.len(), "SOPS file", "SOPS files");
-    console
-        .talk(&format!("{files}: {broken} broken, {breaking} against their rule, {unverified} not verified"));
+    if console.is_for_people() {
+        let files = counted(looks.len(), "SOPS file", "SOPS files");
+        console.talk(&format!(
+            "{files}: {broken} broken, {breaking} against their rule, {unverified} not verified"
+        ));
+    }
     if broken + breaking == 0 { Ok(()) } else { Err(Failure::answered_no()) }
 }
 
@@ -93,8 +90,13 @@ fn keys(tree: &SopsTree, console: &Console) -> Result<(), Failure> {
     }
     let rows = items.iter().map(|it| {
         let yours = if it.yours { "yes" } else { "" };
-        let group = format!("{} (needs {})", it.group, it.groups_needed);
-        [it.file.as_str(), &group, &it.recipient, &it.kind, yours].map(Piece::from).to_vec()
+        vec![
+            Piece::from(it.file.as_str()),
+            format!("{} (needs {})", it.group, it.groups_needed).into(),
+            it.recipient.as_str().into(),
+            it.kind.as_str().into(),
+            yours.into(),
+        ]
     });
     let headers = vec!["FILE", "GROUP", "RECIPIENT", "KIND", "YOURS"];
     let table = Table { headers, wide: 0, rows: rows.collect() };

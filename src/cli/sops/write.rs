@@ -113,6 +113,5 @@ pub fn encrypt(file: &Path, console: &Console) -> Result<(), Failure> {
     let mut random = block;
     let mut inputs = Inputs { now: SystemClock.now(), random: &mut random };
     let store = Store::of_name(&path);
-    let new = sops::encrypt(store, &bytes, &recipe, &mut inputs).map_err(|error| refused(file, error))?;
-    print(new, console)
+    print(sops::encrypt(store, &bytes, &recipe, &mut inputs).map_err(|error| refused(file, error))?, console)
 }

@@ -29,7 +29,7 @@ mod transform;
 #[cfg(test)]
 mod trees;
 
-pub use found::Kustomizations;
+pub use found::{is_kustomization_file, references};
 pub use live::{AppliedPatch, Doubt, ImageHit, Layer, Live, PatchForm, PatchText};
 pub use patch::place_in;
 pub use transform::has_replicas;
@@ -200,7 +200,8 @@ impl<'r, 's> Renderer<'r, 's> {
                 }
                 None => {
                     let why = path.as_ref().and_then(|p| self.reader.why_skipped(p));
-                    let why = why.unwrap_or("is not a readable file or kustomization of the repository");
+                    let why =
+                        why.as_deref().unwrap_or("is not a readable file or kustomization of the repository");
                     refusals.push(format!("{file} includes {name:?}, which {why}"));
                     self.incomplete.set(true);
                 }

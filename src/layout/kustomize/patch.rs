@@ -89,7 +89,7 @@ impl Entry<'_> {
                 let path = resolve(dir, name).and_then(|p| RepoPath::new(p).ok());
                 let Some((path, source)) = path.as_ref().and_then(|p| reader.file(p).map(|s| (p, s))) else {
                     let why = path.as_ref().and_then(|p| reader.why_skipped(p));
-                    let why = why.unwrap_or("is not a readable file of the repository");
+                    let why = why.as_deref().unwrap_or("is not a readable file of the repository");
                     return Err(format!("{layer} names the patch {name:?}, which {why}"));
                 };
                 let piece = |(document, value): (usize, &Json)| Piece {

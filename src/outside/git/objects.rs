@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use git2::{ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, Sort};
@@ -16,15 +16,8 @@ use super::{GitError, check_ref};
 /// Largest commit object read, in bytes.
 const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most paths in one comparison of two trees.
-const CHANGED_PATHS_MAX: usize = 100_000;
-
 /// Most references listed.
 const REFS_MAX: usize = 100_000;
-
-/// A path that differs between two trees, with the object on each side (`None`: not there). Both sides may be
-/// the same object: then only the mode changed.
-pub type ChangedPath = (String, Option<String>, Option<String>);
 
 /// One repository's objects. Calls take turns; none is held across an await.
 pub struct Objects {
@@ -45,6 +38,20 @@ impl Objects {
     pub fn open(path: &Path) -> Result<Self, GitError> {
         let repository = Repository::open(path).map_err(GitError::objects("open the repository"))?;
         Ok(Self { repository: Mutex::new(repository) })
+    }
+
+    /// Another handle on the same repository, for a reader that outlives this one.
+    ///
+    /// # Errors
+    /// As [`Objects::open`].
+    pub fn reopen(&self) -> Result<Self, GitError> {
+        Self::open(&self.folder())
+    }
+
+    /// Where the repository is.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.lock().path().to_owned()
     }
 
     /// Creates an empty bare repository whose `HEAD` is `refs/heads/main`.
@@ -185,34 +192,6 @@ impl Objects {
         let repository = self.lock();
         let commit = repository.find_commit(parse_oid(oid)?).map_err(GitError::objects("read a commit"))?;
         Ok(commit.time().seconds())
-    }
-
-    /// The paths that differ between two commits or trees; without `old`, every path of `new`. No rename
-    /// detection. Bytes of a path that are not UTF-8 show as the replacement character.
-    ///
-    /// # Errors
-    /// When either is missing, or more paths differ than we are willing to look at.
-    pub fn changed_paths(&self, old: Option<&str>, new: &str) -> Result<Vec<ChangedPath>, GitError> {
-        let repository = self.lock();
-        let failed = GitError::objects("compare two trees");
-        let old = old.map(|old| peel_tree(&repository, old)).transpose()?;
-        let new = peel_tree(&repository, new)?;
-        let mut options = git2::DiffOptions::new();
-        options.include_typechange(true).ignore_submodules(false).skip_binary_check(true);
-        let diff =
-            repository.diff_tree_to_tree(old.as_ref(), Some(&new), Some(&mut options)).map_err(failed)?;
-        if diff.deltas().len() > CHANGED_PATHS_MAX {
-            return Err(too_large("the comparison", CHANGED_PATHS_MAX, "paths"));
-        }
-        let side = |file: &git2::DiffFile<'_>| (!file.id().is_zero()).then(|| file.id().to_string());
-        Ok(diff
-            .deltas()
-            .map(|delta| {
-                let (old, new) = (delta.old_file(), delta.new_file());
-                let path = new.path_bytes().or_else(|| old.path_bytes()).unwrap_or_default();
-                (String::from_utf8_lossy(path).into_owned(), side(&old), side(&new))
-            })
-            .collect())
     }
 
     /// The commit a full branch name (`refs/heads/...`, or `refs/remotes/...` as a clone keeps it), or `HEAD`,

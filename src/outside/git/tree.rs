@@ -9,7 +9,7 @@ use super::names::{hostile_entry, refused};
 use super::objects::{Objects, peel_tree, too_large};
 
 /// Deepest folder looked into.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// How much of a tree one listing may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl Objects {
     ///
     /// # Errors
     /// When a limit is passed, an object is missing, or a name is a form of `.git`, `.` or `..`.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests look at whole trees with their sizes"))]
     pub fn list_tree(
         &self,
         commit: &str,
