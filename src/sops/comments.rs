@@ -18,6 +18,8 @@ pub(super) struct Comment {
     pub header: bool,
     /// 1-based.
     pub line: usize,
+    /// Index of the last comment of the unbroken run of comment lines that starts here.
+    pub run_end: usize,
 }
 
 impl Comment {
@@ -49,6 +51,11 @@ pub(super) fn find(source: &str, documents: &[Document]) -> Vec<Comment> {
     for comment in &mut comments {
         line += source[from..comment.span.start].matches('\n').count();
         (comment.line, from) = (line, comment.span.start);
+    }
+    for index in (0..comments.len()).rev() {
+        let follows =
+            comments.get(index + 1).is_some_and(|next| next.alone && next.line == comments[index].line + 1);
+        comments[index].run_end = if follows { comments[index + 1].run_end } else { index };
     }
     comments
 }
@@ -89,6 +96,7 @@ fn gap(source: &str, range: Range<usize>, comments: &mut Vec<Comment>) {
                 alone: source[start..hash].bytes().all(|b| b == b' ' || b == b'\t'),
                 header: false,
                 line: 0,
+                run_end: 0,
             });
             at = end.min(range.end);
         } else {

@@ -104,6 +104,10 @@ fn check_documents(store: Store, source: &str, documents: &[Document]) -> Result
         if store != Store::Json && matches!(root.kind, NodeKind::Map(_)) && braces {
             return refuse(root.line, "a YAML document in braces has no place for the sops block");
         }
+        let first = root.as_map().next().filter(|_| store != Store::Json);
+        if first.is_some_and(|(key, _)| column(source, key.span.start) != 0) {
+            return refuse(root.line, "the document's first key is indented");
+        }
     }
     if documents.is_empty() { refuse(1, "the file is empty") } else { Ok(()) }
 }
@@ -201,15 +205,11 @@ fn envelopes(
 fn yaml_block(source: &str, documents: &[Document], index: usize, block: &NewBlock<'_>) -> Splice {
     let at = tree::document_end(source, documents, index);
     let eol = if source.contains("\r\n") { "\r\n" } else { "\n" };
-    let root = &documents[index].root;
-    let first = root.as_map().next().map_or(root.span.start, |(key, _)| key.span.start);
-    let margin = " ".repeat(column(source, first));
     let mut text = String::new();
     if !source[..at].ends_with('\n') {
         text.push_str(eol);
     }
     for line in metadata_text::yaml(block) {
-        text.push_str(&margin);
         text.push_str(&line);
         text.push_str(eol);
     }

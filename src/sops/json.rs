@@ -15,10 +15,10 @@ pub(super) fn check(source: &str, documents: &[Document]) -> Result<(), SopsErro
     if !value.is_object() {
         return Err(SopsError::Tree { line: 1, reason: "sops takes only JSON files that hold an object" });
     }
-    agree(source, &document.root, &value)
+    agree(&document.root, &value)
 }
 
-fn agree(source: &str, node: &Node, value: &Value) -> Result<(), SopsError> {
+fn agree(node: &Node, value: &Value) -> Result<(), SopsError> {
     let differ =
         Err(SopsError::Tree { line: node.line, reason: "YAML and JSON readers read this differently" });
     match (&node.kind, value) {
@@ -28,14 +28,14 @@ fn agree(source: &str, node: &Node, value: &Value) -> Result<(), SopsError> {
             }
             for (key, inner) in entries {
                 match key.text().and_then(|key| map.get(key)) {
-                    Some(value) => agree(source, inner, value)?,
+                    Some(value) => agree(inner, value)?,
                     None => return differ,
                 }
             }
             Ok(())
         }
         (NodeKind::List(items), Value::Array(values)) if items.len() == values.len() => {
-            items.iter().zip(values).try_for_each(|(item, value)| agree(source, item, value))
+            items.iter().zip(values).try_for_each(|(item, value)| agree(item, value))
         }
         (NodeKind::Scalar(scalar), Value::String(text))
             if scalar.style == Style::DoubleQuoted && scalar.text == *text =>

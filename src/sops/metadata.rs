@@ -16,9 +16,11 @@ use super::value::Typed;
 use super::{ENVELOPE_BYTES_MAX, RECIPIENTS_MAX};
 use crate::yaml::{Node, NodeKind};
 
-/// The lists of a key group: the field, the recipient's kind, and the fields that name a recipient with what
+/// A list of a key group: the field, the recipient's kind, and the fields that name a recipient with what
 /// stands before each.
-const SERVICES: [(&str, &str, &[(&str, &str)]); 6] = [
+type Service = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const SERVICES: [Service; 6] = [
     ("pgp", "pgp", &[("", "fp")]),
     ("kms", "aws-kms", &[("", "arn")]),
     ("gcp_kms", "gcp-kms", &[("", "resource_id")]),
@@ -96,6 +98,8 @@ impl Metadata {
                     | "mac"
                     | "mac_only_encrypted"
                     | "version"
+                    // A notice to readers that the first versions of sops wrote.
+                    | "attention"
             ) || FIELDS.contains(&name)
                 || SERVICES.iter().any(|(field, ..)| *field == name)
         };

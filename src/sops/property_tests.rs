@@ -49,7 +49,7 @@ fn mapping(depth: u32) -> BoxedStrategy<Vec<String>> {
     let comment = prop::sample::select(vec!["", "", "", " # note", " # secret"]);
     let plain = (scalar, comment).prop_map(|(scalar, comment)| vec![format!(" {scalar}{comment}")]);
     let literal = Just(vec![" |".to_owned(), "  one".to_owned(), "   two".to_owned()]);
-    let flow = Just(vec![" [x, 1, {k: v, n: 2}]".to_owned()]);
+    let flow = Just(vec![" [x, 1, {k: v, m: 2}]".to_owned()]);
     let list = prop::collection::vec(prop::sample::select(SCALARS[..20].to_vec()), 1..3).prop_map(|items| {
         let items = items.into_iter().map(|item| format!("  - {item}"));
         std::iter::once(String::new()).chain(items).collect::<Vec<_>>()

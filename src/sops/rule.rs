@@ -75,12 +75,12 @@ impl Rule {
         matches!(&self.test, Test::Comment(pattern) if pattern.finds(comment))
     }
 
-    /// Whether a value under these keys, with these comments in force, is encrypted.
-    pub(super) fn encrypted<'c>(&self, keys: &[String], mut comments: impl Iterator<Item = &'c str>) -> bool {
+    /// Whether a value under these keys is encrypted; `marked` says that a comment in force decides.
+    pub(super) fn encrypted(&self, keys: &[String], marked: bool) -> bool {
         let matched = match &self.test {
             Test::Suffix(suffix) => keys.iter().any(|key| key.ends_with(suffix.as_str())),
             Test::Key(pattern) => keys.iter().any(|key| pattern.finds(key)),
-            Test::Comment(pattern) => comments.any(|comment| pattern.finds(comment)),
+            Test::Comment(_) => marked,
         };
         matched == self.encrypts
     }
@@ -92,7 +92,8 @@ mod tests {
 
     fn encrypted(field: &str, text: &str, keys: &[&str], comments: &[&str]) -> bool {
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        Rule::new(field, text).unwrap().encrypted(&keys, comments.iter().copied())
+        let rule = Rule::new(field, text).unwrap();
+        rule.encrypted(&keys, comments.iter().any(|it| rule.marks(it)))
     }
 
     #[test]
@@ -107,7 +108,7 @@ mod tests {
         assert!(encrypted("encrypted_comment_regex", "secret", &["a"], &[" is secret"]));
         assert!(!encrypted("encrypted_comment_regex", "secret", &["secret"], &[]));
         assert!(!encrypted("unencrypted_comment_regex", "plain", &["a"], &[" plain"]));
-        assert!(Rule::default().encrypted(&["a".to_owned()], std::iter::empty()));
-        assert!(!Rule::default().encrypted(&["a_unencrypted".to_owned()], std::iter::empty()));
+        assert!(Rule::default().encrypted(&["a".to_owned()], false));
+        assert!(!Rule::default().encrypted(&["a_unencrypted".to_owned()], false));
     }
 }

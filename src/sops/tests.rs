@@ -349,6 +349,35 @@ fn recipe() -> Recipe {
 }
 
 #[test]
+fn what_sops_would_not_read_back_is_not_encrypted() {
+    for bad in [
+        "",
+        "- a\n",
+        "{a: 1}\n",
+        "  a: 1\n",
+        "1: a\n",
+        "a: 18446744073709551615\n",
+        "a: &x 1\nb: *x\n",
+        "a: &x {b: 1}\nc:\n  <<: *x\n",
+        "a: 1\na: 2\n",
+        "a: !custom x\n",
+        "a: 1\nsops: {}\n",
+        "a: [x, # where\n  y]\n",
+    ] {
+        let mut random = random(1);
+        let mut inputs = Inputs { now: Timestamp::UNIX_EPOCH, random: &mut random };
+        assert!(encrypt(Store::Yaml, bad.as_bytes(), &recipe(), &mut inputs).is_err(), "{bad}");
+    }
+    let mut random = random(1);
+    let mut inputs = Inputs { now: Timestamp::UNIX_EPOCH, random: &mut random };
+    let plugin = Recipe { groups: vec![vec!["age1yubikey1qqqq".to_owned()]], ..recipe() };
+    let error = encrypt(Store::Yaml, b"a: 1\n", &plugin, &mut inputs).unwrap_err();
+    assert!(matches!(error, SopsError::Recipient { .. }), "{error}");
+    assert!(encrypt(Store::Json, b"{\"a\": 1, \"a\": 2}", &recipe(), &mut inputs).is_err());
+    assert!(encrypt(Store::Json, b"{a: 1}", &recipe(), &mut inputs).is_err());
+}
+
+#[test]
 fn a_comparison_names_places_and_never_values() {
     let old = file(REGEX);
     let new_bytes = change(REGEX, 0, "data.password", &Plaintext::text("x")).unwrap();

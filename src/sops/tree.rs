@@ -5,6 +5,7 @@
 //! of a level belongs to the next entry of that level, one behind a scalar to that scalar, one behind a key
 //! to all below it. Any other place is not certain, and a comment there that decides is refused.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::comments::{self, Comment, column, line_end};
@@ -127,8 +128,8 @@ struct Walker<'a> {
     /// End of the last token.
     at: usize,
     document: usize,
-    /// Comments in force, per level, as indexes.
-    active: Vec<Vec<usize>>,
+    /// How many comments in force decide, per level.
+    active: Vec<usize>,
     keys: Vec<String>,
     steps: Vec<Step>,
     tree: Tree,
@@ -136,11 +137,15 @@ struct Walker<'a> {
 
 impl Walker<'_> {
     fn map(&mut self, node: &Node, until: usize, flow: bool) -> Result<(), SopsError> {
-        self.active.push(Vec::new());
+        self.active.push(0);
         let level = node.as_map().next().map(|(key, _)| column(self.source, key.span.start));
         let entries: Vec<_> = node.as_map().collect();
+        let mut names = HashSet::new();
         for (index, (key, value)) in entries.iter().enumerate() {
-            let name = self.key(node, key)?;
+            let name = self.key(key)?;
+            if !names.insert(name.clone()) {
+                return Err(SopsError::Tree { line: key.line, reason: "the key is there twice" });
+            }
             self.place(key.span.start, level, flow)?;
             self.at = key.span.end;
             let metadata = self.keys.is_empty() && self.steps.is_empty() && name == "sops";
@@ -157,7 +162,7 @@ impl Walker<'_> {
                 self.keys.pop();
             }
             if let Some(active) = self.active.last_mut() {
-                active.clear();
+                *active = 0;
             }
         }
         self.trailing(level, until, flow)?;
@@ -165,7 +170,7 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn key(&self, map: &Node, key: &Node) -> Result<String, SopsError> {
+    fn key(&self, key: &Node) -> Result<String, SopsError> {
         let refuse = |reason| Err(SopsError::Tree { line: key.line, reason });
         let NodeKind::Scalar(scalar) = &key.kind else {
             return refuse("sops takes only keys that are strings");
@@ -180,14 +185,11 @@ impl Walker<'_> {
         if !string {
             return refuse("sops takes only keys that are strings");
         }
-        if map.as_map().filter(|(other, _)| other.text() == Some(&scalar.text)).count() > 1 {
-            return refuse("the key is there twice");
-        }
         Ok(scalar.text.clone())
     }
 
     fn list(&mut self, node: &Node, until: usize, flow: bool) -> Result<(), SopsError> {
-        self.active.push(Vec::new());
+        self.active.push(0);
         let mut level = None;
         let items: Vec<&Node> = node.as_list().collect();
         for (index, item) in items.iter().enumerate() {
@@ -207,7 +209,7 @@ impl Walker<'_> {
             self.child(item, then, flow)?;
             self.steps.pop();
             if let Some(active) = self.active.last_mut() {
-                active.clear();
+                *active = 0;
             }
         }
         self.trailing(level, until, flow)?;
@@ -217,7 +219,10 @@ impl Walker<'_> {
 
     /// The first dash between two offsets that is not in a comment.
     fn dash(&self, from: usize, before: usize) -> usize {
-        let inside = |at: usize| self.comments.iter().any(|it| it.span.contains(&at));
+        let inside = |at: usize| {
+            let next = self.comments.partition_point(|it| it.span.start <= at);
+            next.checked_sub(1).is_some_and(|it| self.comments[it].span.contains(&at))
+        };
         let dashes = self.source[from..before].match_indices('-').map(|(offset, _)| from + offset);
         dashes.into_iter().find(|at| !inside(*at)).unwrap_or(before)
     }
@@ -255,7 +260,7 @@ impl Walker<'_> {
                     path: Path(self.steps.clone()).to_string(),
                     reason,
                 })?;
-                let sealed = self.sealed(&self.keys, None);
+                let sealed = self.sealed(&self.keys, false);
                 self.tree.leaves.push(Leaf {
                     document: self.document,
                     path: Path(self.steps.clone()),
@@ -301,7 +306,7 @@ impl Walker<'_> {
             let certain = !flow && comment.alone && column == level;
             self.put(false, certain)?;
             if let Some(active) = self.active.last_mut() {
-                active.clear();
+                *active = 0;
             }
         }
         Ok(())
@@ -310,14 +315,12 @@ impl Walker<'_> {
     /// Whether only comments and no empty line stand between this comment and an offset, and the token there
     /// is at the comment's column.
     fn touches(&self, index: usize, until: usize) -> bool {
-        let comment = &self.comments[index];
-        let between = self.source.get(comment.span.end..until).unwrap_or("");
-        let mut lines: Vec<&str> = between.split('\n').skip(1).map(str::trim).collect();
-        let last = lines.pop();
-        last == Some("")
-            && lines.iter().all(|line| line.starts_with('#'))
+        let last = &self.comments[self.comments[index].run_end];
+        let between = self.source.get(last.span.end..until).unwrap_or("");
+        between.trim() == ""
+            && between.matches('\n').count() == 1
             && until < self.source.len()
-            && column(self.source, until) == comment.column
+            && column(self.source, until) == self.comments[index].column
     }
 
     /// Places comments up to an offset; `behind` says that they stand between a key or dash and its value's
@@ -339,25 +342,26 @@ impl Walker<'_> {
         let index = self.next;
         self.next += 1;
         let comment = self.comments[index].clone();
-        if !certain && self.rule.marks(comment.text(self.source)) {
+        let marks = self.rule.marks(comment.text(self.source));
+        if !certain && marks {
             return Err(SopsError::Comment { line: comment.line });
         }
         if let Some(active) = self.active.last_mut() {
-            active.push(index);
+            *active += usize::from(marks);
         }
         let own = usize::from(behind && matches!(self.steps.last(), Some(Step::Key(_))));
         let keys = self.keys[..self.keys.len() - own].to_vec();
-        let sealed = self.sealed(&keys, Some(index));
+        let sealed = self.sealed(&keys, marks);
         self.tree.remarks.push(Remark { span: comment.span, line: comment.line, keys, sealed, certain });
         Ok(())
     }
 
     /// Whether the rule encrypts what stands under these keys now. A comment that switches encryption on is
     /// not encrypted by itself.
-    fn sealed(&self, keys: &[String], itself: Option<usize>) -> bool {
-        let skip = itself.filter(|_| self.rule.field() == "encrypted_comment_regex");
-        let in_force = self.active.iter().flatten().filter(|index| Some(**index) != skip);
-        self.rule.encrypted(keys, in_force.map(|index| self.comments[*index].text(self.source)))
+    fn sealed(&self, keys: &[String], itself_marks: bool) -> bool {
+        let own = usize::from(itself_marks && self.rule.field() == "encrypted_comment_regex");
+        let in_force: usize = self.active.iter().sum();
+        self.rule.encrypted(keys, in_force > own)
     }
 }
 
