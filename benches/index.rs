@@ -42,6 +42,7 @@ mod yaml;
 #[path = "../src/observe"]
 mod observe {
     mod blobs;
+    pub mod charts;
     pub mod repository;
 }
 

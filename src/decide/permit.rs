@@ -263,10 +263,14 @@ enum FieldClass {
     RestartedAt,
 }
 
-/// Which known field of low risk this is, with a value that such a field can have.
+/// Which known field of low risk this is, with a value that such a field can have. The same field may stand in a
+/// text of its document (`patches[0].patch|spec.replicas`). A value of a chart, or of a JSON 6902 operation, does
+/// not say by its name what it decides: a person merges it.
 fn field_class(change: &FieldChange) -> Option<FieldClass> {
-    let field = change.field.as_str();
-    let kustomize = field.starts_with("replicas") && field.ends_with(".count");
+    let field = change.field.rsplit('|').next().unwrap_or_default();
+    let entry = field.rsplit_once("replicas[name=").is_some_and(|(before, after)| {
+        (before.is_empty() || before.ends_with('.')) && after.ends_with("].count")
+    });
     let restarted = "spec.template.metadata.annotations";
     let is_count = |value: &Option<String>| {
         value.as_ref().is_some_and(|text| {
@@ -276,8 +280,8 @@ fn field_class(change: &FieldChange) -> Option<FieldClass> {
     let counts = is_count(&change.from) && is_count(&change.to);
     match field {
         "spec.replicas" if counts => Some(FieldClass::Replicas),
-        _ if kustomize && counts => Some(FieldClass::Replicas),
-        "spec.minReplicas" if counts => Some(FieldClass::MinReplicas),
+        _ if entry && counts => Some(FieldClass::Replicas),
+        "spec.minReplicas" | "spec.minReplicaCount" if counts => Some(FieldClass::MinReplicas),
         _ => {
             let key = field.strip_prefix(restarted)?.trim_matches(['.', '[', ']', '"', '\'']);
             let time = change.to.as_ref().is_none_or(|to| to.parse::<Timestamp>().is_ok());

@@ -181,7 +181,7 @@ fn a_reserved_action_does_not_count_its_own_slot() {
 
 #[test]
 fn kustomize_counts_and_restarts_are_fields_of_low_risk() {
-    for field in ["replicas[0].count", "replicas.backend.count"] {
+    for field in ["replicas[name=backend].count", "spec.source.kustomize.replicas[name=backend].count", "patches[0].patch|spec.replicas"] {
         let mut world = World::new();
         world.field().field = field.into();
         assert_eq!(world.codes(), [], "{field}");

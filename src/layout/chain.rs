@@ -1,6 +1,8 @@
 //! How an object reaches a cluster, for people: the file that declares it, every layer on the way out, and what
 //! each layer does to it. A target comes in, links go out, innermost first. Nothing is decided here.
 
+use serde_json::Value as Json;
+
 use super::kustomize::{Layer, Live, PatchForm};
 use super::objects::{FieldPath, Step};
 use super::place::{Place, PlaceForm};
@@ -43,6 +45,18 @@ impl Index {
                 line: self.line_of(&layer.file, layer.document, &layer.at),
                 at: layer.at.to_string(),
                 does: deeds(&live, layer),
+            });
+        }
+        for layer in &live.delivered {
+            let document = self.document(&layer.file, layer.document).unwrap_or_default();
+            let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+            let (kind, name) = (text(&document["kind"]), text(&document["metadata"]["name"]));
+            links.push(Link {
+                file: layer.file.clone(),
+                document: layer.document,
+                line: self.line_of(&layer.file, layer.document, &layer.at),
+                at: layer.at.to_string(),
+                does: vec![format!("{kind} {name} brings it")],
             });
         }
         Ok(links)

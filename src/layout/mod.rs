@@ -23,6 +23,7 @@ mod entries;
 mod facts;
 mod helm;
 mod kustomize;
+mod marked;
 mod objects;
 mod owners;
 mod patches;
@@ -44,6 +45,7 @@ pub use chain::Link;
 pub use delivery::About;
 pub use effect::{Effect, Objects};
 pub use helm::{HelmJob, HelmRenders, SetValue};
+pub use marked::Mark;
 pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
@@ -341,10 +343,19 @@ impl Index {
             let why = self.sources.why_skipped(file).unwrap_or_else(|| Unread::Absent.to_string());
             return Err(edit_refused(format!("{file} {why}")));
         };
-        if source.values.iter().any(|v| v["sops"].is_object()) {
-            return Err(edit_refused(format!("{file} is encrypted with SOPS")));
+        let mut sealed = source.values.iter().map(|v| &v["sops"]).filter(|it| it.is_object());
+        if sealed.any(|it| it["mac_only_encrypted"] != true) {
+            return Err(edit_refused(format!(
+                "{file} is encrypted with SOPS, and its MAC covers plain values too (mac_only_encrypted is not set)"
+            )));
         }
         Ok(())
+    }
+
+    /// Is `file` encrypted with SOPS? Then an edit must keep it valid for sops.
+    #[must_use]
+    pub fn is_sealed(&self, file: &RepoPath) -> bool {
+        self.sources.get(file).is_some_and(|it| it.values.iter().any(|v| v["sops"].is_object()))
     }
 
     /// A parsed file.

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
-use super::{named, undo, values};
+use super::{named, sealed, undo, values};
 use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
@@ -474,8 +474,11 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
     for (path, edits) in by_file {
         let before =
             request.tree.bytes(path, MAX_FILE_BYTES).map_err(|e| edit_refused(format!("{path} {e}")))?;
-        let edited =
-            yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?;
+        let edited = if request.index.is_sealed(path) {
+            sealed::apply(path, &before, &edits)?
+        } else {
+            yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?
+        };
         push_diff(&mut diff, path, &before, &edited);
         files.insert(path.clone(), edited);
     }
@@ -497,7 +500,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
 }
 
 /// The message of an error with those below it.
-fn causes(error: &dyn Error) -> String {
+pub(super) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(cause) = below {

@@ -9,6 +9,7 @@ mod guard;
 mod named;
 mod proof;
 mod pull_request;
+mod sealed;
 mod template_check;
 mod text;
 mod undo;

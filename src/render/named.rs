@@ -1,4 +1,4 @@
-//! Places that people named with `writeTo`. A field and a policy's entries come in; one edit at the named place
+//! Places that people named, with `writeTo` in a policy or with a `$tars` comment in a file. A field and a policy's entries come in; one edit at the named place
 //! goes out, or a refusal. The effect is proven by rendering like that of any other edit.
 
 use serde_json::Value as Json;
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::edits::{Planned, RenderRequest};
 use super::proof::{Expected, Intent};
 use super::values;
-use crate::layout::{Field, FieldPath, edit_refused, split_field, written};
+use crate::layout::{Field, FieldPath, Mark, edit_refused, split_field, written};
 use crate::model::change::FieldChange;
 use crate::model::ids::WorkloadRef;
 use crate::model::policy::{WriteField, WriteTo};
@@ -33,11 +33,34 @@ pub fn by_field(
     };
     let mut entries = request.write_to.iter().filter(of_target);
     match (entries.next(), entries.next()) {
-        (None, _) => values::by_field(request.index, object, field, wanted),
+        (None, _) => match &request.index.marked(object, &marker(field))[..] {
+            [] => values::by_field(request.index, object, field, wanted),
+            [mark] => {
+                let Mark { file, document, path, .. } = mark.clone();
+                let entry = WriteTo { field: kind, resource: None, file, document, path };
+                Some(at(request, object, field, wanted, &entry))
+            }
+            several => {
+                let places: Vec<String> =
+                    several.iter().take(5).map(|mark| format!("{}:{}", mark.file, mark.line)).collect();
+                let text = format!("several places are marked for {}: {}", kind.name(), places.join(", "));
+                Some(Err(edit_refused(text)))
+            }
+        },
         (Some(_), Some(_)) => {
             Some(Err(edit_refused(format!("writeTo names {} of {target} twice", kind.name()))))
         }
         (Some(entry), None) => Some(at(request, object, field, wanted, entry)),
+    }
+}
+
+/// What a comment says that marks the place of `field`: `image` goes with the container's name.
+fn marker(field: &Field) -> String {
+    match field {
+        Field::Replicas => "replicas".to_owned(),
+        Field::AutoscalerMin => "minReplicas".to_owned(),
+        Field::RestartedAt => "restartedAt".to_owned(),
+        Field::Image(container) => format!("image {container}"),
     }
 }
 
