@@ -12,6 +12,7 @@ use super::random::RandomError;
 use super::secret::Secret;
 
 mod commit;
+mod diff;
 mod names;
 mod objects;
 mod program;
@@ -21,10 +22,11 @@ mod url;
 mod write;
 
 pub use self::{
+    diff::{ChangedEntry, Entry},
     names::{check_path, check_ref},
     objects::Objects,
     remote::{Mirror, PushOutcome, RefUpdate},
-    tree::TreeLimits,
+    tree::{TreeLimits, TreeRow},
     write::{CommitDraft, Edit},
 };
 
@@ -106,6 +108,8 @@ impl GitError {
     }
 }
 
+#[cfg(test)]
+mod diff_tests;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

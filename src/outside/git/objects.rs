@@ -16,15 +16,8 @@ use super::{GitError, check_ref};
 /// Largest commit object read, in bytes.
 const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most paths in one comparison of two trees.
-const CHANGED_PATHS_MAX: usize = 100_000;
-
 /// Most references listed.
 const REFS_MAX: usize = 100_000;
-
-/// A path that differs between two trees, with the object on each side (`None`: not there). Both sides may be
-/// the same object: then only the mode changed.
-pub type ChangedPath = (String, Option<String>, Option<String>);
 
 /// One repository's objects. Calls take turns; none is held across an await.
 pub struct Objects {
@@ -185,34 +178,6 @@ impl Objects {
         let repository = self.lock();
         let commit = repository.find_commit(parse_oid(oid)?).map_err(GitError::objects("read a commit"))?;
         Ok(commit.time().seconds())
-    }
-
-    /// The paths that differ between two commits or trees; without `old`, every path of `new`. No rename
-    /// detection. Bytes of a path that are not UTF-8 show as the replacement character.
-    ///
-    /// # Errors
-    /// When either is missing, or more paths differ than we are willing to look at.
-    pub fn changed_paths(&self, old: Option<&str>, new: &str) -> Result<Vec<ChangedPath>, GitError> {
-        let repository = self.lock();
-        let failed = GitError::objects("compare two trees");
-        let old = old.map(|old| peel_tree(&repository, old)).transpose()?;
-        let new = peel_tree(&repository, new)?;
-        let mut options = git2::DiffOptions::new();
-        options.include_typechange(true).ignore_submodules(false).skip_binary_check(true);
-        let diff =
-            repository.diff_tree_to_tree(old.as_ref(), Some(&new), Some(&mut options)).map_err(failed)?;
-        if diff.deltas().len() > CHANGED_PATHS_MAX {
-            return Err(too_large("the comparison", CHANGED_PATHS_MAX, "paths"));
-        }
-        let side = |file: &git2::DiffFile<'_>| (!file.id().is_zero()).then(|| file.id().to_string());
-        Ok(diff
-            .deltas()
-            .map(|delta| {
-                let (old, new) = (delta.old_file(), delta.new_file());
-                let path = new.path_bytes().or_else(|| old.path_bytes()).unwrap_or_default();
-                (String::from_utf8_lossy(path).into_owned(), side(&old), side(&new))
-            })
-            .collect())
     }
 
     /// The commit a full branch name (`refs/heads/...`, or `refs/remotes/...` as a clone keeps it), or `HEAD`,

@@ -9,7 +9,7 @@ use super::names::{hostile_entry, refused};
 use super::objects::{Objects, peel_tree, too_large};
 
 /// Deepest folder looked into.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// How much of a tree one listing may touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
