@@ -19,10 +19,12 @@ mod patches;
 mod place;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use objects::{FieldPath, ImageName, Skipped, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
+pub use values::field_values;
 
 use kustomize::{Kustomizations, Live};
 use objects::{Sources, folder, reference};

@@ -24,6 +24,8 @@ mod isolation_tests;
 #[cfg(test)]
 mod promises_tests;
 #[cfg(test)]
+mod rivals_tests;
+#[cfg(test)]
 mod simulation_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +54,7 @@ use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::observe::repository::Repository;
+use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{self, Clock};
@@ -114,6 +117,7 @@ pub struct Reconciler {
     suspended: bool,
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
+    rivals: Rivals,
 }
 
 /// What is not tried again before the next tick.
@@ -154,6 +158,7 @@ impl Reconciler {
             policies: Vec::new(),
             suspended: false,
             seen: BTreeMap::new(),
+            rivals: Rivals::default(),
         }
     }
 
@@ -279,9 +284,16 @@ impl Reconciler {
         let parts = &mut self.parts;
         let main_ref = format!("refs/heads/{}", parts.writer.main);
         let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
-        let Known { mut refs, steps } = match self.known.take().filter(|it| it.steps < KNOWN_STEPS_MAX) {
-            Some(known) => known,
-            None => Known { refs: read_refs(mirror, &main_ref, &ledger_ref).await?, steps: 0 },
+        let known = self.known.take().filter(|it| it.steps < KNOWN_STEPS_MAX);
+        let (mut refs, steps, mut others) = match known {
+            Some(known) => (known.refs, known.steps, None),
+            None if parts.memory.history().open.is_empty() => {
+                (read_refs(mirror, &main_ref, &ledger_ref).await?, 0, None)
+            }
+            None => {
+                let (refs, others) = read_all(mirror, &parts.writer).await?;
+                (refs, 0, Some(others))
+            }
         };
         self.seen.clone_from(&refs);
         let objects = mirror.objects();
@@ -294,7 +306,11 @@ impl Reconciler {
             .map_err(TurnError::Repository)?;
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
-        let view = View { refs: &refs, objects, snapshot };
+        // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
+        if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
+            others = Some(read_others(mirror, &parts.writer).await);
+        }
+        let view = View { refs: &refs, objects, snapshot, others, rivals: &self.rivals };
         let turn = Turn {
             now,
             evidence,
@@ -336,16 +352,43 @@ impl Reconciler {
 }
 
 /// Fetches the watched branch, the ledger and every proposal.
-async fn read_refs(
-    mirror: &Mirror,
-    main_ref: &str,
-    ledger_ref: &str,
-) -> Result<BTreeMap<String, String>, TurnError> {
+async fn read_refs(mirror: &Mirror, main_ref: &str, ledger_ref: &str) -> Result<Refs, TurnError> {
     let mut wanted = vec![main_ref, "refs/heads/tars/*"];
     if !ledger_ref.starts_with("refs/heads/tars/") {
         wanted.push(ledger_ref);
     }
     mirror.fetch(&wanted).await.map_err(TurnError::Fetch)
+}
+
+/// Branches by their full names.
+type Refs = BTreeMap<String, String>;
+
+/// As [`read_refs`], and every other branch, with one question to the remote. When that fails, because some
+/// branch holds what git refuses, ours are fetched by themselves.
+async fn read_all(mirror: &Mirror, writer: &Writer) -> Result<(Refs, Result<Refs, String>), TurnError> {
+    let (main_ref, ledger_ref) =
+        (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
+    match mirror.fetch_beside(&["refs/heads/*"]).await {
+        Ok(all) => {
+            let ours = |name: &String| {
+                *name == main_ref || *name == ledger_ref || name.starts_with("refs/heads/tars/")
+            };
+            let (refs, others) = all.into_iter().partition(|(name, _)| ours(name));
+            Ok((refs, Ok(others)))
+        }
+        Err(error) => {
+            let why = format!("the other branches cannot be read: {error}");
+            Ok((read_refs(mirror, &main_ref, &ledger_ref).await?, Err(why)))
+        }
+    }
+}
+
+/// Every other branch: those that somebody else may be changing the same files on.
+async fn read_others(mirror: &Mirror, writer: &Writer) -> Result<Refs, String> {
+    match read_all(mirror, writer).await {
+        Ok((_, others)) => others,
+        Err(error) => Err(format!("the other branches cannot be read: {error}")),
+    }
 }
 
 fn apply(refs: &mut BTreeMap<String, String>, moved: Vec<RefUpdate>) {
@@ -452,6 +495,12 @@ fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
 fn answer(decision: Decision, aside: &PutAside, held: &mut Vec<Held>) -> Option<Step> {
     let (escalate, reasons) = match (&decision.verb, aside.causes.get(&decision.incident.fingerprint)) {
         (Verb::Propose(_), None) => return Some(Step::Open(Box::new(decision))),
+        // Somebody is at it already: nobody has to be called.
+        (Verb::Propose(_), Some(reasons))
+            if reasons.iter().all(|it| it.code == ReasonCode::YieldsToOthers) =>
+        {
+            (false, reasons.clone())
+        }
         (Verb::Propose(_), Some(reasons)) | (Verb::Escalate(reasons), _) => (true, reasons.clone()),
         (Verb::Hold(reasons), _) => (false, reasons.clone()),
     };

@@ -5,6 +5,7 @@
 mod doctored;
 mod process;
 mod world;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

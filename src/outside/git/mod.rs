@@ -26,7 +26,7 @@ pub use self::{
     names::{check_path, check_ref},
     objects::Objects,
     remote::{Mirror, PushOutcome, RefUpdate},
-    tree::{TreeLimits, TreeRow},
+    tree::TreeLimits,
     write::{CommitDraft, Edit},
 };
 
