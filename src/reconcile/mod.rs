@@ -267,6 +267,16 @@ impl Reconciler {
         }
     }
 
+    async fn open_copy(&mut self) -> Result<(), TurnError> {
+        if self.mirror.is_none() {
+            self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
+            self.copied_at = Some(self.parts.clock.now());
+            // What is known is in the old copy.
+            self.known = None;
+        }
+        Ok(())
+    }
+
     /// Reads the git side and takes the first step that is due; `None` when there is none.
     async fn look_and_step(
         &mut self,
@@ -274,26 +284,14 @@ impl Reconciler {
         aside: &PutAside,
         report: &mut TickReport,
     ) -> Result<Option<Done>, TurnError> {
-        if self.mirror.is_none() {
-            self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
-            self.copied_at = Some(self.parts.clock.now());
-            // What is known is in the old copy.
-            self.known = None;
-        }
+        self.open_copy().await?;
         let Some(mirror) = &self.mirror else { return Ok(None) };
         let parts = &mut self.parts;
         let main_ref = format!("refs/heads/{}", parts.writer.main);
         let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
-        let known = self.known.take().filter(|it| it.steps < KNOWN_STEPS_MAX);
-        let (mut refs, steps, mut others) = match known {
-            Some(known) => (known.refs, known.steps, None),
-            None if parts.memory.history().open.is_empty() => {
-                (read_refs(mirror, &main_ref, &ledger_ref).await?, 0, None)
-            }
-            None => {
-                let (refs, others) = read_all(mirror, &parts.writer).await?;
-                (refs, 0, Some(others))
-            }
+        let Branches { mut refs, steps, mut others } = match self.known.take() {
+            Some(Known { refs, steps }) if steps < KNOWN_STEPS_MAX => Branches { refs, steps, others: None },
+            _ => read_branches(mirror, &parts.writer, !parts.memory.history().open.is_empty()).await?,
         };
         self.seen.clone_from(&refs);
         let objects = mirror.objects();
@@ -308,7 +306,7 @@ impl Reconciler {
         self.suspended = snapshot.suspended.is_some();
         // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
         if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
-            others = Some(read_others(mirror, &parts.writer).await);
+            others = read_others(mirror, &parts.writer).await;
         }
         let view = View { refs: &refs, objects, snapshot, others, rivals: &self.rivals };
         let turn = Turn {
@@ -351,47 +349,52 @@ impl Reconciler {
     }
 }
 
-/// Fetches the watched branch, the ledger and every proposal.
-async fn read_refs(mirror: &Mirror, main_ref: &str, ledger_ref: &str) -> Result<Refs, TurnError> {
-    let mut wanted = vec![main_ref, "refs/heads/tars/*"];
-    if !ledger_ref.starts_with("refs/heads/tars/") {
-        wanted.push(ledger_ref);
-    }
-    mirror.fetch(&wanted).await.map_err(TurnError::Fetch)
-}
-
 /// Branches by their full names.
 type Refs = BTreeMap<String, String>;
 
-/// As [`read_refs`], and every other branch, with one question to the remote. When that fails, because some
+/// What is known of the remote's branches.
+struct Branches {
+    /// The watched branch, the ledger and every proposal.
+    refs: Refs,
+    /// Steps taken since they were read.
+    steps: usize,
+    /// Those of others, when they were asked for, or why they cannot be read.
+    others: Option<Result<Refs, String>>,
+}
+
+/// Fetches our branches and, with one question to the remote, those of others. When that fails, because some
 /// branch holds what git refuses, ours are fetched by themselves.
-async fn read_all(mirror: &Mirror, writer: &Writer) -> Result<(Refs, Result<Refs, String>), TurnError> {
-    let (main_ref, ledger_ref) =
-        (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
-    match mirror.fetch_beside(&["refs/heads/*"]).await {
-        Ok(all) => {
-            let ours = |name: &String| {
-                *name == main_ref || *name == ledger_ref || name.starts_with("refs/heads/tars/")
-            };
-            let (refs, others) = all.into_iter().partition(|(name, _)| ours(name));
-            Ok((refs, Ok(others)))
-        }
-        Err(error) => {
-            let why = format!("the other branches cannot be read: {error}");
-            Ok((read_refs(mirror, &main_ref, &ledger_ref).await?, Err(why)))
+async fn read_branches(mirror: &Mirror, writer: &Writer, with_others: bool) -> Result<Branches, TurnError> {
+    let (main, ledger) = (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
+    let mut unreadable = None;
+    if with_others {
+        match mirror.fetch_beside(&["refs/heads/*"]).await {
+            Ok(all) => {
+                let ours =
+                    |name: &String| *name == main || *name == ledger || name.starts_with("refs/heads/tars/");
+                let (refs, others) = all.into_iter().partition(|(name, _)| ours(name));
+                return Ok(Branches { refs, steps: 0, others: Some(Ok(others)) });
+            }
+            Err(error) => unreadable = Some(Err(format!("the other branches cannot be read: {error}"))),
         }
     }
+    let mut wanted = vec![&main[..], "refs/heads/tars/*"];
+    if !ledger.starts_with("refs/heads/tars/") {
+        wanted.push(&ledger);
+    }
+    let refs = mirror.fetch(&wanted).await.map_err(TurnError::Fetch)?;
+    Ok(Branches { refs, steps: 0, others: unreadable })
 }
 
 /// Every other branch: those that somebody else may be changing the same files on.
-async fn read_others(mirror: &Mirror, writer: &Writer) -> Result<Refs, String> {
-    match read_all(mirror, writer).await {
-        Ok((_, others)) => others,
-        Err(error) => Err(format!("the other branches cannot be read: {error}")),
+async fn read_others(mirror: &Mirror, writer: &Writer) -> Option<Result<Refs, String>> {
+    match read_branches(mirror, writer, true).await {
+        Ok(branches) => branches.others,
+        Err(error) => Some(Err(format!("the other branches cannot be read: {error}"))),
     }
 }
 
-fn apply(refs: &mut BTreeMap<String, String>, moved: Vec<RefUpdate>) {
+fn apply(refs: &mut Refs, moved: Vec<RefUpdate>) {
     for update in moved {
         match update.new {
             Some(commit) => refs.insert(update.name, commit),

@@ -176,10 +176,11 @@ impl Performer<'_> {
     /// asks a person, and before an automatic merge the question is asked again.
     async fn contested(&self, change: &ProposedChange, plan: &Plan) -> Result<Vec<Reason>, TurnError> {
         let others = match &self.view.others {
-            Some(others) => others.clone(),
+            Some(others) => Some(others.clone()),
             None => read_others(self.mirror, &self.parts.writer).await,
         };
-        self.view.contested(&others.unwrap_or_default(), &change.fields, plan, self.now)
+        let others = others.and_then(Result::ok).unwrap_or_default();
+        self.view.contested(&others, &change.fields, plan, self.now)
     }
 
     /// What a policy that is gone still says about the undo of its own action: that a person may merge it,

@@ -5,7 +5,6 @@
 mod doctored;
 mod process;
 mod world;
-mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
