@@ -6,6 +6,7 @@ mod choose;
 mod incidents;
 mod permit;
 mod playbooks;
+mod rivals;
 mod undo;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use choose::{decide, mode_and_risk};
 pub use incidents::{Evidence, active_triggers, cause_key, incidents};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
 pub use playbooks::plan;
+pub use rivals::{RECENT_S, yields};
 pub use undo::{Undoing, undo};
 
 /// What the repository and the signals say about a target.

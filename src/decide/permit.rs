@@ -42,6 +42,8 @@ pub struct PermitRequest<'a> {
     /// Is the action still wanted: the signal still anomalous or the alert firing (for an expiry: still
     /// calm)? `None`: no data. Not asked for a revert.
     pub still_needed: Option<bool>,
+    /// Why to give way to others who change the same field; see [`super::yields`].
+    pub contested: &'a [Reason],
     pub now: Timestamp,
 }
 
@@ -100,6 +102,7 @@ pub fn permit(request: &PermitRequest<'_>) -> Result<MergePermit, Vec<Reason>> {
     against.extend(branches(request, change));
     against.extend(diff(request, change));
     against.extend(evidence(request));
+    against.extend(request.contested.iter().cloned());
     against.extend(brakes(request.history, request.guards, request.now));
     if !against.is_empty() {
         return Err(against);

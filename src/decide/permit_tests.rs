@@ -22,6 +22,7 @@ struct World {
     main: ObjectId,
     paths_moved: bool,
     still_needed: Option<bool>,
+    contested: Vec<Reason>,
     /// Is the ledger's record the one that is asked for?
     stale_record: bool,
 }
@@ -40,6 +41,7 @@ impl World {
             main: oid('b'),
             paths_moved: false,
             still_needed: Some(true),
+            contested: Vec::new(),
             stale_record: false,
         }
     }
@@ -59,6 +61,7 @@ impl World {
             main: &self.main,
             paths_moved: self.paths_moved,
             still_needed: self.still_needed,
+            contested: &self.contested,
             now: at(0),
         };
         match permit(&request) {
@@ -96,7 +99,7 @@ fn a_proposal_in_order_is_permitted() {
 #[test]
 fn every_difference_is_refused_with_its_own_reason() {
     type Edit = fn(&mut World);
-    let cases: [(&[C], Edit); 34] = [
+    let cases: [(&[C], Edit); 35] = [
         (&[C::LedgerUntrusted], |it| it.stale_record = true),
         (&[C::LedgerUntrusted], |it| it.record.status.state = ActionState::Merged),
         (&[C::PolicyChanged], |it| it.policy = None),
@@ -127,6 +130,7 @@ fn every_difference_is_refused_with_its_own_reason() {
         (&[C::BaseMoved], |it| it.paths_moved = true),
         (&[C::SignalRecovered], |it| it.still_needed = Some(false)),
         (&[C::EvidenceStale], |it| it.still_needed = None),
+        (&[C::YieldsToOthers], |it| it.contested = vec![Reason::new(C::YieldsToOthers, "a branch")]),
         (&[C::Frozen], |it| it.guards.frozen = Some("frozen".into())),
         (&[C::ClockUntrusted], |it| it.guards.clock = Err(Reason::new(C::ClockUntrusted, "x"))),
         (&[C::ClockUntrusted], |it| it.history.time = at(31)),
@@ -181,7 +185,11 @@ fn a_reserved_action_does_not_count_its_own_slot() {
 
 #[test]
 fn kustomize_counts_and_restarts_are_fields_of_low_risk() {
-    for field in ["replicas[name=backend].count", "spec.source.kustomize.replicas[name=backend].count", "patches[0].patch|spec.replicas"] {
+    for field in [
+        "replicas[name=backend].count",
+        "spec.source.kustomize.replicas[name=backend].count",
+        "patches[0].patch|spec.replicas",
+    ] {
         let mut world = World::new();
         world.field().field = field.into();
         assert_eq!(world.codes(), [], "{field}");

@@ -39,6 +39,7 @@ mod update;
 #[cfg(test)]
 mod update_tests;
 mod values;
+mod versions;
 
 pub use address::Address;
 pub use chain::Link;
@@ -53,6 +54,7 @@ pub use saved::{MAX_SAVED_BYTES, Saved};
 pub use sources::{MAX_FILE_BYTES, Skipped};
 pub use update::Change;
 pub use values::{ValuePlace, split_field};
+pub use versions::field_values;
 
 use delivered::{Delivered, Watched};
 use entries::{At, Entry, EntryKey, Folders};

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod playbook;
 pub mod policy;
 pub mod reason;
+pub mod rival;
 pub mod signal;
 pub mod trailers;
 pub mod tree;

@@ -93,6 +93,8 @@ reasons! {
     HumanCommits,
     /// The watched branch moved under the files of the proposal.
     BaseMoved,
+    /// Somebody else is changing the same field: on an open branch, or on the watched branch a moment ago.
+    YieldsToOthers,
     /// The policy was changed or removed after the proposal was made.
     PolicyChanged,
     /// The local clock and an outside clock differ too much, or the ledger lies in the future.

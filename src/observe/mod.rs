@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;
 pub mod repository;
+pub mod rivals;
 pub mod signals;
 pub mod spool;
 pub mod sync_probe;

@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::ledger::{CheckpointError, GrammarError, RecordError, Violation};
 use crate::model::ids::{InvalidName, ObjectId};
 use crate::observe::repository::RepositoryError;
+use crate::observe::rivals::RivalError;
 use crate::observe::spool::SpoolError;
 use crate::outside::files::FileError;
 use crate::outside::git::GitError;
@@ -24,6 +25,8 @@ pub enum TurnError {
     NoMain(String),
     #[error("could not read the watched branch")]
     Repository(#[source] RepositoryError),
+    #[error("could not see who else changes the same field")]
+    Rivals(#[source] RivalError),
     #[error("ledger commit {commit} is not a ledger entry")]
     Grammar {
         commit: ObjectId,
@@ -112,6 +115,7 @@ impl TurnError {
             | Self::Checkpoint { .. }
             | Self::Rewritten(_) => ErrorCategory::Ledger,
             Self::Objects(_)
+            | Self::Rivals(_)
             | Self::LastSeen(_)
             | Self::Propose(_)
             | Self::Name(_)
@@ -144,6 +148,7 @@ impl TurnError {
             Self::Fetch(git) => return git.needs_reopen(),
             Self::Repository(RepositoryError::Unread(_)) => return true,
             Self::Objects(git)
+            | Self::Rivals(RivalError::Git(git))
             | Self::Repository(RepositoryError::Git { source: git, .. })
             | Self::Propose(ProposeError::Git { source: git, .. }) => git,
             _ => return false,

@@ -256,7 +256,13 @@ impl World {
 
     /// A person commits to main: contents, or `None` to remove a file.
     pub fn commit(&self, edits: &[(&str, Option<&str>)]) -> ObjectId {
-        let (objects, parent) = (self.objects(), self.head(MAIN));
+        self.commit_on(MAIN, edits)
+    }
+
+    /// A person or a bot commits to a branch, which starts at main.
+    pub fn commit_on(&self, branch: &str, edits: &[(&str, Option<&str>)]) -> ObjectId {
+        let (objects, head) = (self.objects(), self.head(branch));
+        let parent = head.clone().or_else(|| self.head(MAIN));
         let edits =
             edits.iter().map(|(path, text)| ((*path).to_owned(), text.map(|it| it.as_bytes().to_vec())));
         let draft = CommitDraft {
@@ -268,7 +274,7 @@ impl World {
             time_s: self.clock.now().as_second(),
         };
         let written = objects.write_commit(&draft, &self.person).unwrap();
-        objects.set_local_ref(MAIN, &written.commit, parent.as_ref().map(ObjectId::as_str)).unwrap();
+        objects.set_local_ref(branch, &written.commit, head.as_ref().map(ObjectId::as_str)).unwrap();
         ObjectId::new(written.commit).unwrap()
     }
 

@@ -27,6 +27,8 @@ mod isolation_tests;
 #[cfg(test)]
 mod promises_tests;
 #[cfg(test)]
+mod rivals_tests;
+#[cfg(test)]
 mod simulation_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +57,7 @@ use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::observe::repository::Repository;
+use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{self, Clock};
@@ -117,6 +120,7 @@ pub struct Reconciler {
     suspended: bool,
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
+    rivals: Rivals,
 }
 
 /// What is not tried again before the next tick.
@@ -157,6 +161,7 @@ impl Reconciler {
             policies: Vec::new(),
             suspended: false,
             seen: BTreeMap::new(),
+            rivals: Rivals::default(),
         }
     }
 
@@ -265,6 +270,16 @@ impl Reconciler {
         }
     }
 
+    async fn open_copy(&mut self) -> Result<(), TurnError> {
+        if self.mirror.is_none() {
+            self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
+            self.copied_at = Some(self.parts.clock.now());
+            // What is known is in the old copy.
+            self.known = None;
+        }
+        Ok(())
+    }
+
     /// Reads the git side and takes the first step that is due; `None` when there is none.
     async fn look_and_step(
         &mut self,
@@ -272,19 +287,14 @@ impl Reconciler {
         aside: &PutAside,
         report: &mut TickReport,
     ) -> Result<Option<Done>, TurnError> {
-        if self.mirror.is_none() {
-            self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
-            self.copied_at = Some(self.parts.clock.now());
-            // What is known is in the old copy.
-            self.known = None;
-        }
+        self.open_copy().await?;
         let Some(mirror) = &self.mirror else { return Ok(None) };
         let parts = &mut self.parts;
         let main_ref = format!("refs/heads/{}", parts.writer.main);
         let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
-        let Known { mut refs, steps } = match self.known.take().filter(|it| it.steps < KNOWN_STEPS_MAX) {
-            Some(known) => known,
-            None => Known { refs: read_refs(mirror, &main_ref, &ledger_ref).await?, steps: 0 },
+        let Branches { mut refs, steps, mut others } = match self.known.take() {
+            Some(Known { refs, steps }) if steps < KNOWN_STEPS_MAX => Branches { refs, steps, others: None },
+            _ => read_branches(mirror, &parts.writer, !parts.memory.history().open.is_empty()).await?,
         };
         self.seen.clone_from(&refs);
         let objects = mirror.objects();
@@ -298,7 +308,11 @@ impl Reconciler {
         self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);
-        let view = View { refs: &refs, objects, snapshot };
+        // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
+        if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
+            others = read_others(mirror, &parts.writer).await;
+        }
+        let view = View { refs: &refs, objects, snapshot, others, rivals: &self.rivals };
         let turn = Turn {
             now,
             evidence,
@@ -339,20 +353,52 @@ impl Reconciler {
     }
 }
 
-/// Fetches the watched branch, the ledger and every proposal.
-async fn read_refs(
-    mirror: &Mirror,
-    main_ref: &str,
-    ledger_ref: &str,
-) -> Result<BTreeMap<String, String>, TurnError> {
-    let mut wanted = vec![main_ref, "refs/heads/tars/*"];
-    if !ledger_ref.starts_with("refs/heads/tars/") {
-        wanted.push(ledger_ref);
-    }
-    mirror.fetch(&wanted).await.map_err(TurnError::Fetch)
+/// Branches by their full names.
+type Refs = BTreeMap<String, String>;
+
+/// What is known of the remote's branches.
+struct Branches {
+    /// The watched branch, the ledger and every proposal.
+    refs: Refs,
+    /// Steps taken since they were read.
+    steps: usize,
+    /// Those of others, when they were asked for, or why they cannot be read.
+    others: Option<Result<Refs, String>>,
 }
 
-fn apply(refs: &mut BTreeMap<String, String>, moved: Vec<RefUpdate>) {
+/// Fetches our branches and, with one question to the remote, those of others. When that fails, because some
+/// branch holds what git refuses, ours are fetched by themselves.
+async fn read_branches(mirror: &Mirror, writer: &Writer, with_others: bool) -> Result<Branches, TurnError> {
+    let (main, ledger) = (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
+    let mut unreadable = None;
+    if with_others {
+        match mirror.fetch_beside(&["refs/heads/*"]).await {
+            Ok(all) => {
+                let ours =
+                    |name: &String| *name == main || *name == ledger || name.starts_with("refs/heads/tars/");
+                let (refs, others) = all.into_iter().partition(|(name, _)| ours(name));
+                return Ok(Branches { refs, steps: 0, others: Some(Ok(others)) });
+            }
+            Err(error) => unreadable = Some(Err(format!("the other branches cannot be read: {error}"))),
+        }
+    }
+    let mut wanted = vec![&main[..], "refs/heads/tars/*"];
+    if !ledger.starts_with("refs/heads/tars/") {
+        wanted.push(&ledger);
+    }
+    let refs = mirror.fetch(&wanted).await.map_err(TurnError::Fetch)?;
+    Ok(Branches { refs, steps: 0, others: unreadable })
+}
+
+/// Every other branch: those that somebody else may be changing the same files on.
+async fn read_others(mirror: &Mirror, writer: &Writer) -> Option<Result<Refs, String>> {
+    match read_branches(mirror, writer, true).await {
+        Ok(branches) => branches.others,
+        Err(error) => Some(Err(format!("the other branches cannot be read: {error}"))),
+    }
+}
+
+fn apply(refs: &mut Refs, moved: Vec<RefUpdate>) {
     for update in moved {
         match update.new {
             Some(commit) => refs.insert(update.name, commit),
@@ -456,6 +502,12 @@ fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
 fn answer(decision: Decision, aside: &PutAside, held: &mut Vec<Held>) -> Option<Step> {
     let (escalate, reasons) = match (&decision.verb, aside.causes.get(&decision.incident.fingerprint)) {
         (Verb::Propose(_), None) => return Some(Step::Open(Box::new(decision))),
+        // Somebody is at it already: nobody has to be called.
+        (Verb::Propose(_), Some(reasons))
+            if reasons.iter().all(|it| it.code == ReasonCode::YieldsToOthers) =>
+        {
+            (false, reasons.clone())
+        }
         (Verb::Propose(_), Some(reasons)) | (Verb::Escalate(reasons), _) => (true, reasons.clone()),
         (Verb::Hold(reasons), _) => (false, reasons.clone()),
     };

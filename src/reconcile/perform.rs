@@ -3,15 +3,16 @@
 
 use jiff::Timestamp;
 
-use super::Parts;
 use super::error::TurnError;
 use super::memory::{NextEntry, Recorded};
 use super::open::{Drafting, Sketch};
 use super::report::{Happening, TickReport};
 use super::step::{About, Step};
 use super::view::View;
+use super::{Parts, read_others};
 use crate::decide::MergePermit;
 use crate::model::action::{ActionState, Purpose, RemediationAction};
+use crate::model::change::ProposedChange;
 use crate::model::decision::{Decision, Incident, Verb};
 use crate::model::entry::EntryKind;
 use crate::model::ids::Fingerprint;
@@ -164,11 +165,26 @@ impl Performer<'_> {
             },
             Ok(draft) => {
                 let Some(change) = draft.record.spec.change.clone() else { return Ok(Done::Wrote) };
+                let contested = self.contested(&change, &action.plan).await?;
+                if !contested.is_empty() {
+                    return Ok(Done::Refused(Box::new(decision.incident), contested));
+                }
                 let rider = Rider::Create(&change.branch, &draft.commit);
                 let kind = EntryKind::Transition(ActionState::Proposed);
                 self.append(kind, Some(draft.record), Some(&rider)).await
             }
         }
+    }
+
+    /// Why to give way to others. When their branches cannot be read, a proposal is opened all the same: it
+    /// asks a person, and before an automatic merge the question is asked again.
+    async fn contested(&self, change: &ProposedChange, plan: &Plan) -> Result<Vec<Reason>, TurnError> {
+        let others = match &self.view.others {
+            Some(others) => Some(others.clone()),
+            None => read_others(self.mirror, &self.parts.writer).await,
+        };
+        let others = others.and_then(Result::ok).unwrap_or_default();
+        self.view.contested(&others, &change.fields, plan, self.now)
     }
 
     /// What a policy that is gone still says about the undo of its own action: that a person may merge it,

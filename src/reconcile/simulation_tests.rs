@@ -254,6 +254,7 @@ impl World {
             main: &change.base,
             paths_moved: false,
             still_needed: Some(true),
+            contested: &[],
             now: self.clock(replica),
         };
         permit(&request).is_ok_and(|permit| permit.head() == &change.head)

@@ -107,6 +107,12 @@ impl Turn<'_> {
             }
             None => None,
         };
+        let contested = match &self.view.others {
+            None => Vec::new(),
+            Some(Ok(others)) => self.view.contested(others, &change.fields, &record.spec.plan, self.now)?,
+            // Not knowing is no leave to merge.
+            Some(Err(why)) => vec![Reason::new(ReasonCode::YieldsToOthers, why.as_str())],
+        };
         let request = PermitRequest {
             record,
             policy: self.policy(record),
@@ -117,6 +123,7 @@ impl Turn<'_> {
             main: self.view.main(),
             paths_moved: self.view.moved_paths(change)?.is_some(),
             still_needed: self.still_needed(record),
+            contested: &contested,
             now: self.now,
         };
         Ok(decide::permit(&request))

@@ -4,10 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::error::TurnError;
-use crate::model::change::ProposedChange;
+use crate::decide;
+use crate::model::change::{FieldChange, ProposedChange};
 use crate::model::ids::{BranchName, ObjectId};
+use crate::model::playbook::Plan;
+use crate::model::reason::Reason;
 use crate::observe::repository::Snapshot;
+use crate::observe::rivals::{Look, Rivals};
 use crate::outside::git::Objects;
 use crate::render;
 
@@ -20,6 +26,10 @@ pub struct View<'a> {
     pub refs: &'a BTreeMap<String, String>,
     pub objects: &'a Objects,
     pub snapshot: Arc<Snapshot>,
+    /// Branches that are neither the watched one, nor the ledger, nor proposals; not asked for when nothing
+    /// is open, and the reason when they could not be read.
+    pub others: Option<Result<BTreeMap<String, String>, String>>,
+    pub rivals: &'a Rivals,
 }
 
 /// Where a proposal's branch stands, seen from outside.
@@ -45,6 +55,23 @@ impl View<'_> {
     pub fn branch_head(&self, branch: &BranchName) -> Option<ObjectId> {
         let head = self.refs.get(&format!("refs/heads/{branch}"))?;
         ObjectId::new(head.as_str()).ok()
+    }
+
+    /// Why a change of `fields` gives way to somebody else's, with the other branches as they are in `others`.
+    ///
+    /// # Errors
+    /// When the local copy cannot be read.
+    pub fn contested(
+        &self,
+        others: &BTreeMap<String, String>,
+        fields: &[FieldChange],
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Result<Vec<Reason>, TurnError> {
+        let recent_since = now.checked_sub(SignedDuration::from_secs(decide::RECENT_S)).unwrap_or(now);
+        let look = Look { objects: self.objects, main: self.main(), others, now, recent_since };
+        let rivals = self.rivals.find(&look, fields).map_err(TurnError::Rivals)?;
+        Ok(decide::yields(&rivals, plan))
     }
 
     /// What happened to a proposal that tars pushed as `change`.

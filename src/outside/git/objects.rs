@@ -173,6 +173,19 @@ impl Objects {
         Ok(ancestor == of || repository.graph_descendant_of(of, ancestor).map_err(&failed)?)
     }
 
+    /// The newest commit that both have in their history; `None` when they share nothing.
+    ///
+    /// # Errors
+    /// When either is missing.
+    pub fn merge_base(&self, one: &str, other: &str) -> Result<Option<String>, GitError> {
+        let (one, other) = (parse_oid(one)?, parse_oid(other)?);
+        match self.lock().merge_base(one, other) {
+            Ok(base) => Ok(Some(base.to_string())),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(GitError::objects("compare two histories")(error)),
+        }
+    }
+
     /// Is this object here? A commit that the remote no longer shows was perhaps never fetched.
     ///
     /// # Errors

@@ -118,6 +118,23 @@ impl Mirror {
     /// # Errors
     /// [`GitError::Remote`] when the remote cannot be read; [`GitError::Doubtful`] when the clone must go.
     pub async fn fetch(&self, refs: &[&str]) -> Result<BTreeMap<String, String>, GitError> {
+        self.fetch_counting(refs, true).await
+    }
+
+    /// As [`Mirror::fetch`], for branches that we can do without: that they cannot be had, however often,
+    /// says nothing against the clone.
+    ///
+    /// # Errors
+    /// As `fetch`.
+    pub async fn fetch_beside(&self, refs: &[&str]) -> Result<BTreeMap<String, String>, GitError> {
+        self.fetch_counting(refs, false).await
+    }
+
+    async fn fetch_counting(
+        &self,
+        refs: &[&str],
+        counts: bool,
+    ) -> Result<BTreeMap<String, String>, GitError> {
         for pattern in refs {
             check_ref_pattern(pattern)?;
         }
@@ -137,7 +154,7 @@ impl Mirror {
             .map(|pattern| format!("+{pattern}:{pattern}"))
             .collect();
         if !wanted.is_empty() {
-            self.transfer(&wanted).await?;
+            self.transfer(&wanted, counts).await?;
         }
         self.local(refs)
     }
@@ -241,7 +258,7 @@ impl Mirror {
         deleted.map_err(|_| self.doubt("forget a branch"))
     }
 
-    async fn transfer(&self, refspecs: &[String]) -> Result<(), GitError> {
+    async fn transfer(&self, refspecs: &[String], counts: bool) -> Result<(), GitError> {
         let mut args =
             vec!["fetch", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
         args.extend(["--no-auto-maintenance", "--quiet", "--end-of-options", self.program.url()]);
@@ -258,7 +275,7 @@ impl Mirror {
             // It ended by itself and so cleaned up after itself; the remote is at fault, unless it persists.
             Ok(output) if output.status_code.is_some() => {
                 guard.disarm();
-                if self.failures.fetch_add(1, Ordering::SeqCst) + 1 >= FETCH_FAILURES_MAX {
+                if counts && self.failures.fetch_add(1, Ordering::SeqCst) + 1 >= FETCH_FAILURES_MAX {
                     return Err(self.doubt("fetch"));
                 }
                 Err(remote_error("fetch from", &output))
