@@ -60,7 +60,7 @@ use crate::observe::repository::Repository;
 use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
-use crate::outside::clock::{self, Clock};
+use crate::outside::clock::{self, Clock, Stopwatch};
 use crate::outside::git::{GitSettings, Mirror, RefUpdate};
 use crate::outside::http::Http;
 use crate::outside::random;
@@ -74,10 +74,12 @@ const STEPS_MAX: usize = 500;
 const KNOWN_STEPS_MAX: usize = 20;
 /// Lost races after which a tick gives the others room until the next one.
 const RACES_MAX: u32 = 40;
-/// Mean wait before reading again after the first lost race in a row; it doubles with each further one.
+/// Least mean wait before reading again after a lost race.
 const RACE_WAIT: Duration = Duration::from_millis(50);
-/// Most doublings of that wait.
-const RACE_DOUBLINGS_MAX: u32 = 4;
+/// Most mean wait.
+const RACE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Most doublings of a wait.
+const RACE_DOUBLINGS_MAX: u32 = 6;
 /// A local copy is made anew after this long.
 const COPY_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
@@ -146,6 +148,14 @@ impl PutAside {
     }
 }
 
+/// How long to wait, on average, after a lost race: as long as the attempt took, doubled with each race lost in a
+/// row. On a slow or crowded machine an attempt takes long, and losers that try again at once would leave no
+/// room for the one that is winning: whoever wins goes on until it has nothing to write, and is gone.
+fn race_wait(attempt: Duration, lost_in_a_row: u32) -> Duration {
+    let doubled = attempt.max(RACE_WAIT).saturating_mul(1 << lost_in_a_row.min(RACE_DOUBLINGS_MAX));
+    doubled.min(RACE_WAIT_MAX)
+}
+
 /// A push that did not land, and what the remote looked like before it.
 type Lost = (About, BTreeMap<String, String>);
 
@@ -206,6 +216,7 @@ impl Reconciler {
         for _ in 0..STEPS_MAX {
             // Only the last look counts: what was held while another step was due may be free now.
             report.held.clear();
+            let attempt = Stopwatch::start();
             match self.look_and_step(&evidence, &aside, &mut report).await {
                 Ok(None) => break,
                 Ok(Some(Done::Wrote)) => lost_in_a_row = 0,
@@ -233,8 +244,7 @@ impl Reconciler {
                     }
                     lost = Some(this);
                     report.races_lost += 1;
-                    // Whoever won goes on at once; the more replicas lose, the longer they leave room.
-                    let wait = RACE_WAIT.saturating_mul(1 << lost_in_a_row.min(RACE_DOUBLINGS_MAX));
+                    let wait = race_wait(attempt.elapsed(), lost_in_a_row);
                     lost_in_a_row += 1;
                     clock::wait(random::jitter(wait, 1.0)).await;
                 }

@@ -12,6 +12,7 @@ use super::view::{BranchFate, View};
 use crate::decide::{self, BranchSeen, Guards, MergePermit, PermitRequest};
 use crate::model::action::{Cause, Purpose, RemediationAction};
 use crate::model::anomaly::Score;
+use crate::model::change::ProposedChange;
 use crate::model::decision::Incident;
 use crate::model::history::History;
 use crate::model::ids::{ObjectId, PolicyName};
@@ -107,12 +108,6 @@ impl Turn<'_> {
             }
             None => None,
         };
-        let contested = match &self.view.others {
-            None => Vec::new(),
-            Some(Ok(others)) => self.view.contested(others, &change.fields, &record.spec.plan, self.now)?,
-            // Not knowing is no leave to merge.
-            Some(Err(why)) => vec![Reason::new(ReasonCode::YieldsToOthers, why.as_str())],
-        };
         let request = PermitRequest {
             record,
             policy: self.policy(record),
@@ -123,10 +118,30 @@ impl Turn<'_> {
             main: self.view.main(),
             paths_moved: self.view.moved_paths(change)?.is_some(),
             still_needed: self.still_needed(record),
-            contested: &contested,
+            contested: &[],
             now: self.now,
         };
-        Ok(decide::permit(&request))
+        match decide::permit(&request) {
+            // Asked last: it compares trees, and most proposals that wait do so for other reasons.
+            Ok(_) => {
+                let contested = self.contested(record, change)?;
+                Ok(decide::permit(&PermitRequest { contested: &contested, ..request }))
+            }
+            refused => Ok(refused),
+        }
+    }
+
+    fn contested(
+        &self,
+        record: &RemediationAction,
+        change: &ProposedChange,
+    ) -> Result<Vec<Reason>, TurnError> {
+        match &self.view.others {
+            None => Ok(Vec::new()),
+            Some(Ok(others)) => self.view.contested(others, &change.fields, &record.spec.plan, self.now),
+            // Not knowing is no leave to merge.
+            Some(Err(why)) => Ok(vec![Reason::new(ReasonCode::YieldsToOthers, why.as_str())]),
+        }
     }
 
     /// What the evidence makes of the policies, one incident per policy, target and cause.
