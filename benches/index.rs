@@ -94,7 +94,7 @@ fn table() {
         let shown = peer.map_or(String::from("-"), |it| format!("{it:.1} ms"));
         let ratio = peer.map_or(String::from("-"), |it| format!("{:.2}", ours / it));
         let late = if ours > goal_ms || peak_mib > 300.0 { "  over the goal" } else { "" };
-        println!("{name:10} {:>8.1} ms {shown:>11} {ratio:>7} {peak_mib:>10.0}{late}", ours);
+        println!("{name:10} {ours:>8.1} ms {shown:>11} {ratio:>7} {peak_mib:>10.0}{late}");
     }
     println!("\ngoals: cold 10 s, warm 1 s, move 20 ms, peak 300 MiB");
 }

@@ -128,6 +128,11 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_REPOSITORY_REPO_ID", "forge:42", &[]),
     ("TARS_REPOSITORY_STATE_DIR", "/tmp/state", &[]),
     ("TARS_REPOSITORY_TIMEOUT_S", "60", &[]),
+    (
+        "TARS_REPOSITORY_TOKEN_FILE",
+        "/t",
+        &[("TARS_REPOSITORY_URL", "https://git.example.com/shop/gitops.git")],
+    ),
     ("TARS_REPOSITORY_URL", "/srv/git/other.git", &[]),
     ("TARS_SIGNING_ALLOWED_SIGNERS_FILE", "/a", &[]),
     ("TARS_SIGNING_EMAIL", "ops@example.com", &[]),

@@ -53,12 +53,8 @@ impl Index {
             concerned.extend(self.readers_of(path));
         }
         let mut effect = Effect { before: Objects::new(), after: Objects::new() };
-        let after = files.keys().any(|path| self.delivered.reads(path)).then(|| self.deliver(&edited));
-        let after = after.or_else(|| {
-            let starts = concerned.iter().any(|key| self.delivered.from.contains(key));
-            starts.then(|| self.deliver(&edited))
-        });
-        if let Some(after) = &after {
+        if concerned.contains(&EntryKey::Delivered) {
+            let after = self.deliver(&edited);
             if after.covered != self.delivered.covered || after.from != self.delivered.from {
                 return Err(failed("the edit changes what Argo CD or Flux deliver".to_owned()));
             }
@@ -99,9 +95,12 @@ impl Index {
         let file = self.entries.get_key_value(&EntryKey::File(Arc::new(path.clone())));
         let file = file.filter(|(_, entry)| matches!(entry, Entry::File)).map(|(key, _)| key.clone());
         let folders = self.readers.get(path).into_iter().flatten();
-        let delivered = self.delivered.reads(path).then_some(EntryKey::Delivered);
         let folders = folders.map(|dir| EntryKey::Folder(Arc::clone(dir)));
-        file.into_iter().chain(folders).chain(delivered).collect()
+        let mut readers: Vec<EntryKey> = file.into_iter().chain(folders).collect();
+        if self.delivered.reads(path) || readers.iter().any(|key| self.delivered.from.contains(key)) {
+            readers.push(EntryKey::Delivered);
+        }
+        readers
     }
 }
 

@@ -51,7 +51,7 @@ pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
 pub use saved::{MAX_SAVED_BYTES, Saved};
-pub use sources::{MAX_FILE_BYTES, Skipped};
+pub use sources::{MAX_FILE_BYTES, Skipped, is_yaml};
 pub use update::Change;
 pub use values::{ValuePlace, split_field};
 pub use versions::field_values;

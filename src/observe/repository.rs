@@ -249,7 +249,8 @@ impl Repository {
         let mut policies: Vec<Policy> = Vec::new();
         let mut problems = Vec::new();
         let mut suspended = None;
-        for (path, _) in tree.below(self.policies_path.as_str()) {
+        let policy = |path: &str| *path == marker || layout::is_yaml(path);
+        for (path, _) in tree.below(self.policies_path.as_str()).filter(|(path, _)| policy(path.as_str())) {
             let bytes = match tree.bytes(path, MAX_FILE_BYTES) {
                 Err(Unread::Failed(why)) => return Err(Unread::Failed(why).into()),
                 bytes => bytes,
@@ -285,7 +286,7 @@ impl Repository {
             }
         }
         let prefix = format!("{}/", self.policies_path);
-        for path in self.odd.iter().filter(|path| path.starts_with(&prefix)) {
+        for path in self.odd.iter().filter(|path| path.starts_with(&prefix) && layout::is_yaml(path)) {
             let why = "has a path that tars does not accept";
             problems.push(crd::unread_policy(&self.policies_path, path, why));
         }

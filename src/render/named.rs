@@ -148,7 +148,11 @@ mod tests {
                 "prod/kustomization.yaml",
                 &b"namespace: shop\nresources: [../base]\npatches: [{path: p.yaml}]\n"[..],
             ),
-            ("prod/p.yaml", &b"kind: Deployment\nmetadata: {name: backend}\nspec: {paused: false}\n"[..]),
+            (
+                "prod/p.yaml",
+                &b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\nspec: {paused: false}\n"
+                    [..],
+            ),
             (".github/x.yaml", &b"a: 1\n"[..]),
         ])
     }

@@ -222,7 +222,7 @@ fn every_command_the_demo_ends_with_works() {
 #[test]
 fn the_list_names_every_scenario() {
     let folder = tempfile::tempdir().unwrap();
-    let out = tars(folder.path(), &["demo", "--list"]).ok();
+    let out = tars(folder.path(), &["demo", "--list", "--no-headers"]).ok();
     let names: Vec<&str> = out.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["latency-scaleout", "bad-release-rollback", "storm"]);
 }

@@ -56,7 +56,7 @@ pub fn reach(bare: &[Bare], ground: &Ground<'_>, about: &About, helm: &HelmRende
         first
     } else {
         known.extend(more);
-        follow(&bare, World { ground, about, helm, known: &known })
+        follow(bare, World { ground, about, helm, known: &known })
     };
     settle(found)
 }

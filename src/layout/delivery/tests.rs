@@ -1,7 +1,7 @@
 //! Deliveries end to end on small repositories: what reaches the cluster, and what is said about the rest.
 
 use crate::layout::helm::HelmRenders;
-use crate::layout::{About, Field, Index, PlaceForm, Surroundings, index, index_in};
+use crate::layout::{About, Field, Index, Surroundings, index, index_in};
 use crate::model::fixtures::{oid, target};
 use crate::model::ids::RepoPath;
 use crate::model::tree::{EntryMode, RepoTree, TreeFile};
@@ -211,12 +211,8 @@ fn a_substituted_field_is_seen_and_not_edited() {
     let index = repository(&files);
     let backend = index.workload(&target("default/Deployment/backend")).unwrap();
     assert_eq!((backend.replicas, backend.containers[0].image.as_str()), (Some(4), "app:9"));
-    let place = index.place(&target("default/Deployment/backend"), &Field::Replicas).unwrap();
-    let PlaceForm::Field(path) = &place.form else { panic!("{place:?}") };
-    assert!(
-        !index.is_plain_count(&place.file, place.document, path),
-        "the editor must not see a plain number"
-    );
+    let refused = index.place(&target("default/Deployment/backend"), &Field::Replicas).unwrap_err();
+    assert!(refused.reason.text.contains("spec.replicas is rendered as 4"), "{}", refused.reason);
     // Without the ConfigMap the value is not known.
     let without = repository(&[files[0], files[2]]);
     assert!(
