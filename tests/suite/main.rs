@@ -16,6 +16,7 @@ mod cli;
 mod demo;
 mod git;
 mod hostile;
+mod layouts;
 mod live;
 mod preview;
 mod race;
