@@ -151,7 +151,7 @@ fn row(
             &Address::parse(&place.field()).map(|at| at.text.unwrap_or(at.path)).unwrap_or_default(),
         ),
         path: place.field(),
-        why: index.why_there(place),
+        why: index.why_there(object, place),
     };
     FieldRow {
         field: field.to_owned(),

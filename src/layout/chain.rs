@@ -80,7 +80,10 @@ impl Index {
 
     /// Why `place` is the place, in a few words.
     #[must_use]
-    pub fn why_there(&self, place: &Place) -> &'static str {
+    pub fn why_there(&self, target: &WorkloadRef, place: &Place) -> &'static str {
+        if self.find(target).is_ok_and(|live| live.release.is_some()) {
+            return "rendered with another value there, this field changes and nothing else";
+        }
         match &place.form {
             PlaceForm::NewItem { key, .. } if key == "count" => {
                 "only something shared sets it: a replicas entry is added for this environment"

@@ -16,6 +16,7 @@ use super::owners::{image_path, restarted_path, template_path};
 use super::{Field, Found, Index, edit_refused, reference_of, scalers};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::tree::Unread;
 
 /// How the field is written down at its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,7 +303,13 @@ impl Index {
             text.contains(file_name(place.file.as_str())) || !dir.is_empty() && text.contains(file_name(dir))
         };
         let mut broken = self.broken_kustomizations();
-        if let Some(file) = broken.find(|file| self.sources.text(file).map_or(true, |text| includes(&text))) {
+        // A link is never followed, so it includes nothing that tars would render.
+        let may_include = |file: &RepoPath| match self.sources.text(file) {
+            Ok(text) => includes(&text),
+            Err(Unread::Symlink | Unread::Submodule) => false,
+            Err(_) => true,
+        };
+        if let Some(file) = broken.find(may_include) {
             return Err(edit_refused(format!(
                 "{file} cannot be read and may include {}; what else an edit changes is unknown",
                 place.file

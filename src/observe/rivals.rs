@@ -12,7 +12,7 @@ use crate::model::change::FieldChange;
 use crate::model::ids::{InvalidName, ObjectId};
 use crate::model::rival::{Rival, RivalPlace};
 use crate::model::trailers;
-use crate::outside::git::{ChangedEntry, Entry, GitError, Objects, TreeLimits};
+use crate::outside::git::{Entry, GitError, Objects};
 
 /// Branches looked at: the newest by the date of their commit.
 const BRANCHES_MAX: usize = 100;
@@ -133,10 +133,8 @@ fn is_ours(objects: &Objects, commit: &str) -> bool {
 }
 
 fn compare(objects: &Objects, old: &str, new: &str, file: &str) -> Result<Touched, GitError> {
-    let rows = objects.changed_entries(Some(old), new, TreeLimits::default(), &|path| path == file)?;
-    let side = |row: ChangedEntry| (row.old, row.new);
-    // A file that became a folder is no row of its own on the new side.
-    Ok(rows.into_iter().next().map(side))
+    let (old, new) = (objects.entry(old, file)?, objects.entry(new, file)?);
+    Ok((old != new).then_some((old, new)))
 }
 
 /// What the field holds after a change that made it another one; the outer `None`: it is as it was. What

@@ -179,17 +179,17 @@ impl View<'_> {
             let paths = change.fields.iter().map(|it| it.file.to_string()).collect();
             return Ok(Some(Moved { paths, all_as_proposed: false }));
         }
-        let changed = |from: &ObjectId, to: &ObjectId| {
-            self.objects.changed_paths(Some(from.as_str()), to.as_str()).map_err(TurnError::Objects)
-        };
-        let proposed = changed(&change.base, &change.head)?;
-        let since = changed(&change.base, self.main())?;
-        let touched: Vec<_> = proposed
-            .iter()
-            .filter_map(|(path, _, new)| {
-                since.iter().find(|(other, _, _)| other == path).map(|(_, _, now)| (path, new == now))
-            })
-            .collect();
+        let (base, head) = (change.base.as_str(), change.head.as_str());
+        let proposed = self.objects.changed_paths(Some(base), head).map_err(TurnError::Objects)?;
+        let mut touched = Vec::new();
+        for (path, _, _) in &proposed {
+            // Only these paths: how much else moved on the watched branch does not matter here.
+            let at = |commit: &str| self.objects.entry(commit, path).map_err(TurnError::Objects);
+            let now = at(self.main().as_str())?;
+            if now != at(base)? {
+                touched.push((path, now == at(head)?));
+            }
+        }
         if touched.is_empty() {
             return Ok(None);
         }

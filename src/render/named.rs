@@ -197,6 +197,47 @@ mod tests {
         }
     }
 
+    fn scale_marked(base: &str, patch: &str) -> Result<CheckedChanges, Vec<Reason>> {
+        let overlay = |namespace: &str| {
+            format!("namespace: {namespace}\nresources: [../base]\npatches: [{{path: p.yaml}}]\n")
+        };
+        let head = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\nspec:\n";
+        let (base, patch) = (format!("{head}  replicas: 3{base}\n"), format!("{head}  replicas: 3{patch}\n"));
+        let files = [
+            ("base/d.yaml", base),
+            ("base/kustomization.yaml", "resources: [d.yaml]\n".to_owned()),
+            ("prod/kustomization.yaml", overlay("shop")),
+            ("prod/p.yaml", patch.clone()),
+            (
+                "stage/kustomization.yaml",
+                overlay("stage").replace("patches", "replicas: [{name: backend, count: 3}]\npatches"),
+            ),
+            ("stage/p.yaml", patch),
+        ];
+        let tree = tree(files.iter().map(|(path, text)| (*path, text.as_bytes())));
+        edits(&RenderRequest {
+            tree: &tree,
+            index: &index(&tree),
+            target: &target("stage/Deployment/backend"),
+            plan: &Plan::Scale { from: 3, to: 5, autoscaler: None },
+            old_tree: None,
+            allowed_paths: &[],
+            write_to: &[],
+        })
+    }
+
+    #[test]
+    fn a_marked_place_wins_and_is_proven() {
+        const MARK: &str = "   # {\"$tars\": \"replicas\"}";
+        let found = scale_marked("", "").unwrap();
+        assert_eq!(found.files()[0].0.as_str(), "stage/kustomization.yaml", "what would be found");
+        // The overlay's own list wins over its patch, so an edit there would change nothing.
+        let why = scale_marked("", MARK).unwrap_err();
+        assert!(why[0].text.contains("does not change when rendered"), "{why:?}");
+        let why = scale_marked(MARK, MARK).unwrap_err();
+        assert!(why[0].text.contains("several places are marked"), "{why:?}");
+    }
+
     #[test]
     fn a_part_of_an_image_is_written_as_a_part() {
         let text = |it: &str| Some(Json::from(it));

@@ -62,8 +62,9 @@ fn undo_title(object: &str, changes: &[FieldChange], purpose: &Purpose) -> Strin
 }
 
 pub fn is_count(field: &str) -> bool {
-    matches!(field, "spec.replicas" | "spec.minReplicas")
-        || field.starts_with("replicas[") && field.ends_with(".count")
+    let field = field.rsplit('|').next().unwrap_or_default();
+    matches!(field, "spec.replicas" | "spec.minReplicas" | "spec.minReplicaCount")
+        || field.contains("replicas[name=") && field.ends_with("].count")
 }
 
 /// `because backend/latency_p95 is 520, expected 150 to 230, since 10:00Z`.

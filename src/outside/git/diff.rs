@@ -37,6 +37,24 @@ pub struct ChangedEntry {
 }
 
 impl Objects {
+    /// What stands at `path` of a commit or tree; `None` when nothing does, or a folder. The cost is that of the
+    /// path, whatever else the tree holds.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn entry(&self, commit: &str, path: &str) -> Result<Option<Entry>, GitError> {
+        let repository = self.lock();
+        match peel_tree(&repository, commit)?.get_path(std::path::Path::new(path)) {
+            Ok(found) if found.kind() == Some(ObjectType::Tree) => Ok(None),
+            Ok(found) => {
+                let mode = u32::try_from(found.filemode_raw()).unwrap_or_default();
+                Ok(Some(Entry { mode, oid: found.id().to_string() }))
+            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(GitError::objects("read a tree")(error)),
+        }
+    }
+
     /// The entries for whose path `want` says yes and that differ between two commits or trees; without `old`,
     /// every entry of `new`. In git's order, no rename detection. `limits.bytes_max` does not count here: no
     /// size is read.

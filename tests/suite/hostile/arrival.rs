@@ -195,26 +195,27 @@ fn a_tree_of_ten_thousand_million_files_is_refused_in_time() {
     let mut tree = honest();
     tree.raw("bomb", "040000", "tree", &bomb);
     world.main(&tree);
-    refused_in_time(&world, "tree bomb", &["the tree has more than 50000 wanted files"]);
+    refused_in_time(&world, "tree bomb", &["the comparison has more than 200000 paths"]);
     world.main(&honest());
     world.serves_the_honest_target();
 }
 
 #[test]
-fn a_hundred_thousand_entries_in_one_folder_are_no_trouble_until_all_are_manifests() {
+fn a_hundred_thousand_entries_in_one_folder_are_no_trouble_and_more_than_twice_as_many_are_refused() {
     let world = World::new(&honest());
     let mut one = Tree::default();
     one.file("x", "a: 1\n");
     let blob = git(&world.repo(), &["rev-parse", &format!("{}:x", one.write(&world.repo()))]);
-    for (ending, refused) in [("txt", false), ("yaml", true)] {
-        let rows: String =
-            (0..100_000).map(|at| format!("100644 blob {blob}\tf{at:06}.{ending}\n")).collect();
+    for (ending, count, refused) in
+        [("txt", 100_000, false), ("yaml", 100_000, false), ("yaml", 200_001, true)]
+    {
+        let rows: String = (0..count).map(|at| format!("100644 blob {blob}\tf{at:06}.{ending}\n")).collect();
         let many = git_with(&world.repo(), &["mktree"], &[], rows.as_bytes());
         let mut tree = honest();
         tree.raw("many", "040000", "tree", &many);
         world.main(&tree);
         if refused {
-            refused_in_time(&world, ending, &["the tree has more than 50000 wanted files"]);
+            refused_in_time(&world, ending, &["the comparison has more than 200000 paths"]);
         } else {
             let started = Instant::now();
             world.serves_the_honest_target();

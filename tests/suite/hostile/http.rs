@@ -85,7 +85,7 @@ fn a_wrong_or_missing_token_is_said_to_be_one_after_a_handful_of_requests() {
         }
         let asked_before = server.asked().len();
         let tick = world.run();
-        assert_eq!(tick.said.code, 3, "{:#?}", tick.said);
+        assert_eq!(tick.said.code, 4, "{:#?}", tick.said);
         assert!(tick.said.err.contains("repository.token_file"), "{:#?}", tick.said);
         keeps_the_secret(&tick);
         let asked = server.asked().len() - asked_before;
