@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::delivery::{self, Bare, Beyond, Ground, Reached, Unit};
+use super::delivery::{self, Bare, Beyond, Claims, Ground, Reached, Unit};
 use super::entries::{At, EntryKey};
 use super::facts::ObjectFacts;
 use super::helm::Release;
@@ -53,6 +53,7 @@ pub struct Delivered {
     pub from: BTreeSet<EntryKey>,
     /// Plain entries that do not reach a cluster in a second way.
     pub covered: BTreeSet<EntryKey>,
+    claims: Claims,
     /// Releases whose chart is in the repository.
     pub releases: Vec<Arc<Release>>,
     /// What brings objects from somewhere else, or in a way that is not rendered.
@@ -118,6 +119,7 @@ impl Index {
         Delivered {
             objects: lives.iter().map(|live| ObjectFacts::of(live)).collect(),
             lives,
+            claims,
             seen: reader.into_seen(),
             listed,
             from,
@@ -140,7 +142,11 @@ impl Index {
         };
         let concerned = touched.iter().any(|path| old.reads(path)) || changed.iter().any(starts);
         // A new entry may lie where a delivery takes everything.
-        let appeared = changed.iter().any(|key| !old.from.is_empty() && self.entries.contains_key(key));
+        let taken = |key: &&EntryKey| unit(key).is_some_and(|unit| old.claims.cover(&unit));
+        let appeared = changed
+            .iter()
+            .filter(taken)
+            .any(|key| self.entries.contains_key(key) != old.covered.contains(key));
         if concerned || appeared {
             self.redeliver();
         }

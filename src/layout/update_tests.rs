@@ -83,15 +83,23 @@ fn manifest() -> impl Strategy<Value = String> {
              spec: {{scaleTargetRef: {{kind: Deployment, name: {name}}}{max}}}\n"
         )
     });
-    let release = (name(), any::<bool>()).prop_map(|(name, chart)| {
-        let source = if chart { "path: chart" } else { "chart: y" };
+    let source = prop::sample::select(
+        &["path: chart", "chart: y", "path: a", "path: a/b", "path: d, directory: {recurse: true}"][..],
+    );
+    let release = (name(), source).prop_map(|(name, source)| {
         format!(
             "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {name}}}\n\
              spec: {{source: {{{source}}}, destination: {{namespace: shop}}}}\n"
         )
     });
+    let flux = (name(), prop::sample::select(&["./a", "d", "a/b/c", "gone"][..])).prop_map(|(name, path)| {
+        format!(
+            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}}}\n\
+             spec: {{path: {path}, targetNamespace: shop, sourceRef: {{kind: GitRepository, name: x}}}}\n"
+        )
+    });
     let broken = name().prop_map(|name| format!("kind: HorizontalPodAutoscaler\nname: [{name}\n"));
-    prop_oneof![4 => workload, 2 => scaler, 1 => release, 1 => broken]
+    prop_oneof![8 => workload, 4 => scaler, 1 => release, 1 => flux, 2 => broken]
 }
 
 /// What a change does to a path: a file of this text, a symlink, or nothing any more.
@@ -163,6 +171,9 @@ proptest! {
             prop_assert_eq!(&moved.by_reference, &built.by_reference);
             prop_assert_eq!(&moved.autoscalers, &built.autoscalers);
             prop_assert_eq!(&moved.files, &built.files);
+            prop_assert_eq!(&moved.watched, &built.watched);
+            prop_assert_eq!(&moved.delivered.covered, &built.delivered.covered);
+            prop_assert_eq!(moved.delivery_notes(), built.delivery_notes());
         }
     }
 
