@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::{Audit, Look};
-use super::failure::{Failure, Kind, causes};
+use super::failure::{Failure, Kind};
 use super::history::{self, LEDGER_BRANCH};
 use super::output::{Console, Page, Piece, Style, Symbol, counted};
 use crate::ledger::{self, AuditReport, MainCommit};
+use crate::model::causes::causes;
 use crate::model::entry::{Entry, Signer};
 use crate::model::ids::ObjectId;
 use crate::outside::git::Objects;

@@ -8,10 +8,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::Check;
-use super::failure::{Failure, Kind, causes};
+use super::failure::{Failure, Kind};
 use super::output::{Console, Page, Symbol, counted};
 use super::settings::{self, GitSide};
 use crate::config::{Overrides, Settings, WebhookAuth};
+use crate::model::causes::causes;
 use crate::model::duration;
 use crate::model::ids::ObjectId;
 use crate::observe::metrics::MetricSource as _;

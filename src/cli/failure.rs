@@ -128,18 +128,6 @@ fn is_denial(line: &str) -> bool {
     asks.iter().any(|it| fatal.starts_with(it)) || status.iter().any(|it| fatal.ends_with(it))
 }
 
-/// An error and its causes in one line, for lists in which each finding is a line.
-#[must_use]
-pub fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

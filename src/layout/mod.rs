@@ -53,7 +53,7 @@ pub use place::{Place, PlaceForm};
 pub use saved::{MAX_SAVED_BYTES, Saved};
 pub use sources::{MAX_FILE_BYTES, Skipped, is_yaml};
 pub use update::Change;
-pub use values::{ValuePlace, split_field};
+pub use values::ValuePlace;
 pub use versions::field_values;
 
 use delivered::{Delivered, Watched};

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value as Json;
 
+use super::locked;
 use super::objects::{file_name, json, key_text};
 use super::reader::inside;
 use super::recent::Recent;
@@ -65,10 +66,6 @@ pub struct Sources {
     kept: Arc<Mutex<Kept>>,
     /// The first failure of the object store: after it, no answer can be trusted.
     failed: Arc<Mutex<Option<String>>>,
-}
-
-fn locked<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
-    it.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sources {

@@ -8,22 +8,19 @@ use serde_json::Value as Json;
 use super::address::Address;
 use super::helm::{self, Form, Part, Release, Sought, WriteValue};
 use super::kustomize::Live;
-use super::objects::{FieldPath, ImageName, json, leaves};
+use super::objects::{FieldPath, ImageName, leaves};
 use super::{Field, Found, Index, Place, PlaceForm, edit_refused, reference_of, written};
 use crate::layout::owners::{image_path, restarted_path};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
-use crate::yaml;
 
 /// Where one rendered field is written in the values of its release.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ValuePlace {
     pub file: RepoPath,
     pub document: usize,
-    /// The string that holds the values, when they stand in one (`values: |`).
-    pub text: Option<FieldPath>,
-    /// In the document, or in the string.
-    pub path: FieldPath,
+    /// In the document, or in the string that holds the values (`values: |`).
+    pub at: Address,
     /// What has to stand there for the field to become what is wanted.
     pub write: Json,
     /// What stands there; `None` when the key is to be added.
@@ -31,15 +28,6 @@ pub struct ValuePlace {
 }
 
 impl ValuePlace {
-    /// `image.tag`, or `spec.source.helm.values|image.tag` inside a string.
-    #[must_use]
-    pub fn field(&self) -> String {
-        match &self.text {
-            Some(text) => format!("{text}|{}", self.path),
-            None => self.path.to_string(),
-        }
-    }
-
     fn of(found: WriteValue) -> Self {
         let WriteValue { part, inside, value, current } = found;
         let (text, path) = match part.form {
@@ -48,16 +36,7 @@ impl ValuePlace {
                 (None, FieldPath(part.at.0.into_iter().chain(inside.0).collect()))
             }
         };
-        Self { file: part.file, document: part.document, text, path, write: value, current }
-    }
-}
-
-/// Splits `text|path` as [`ValuePlace::field`] writes it.
-#[must_use]
-pub fn split_field(field: &str) -> Option<(Option<FieldPath>, FieldPath)> {
-    match field.split_once('|') {
-        Some((text, path)) => Some((Some(FieldPath::parse(text)?), FieldPath::parse(path)?)),
-        None => Some((None, FieldPath::parse(field)?)),
+        Self { file: part.file, document: part.document, at: Address { text, path }, write: value, current }
     }
 }
 
@@ -145,7 +124,7 @@ impl Index {
         };
         let found = self.value_place_of(live, release, path, &wanted)?;
         Ok(Place {
-            form: PlaceForm::Field(Address { text: found.text, path: found.path }),
+            form: PlaceForm::Field(found.at),
             file: found.file,
             document: found.document,
             renders_to: path.clone(),
@@ -167,7 +146,7 @@ impl Index {
         let live = self.find(target).ok()?;
         let release = live.release.as_ref()?;
         release.parts.iter().find(|part| part.file == *file)?;
-        let (text, path) = split_field(field)?;
+        let Address { text, path } = Address::parse(field)?;
         let field = match &text {
             Some(text) => (text, Some(&path)),
             None => (&path, None),
@@ -184,8 +163,8 @@ impl Index {
     /// it: an `Application` with values, a `ConfigMap` of values. They change with what they bring.
     #[must_use]
     pub fn carriers(&self, file: &RepoPath, document: usize, field: &str) -> Vec<(WorkloadRef, FieldPath)> {
-        let Some((text, path)) = split_field(field) else { return Vec::new() };
-        let at = text.unwrap_or(path);
+        let Some(at) = Address::parse(field) else { return Vec::new() };
+        let at = at.text.unwrap_or(at.path);
         let carries = |live: &Found| {
             let kinds = ["Application", "ApplicationSet", "Kustomization", "HelmRelease", "ConfigMap"];
             let own = (&live.declared.file, live.declared.document) == (file, document);
@@ -198,15 +177,7 @@ impl Index {
     /// The value at `field` of a document, also inside a string.
     #[must_use]
     pub fn value_at(&self, file: &RepoPath, document: usize, field: &str) -> Option<Json> {
-        let root = self.document(file, document)?;
-        let (text, path) = split_field(field)?;
-        match text {
-            None => path.find(&root).cloned(),
-            Some(text) => {
-                let inner = yaml::read(text.find(&root)?.as_str()?.as_bytes()).ok()?;
-                path.find(&json(&inner.first()?.root)).cloned()
-            }
-        }
+        Address::parse(field)?.find(&self.document(file, document)?)
     }
 }
 

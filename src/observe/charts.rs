@@ -1,14 +1,14 @@
 //! Renders the charts of a repository with the real Helm. What the index lacks comes in; what Helm wrote goes
 //! back into it. Without the program, every chart says so.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
 use crate::layout::{HelmJob, HelmRenders, SetValue};
-use crate::outside::helm::{Helm, HelmError, SetArgument, TemplateRun};
+use crate::model::causes::causes;
+use crate::outside::helm::{Helm, SetArgument, TemplateRun};
 
 /// Most times that an answer raises new questions: the chart itself, every candidate for a place, one more try
 /// each, the layer to write, and the result; doubled for charts that bring charts.
@@ -55,26 +55,16 @@ impl Charts {
     async fn render(&self, job: &HelmJob) {
         let open = || async {
             let found = Helm::open((*self.program).clone()).await;
-            found.map_err(|error| words(&error))
+            found.map_err(|error| causes(&error))
         };
         match self.helm.get_or_init(open).await {
             Ok(helm) => {
                 let output = helm.template(&run(job)).await;
-                self.renders.insert(job, output.as_deref().map_err(words));
+                self.renders.insert(job, output.as_deref().map_err(|error| causes(error)));
             }
             Err(why) => self.renders.insert(job, Err(why.clone())),
         }
     }
-}
-
-fn words(error: &HelmError) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text
 }
 
 fn run(job: &HelmJob) -> TemplateRun {

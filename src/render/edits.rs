@@ -2,7 +2,6 @@
 //! else can make, or the reasons for refusing go out. No file is written here.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 
 use serde_json::Value as Json;
 
@@ -13,6 +12,7 @@ use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
 };
+use crate::model::causes::causes;
 use crate::model::change::FieldChange;
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
@@ -126,7 +126,7 @@ pub fn edits(request: &RenderRequest<'_>) -> Result<CheckedChanges, Vec<Reason>>
 }
 
 /// The document that an edit changes; `None` for one that only adds.
-fn document_of(edit: &yaml::Edit) -> Option<usize> {
+pub(super) fn document_of(edit: &yaml::Edit) -> Option<usize> {
     match edit {
         yaml::Edit::AddDocument { .. } => None,
         yaml::Edit::Set { document, .. }
@@ -497,17 +497,6 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),
     })
-}
-
-/// The message of an error with those below it.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(cause) = below {
-        text = format!("{text}: {cause}");
-        below = cause.source();
-    }
-    text
 }
 
 fn push_diff(diff: &mut String, path: &RepoPath, before: &[u8], after: &[u8]) {

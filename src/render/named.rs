@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::edits::{Planned, RenderRequest};
 use super::proof::{Expected, Intent};
 use super::values;
-use crate::layout::{Field, FieldPath, Mark, edit_refused, split_field, written};
+use crate::layout::{Address, Field, FieldPath, Mark, edit_refused, written};
 use crate::model::change::FieldChange;
 use crate::model::ids::WorkloadRef;
 use crate::model::policy::{WriteField, WriteTo};
@@ -74,7 +74,7 @@ fn at(
     let WriteTo { file, document, path, .. } = entry;
     let index = request.index;
     let rendered = index.field_path(object, field)?;
-    if split_field(path).is_none_or(|(_, path)| path.0.is_empty()) {
+    if Address::parse(path).is_none() {
         return Err(edit_refused(format!("writeTo names {path:?}, which is not a field path")));
     }
     if index.document(file, *document).is_none() {

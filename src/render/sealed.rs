@@ -4,8 +4,8 @@
 
 use jiff::Timestamp;
 
-use super::edits::causes;
 use crate::layout::edit_refused;
+use crate::model::causes::causes;
 use crate::model::ids::RepoPath;
 use crate::model::reason::Reason;
 use crate::sops::{self, Identities, Inputs, Plaintext, SopsFile, Store};

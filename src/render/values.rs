@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::edits::Planned;
+use super::edits::{Planned, document_of};
 use super::proof::{Expected, Intent};
 use crate::layout::{Address, Field, FieldPath, Index, ValuePlace, edit_refused, unwritten, written};
 use crate::model::change::FieldChange;
@@ -64,30 +64,19 @@ pub fn edit(
 /// The object that holds the values in its own text changes as well.
 pub fn carried(index: &Index, planned: &Planned) -> Vec<Intent> {
     let FieldChange { resource, file, field, .. } = &planned.change;
-    let carriers = index.carriers(file, document_of(&planned.edit), field).into_iter();
+    let Some(document) = document_of(&planned.edit) else { return Vec::new() };
+    let carriers = index.carriers(file, document, field).into_iter();
     carriers
         .filter(|(object, _)| object != resource)
         .map(|(object, path)| Intent { object, path, expected: Expected::Changed })
         .collect()
 }
 
-fn document_of(edit: &yaml::Edit) -> usize {
-    match edit {
-        yaml::Edit::Set { document, .. }
-        | yaml::Edit::Put { document, .. }
-        | yaml::Edit::Insert { document, .. }
-        | yaml::Edit::Remove { document, .. }
-        | yaml::Edit::Append { document, .. }
-        | yaml::Edit::Inside { document, .. } => *document,
-        yaml::Edit::AddDocument { .. } => usize::MAX,
-    }
-}
-
 fn change(target: &WorkloadRef, place: &ValuePlace) -> FieldChange {
     FieldChange {
         resource: target.clone(),
         file: place.file.clone(),
-        field: place.field(),
+        field: place.at.to_string(),
         from: place.current.as_ref().and_then(written),
         to: written(&place.write),
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use tracing::{debug, error, info, warn};
 
 use crate::model::action::ActionState;
+use crate::model::causes::causes;
 use crate::model::ids::{ActionId, PolicyName, WorkloadRef};
 use crate::model::reason::Reason;
 use crate::model::signal::SignalKey;
@@ -40,14 +41,7 @@ impl Clean {
     /// An error with its causes, joined by `: `.
     #[must_use]
     pub fn chain(error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        Self::new(&text)
+        Self::new(&causes(error))
     }
 }
 

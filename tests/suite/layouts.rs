@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use crate::support;
 use crate::support::parts;
-use crate::support::program::{git, git_with, shell};
+use crate::support::program::{example, git, git_with, shell};
 
 /// A target, where its count is written, what stands there, and what one replica more makes of it.
 const PLACES: &[(&str, &str, &str, Option<&str>, &str)] = &[
@@ -164,17 +162,6 @@ fn differences(at: &str, old: &Value, new: &Value, found: &mut Vec<(String, Valu
         (a, b) if a != b => found.push((at.to_owned(), a.clone(), b.clone())),
         _ => {}
     }
-}
-
-fn example() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let from = support::root().join("gitops-example/.");
-    let copied = Command::new("cp").arg("-R").arg(from).arg(folder.path()).status().unwrap();
-    assert!(copied.success());
-    git(folder.path(), &["init", "-q", "-b", "main"]);
-    git(folder.path(), &["add", "-A"]);
-    git(folder.path(), &["commit", "-q", "-m", "Import the platform repository"]);
-    folder
 }
 
 #[test]

@@ -3,25 +3,10 @@
 
 use std::path::Path;
 
-use tempfile::TempDir;
-
-use crate::support;
-use crate::support::program::{Said, git, git_with, tars};
+use crate::support::program::{Said, example, git, git_with, tars};
 
 const BACKEND: &str = "production/Deployment/backend";
 const OVERLAY: &str = "apps/backend/overlays/production/kustomization.yaml";
-
-/// A clone of the example repository.
-fn example() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let from = support::root().join("gitops-example/.");
-    let copied = std::process::Command::new("cp").arg("-R").arg(from).arg(folder.path()).status().unwrap();
-    assert!(copied.success());
-    git(folder.path(), &["init", "-q", "-b", "main"]);
-    git(folder.path(), &["add", "-A"]);
-    git(folder.path(), &["commit", "-q", "-m", "Import the platform repository"]);
-    folder
-}
 
 /// Everything git holds: refs and the number of objects.
 fn state(dir: &Path) -> (String, String) {

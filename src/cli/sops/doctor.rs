@@ -8,8 +8,9 @@ use super::identities::Keyring;
 use super::look::{self, Status};
 use super::source::{self, Sources};
 use crate::cli::args::SopsTree;
-use crate::cli::failure::{Failure, causes};
+use crate::cli::failure::Failure;
 use crate::cli::output::{Console, Page, Symbol, counted};
+use crate::model::causes::causes;
 use crate::outside::files;
 
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::identities::Keyring;
 use super::source::{Found, Sources};
-use crate::cli::failure::causes;
+use crate::model::causes::causes;
 use crate::sops::{SopsError, SopsFile, Store};
 
 /// What is known about a file's MAC.

@@ -119,3 +119,15 @@ pub(crate) fn kinds(dir: &Path) -> Vec<String> {
     };
     commits(dir, "tars/ledger").iter().map(kind).collect()
 }
+
+/// A clone of the example repository, with one commit.
+pub(crate) fn example() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let from = super::root().join("gitops-example/.");
+    let copied = Command::new("cp").arg("-R").arg(from).arg(folder.path()).status().unwrap();
+    assert!(copied.success());
+    git(folder.path(), &["init", "-q", "-b", "main"]);
+    git(folder.path(), &["add", "-A"]);
+    git(folder.path(), &["commit", "-q", "-m", "Import the platform repository"]);
+    folder
+}
