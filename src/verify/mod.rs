@@ -132,6 +132,7 @@ struct Evidence {
 impl Evidence {
     fn of(input: &VerifyInput<'_>, signal: &Series, now: Timestamp) -> Self {
         let start = input.incident_since.max(earlier(input.merged_at, input.spec.window_s));
+        let start = in_force(signal, start);
         let mut before = Window::of(signal, start, input.merged_at);
         if !before.is_enough() {
             // A merge may follow the start of the incident within seconds. Until the sync the change has not
@@ -265,6 +266,15 @@ impl Case<'_> {
             text,
         }
     }
+}
+
+/// Time of the sample that is in force at `at`: the newest one that is not later, unless it is too old to count.
+/// An incident is noticed between two samples, and the one that showed it lies before that moment; a merge and
+/// its sync may both be over before the next one.
+fn in_force(series: &Series, at: Timestamp) -> Timestamp {
+    let is_known = |index: &usize| series.values[*index].is_some() && series.at(*index) <= at;
+    let newest = (0..series.values.len()).rev().find(is_known).map(|index| series.at(index));
+    newest.filter(|newest| is_fresh(series, *newest, at)).unwrap_or(at)
 }
 
 fn is_fresh(series: &Series, newest: Timestamp, now: Timestamp) -> bool {

@@ -22,7 +22,9 @@ struct Story {
     dependants: Vec<Series>,
     expected: Option<(f64, f64)>,
     resolved: bool,
+    since: i64,
     merged: i64,
+    synced: i64,
 }
 
 impl Story {
@@ -33,7 +35,9 @@ impl Story {
             dependants: Vec::new(),
             expected: None,
             resolved: false,
+            since: 0,
             merged: 120,
+            synced: 180,
         }
     }
 
@@ -58,9 +62,9 @@ impl Story {
             spec: &self.spec,
             signal: known.as_ref(),
             dependants: &self.dependants,
-            incident_since: at(0),
+            incident_since: at(self.since),
             merged_at: at(self.merged),
-            synced_at: at(self.merged + 60),
+            synced_at: at(self.synced),
             expected: self.expected,
             resolved_alert: self.resolved,
         };
@@ -212,9 +216,24 @@ fn one_outlier_in_the_window_does_not_deny_recovery() {
 #[test]
 fn samples_between_merge_and_sync_count_as_before_when_the_merge_was_fast() {
     let mut story = Story::after(60, 210.0);
-    story.merged = 0;
+    (story.merged, story.synced) = (0, 60);
     let verdict = story.judge(60 + 60 + 600).unwrap();
     assert_eq!((verdict.outcome, verdict.samples_before), (Outcome::Recovered, 3));
+}
+
+#[test]
+fn the_sample_that_showed_the_incident_is_before_the_change_however_fast_the_sync_was() {
+    let mut story = Story::after(0, 210.0);
+    (story.since, story.merged, story.synced) = (17, 18, 25);
+    let verdict = story.judge(25 + 60 + 600).unwrap();
+    assert_eq!((verdict.outcome, verdict.before, verdict.samples_before), (Outcome::Recovered, Some(520.0), 1));
+}
+
+#[test]
+fn a_sample_from_long_before_the_incident_says_nothing_about_it() {
+    let mut story = Story::new(|s| if s <= -300 { Some(520.0) } else { (s > 60).then_some(210.0) });
+    (story.since, story.merged, story.synced) = (17, 18, 25);
+    assert_eq!(story.outcome(25 + 1200), Some(Outcome::Unknown));
 }
 
 #[test]
