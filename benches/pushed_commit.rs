@@ -116,6 +116,7 @@ impl Ours {
             url: hub.to_str().unwrap().to_owned(),
             state_dir: folder.join("state"),
             timeout_s: 120,
+            clone_max_mib: 2_048,
             ssh_identity: None,
             ssh_known_hosts: None,
             name: "tars".to_owned(),

@@ -71,6 +71,7 @@ fn git(settings: &Settings) -> Result<GitSettings, Failure> {
         url: settings.repository_url.clone(),
         state_dir: settings.state_dir.clone(),
         timeout_s: settings.git_timeout_s,
+        clone_max_mib: settings.clone_max_mib,
         ssh_identity: None,
         ssh_known_hosts: None,
         name: settings.signing.name.clone(),

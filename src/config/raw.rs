@@ -84,6 +84,9 @@ pub struct Repository {
     /// Most time one git command may take, seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub timeout_s: u32,
+    /// Most room the clone may take on disk, MiB. A remote that sends more is given up.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub clone_max_mib: u32,
 }
 
 impl Default for Repository {
@@ -97,6 +100,7 @@ impl Default for Repository {
             repo_id: None,
             state_dir: "/var/lib/tars".into(),
             timeout_s: 30,
+            clone_max_mib: 2_048,
         }
     }
 }

@@ -32,6 +32,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Most time for one git command, seconds.
     pub git_timeout_s: u32,
+    pub clone_max_mib: u32,
     /// The most any policy may do.
     pub mode: Mode,
     pub signing: Signing,
@@ -142,6 +143,7 @@ pub fn resolve(
         repo_id,
         state_dir: at.absolute("repository.state_dir", &raw.repository.state_dir)?,
         git_timeout_s: at.bounded("repository.timeout_s", raw.repository.timeout_s, (1, 3600))?,
+        clone_max_mib: at.bounded("repository.clone_max_mib", raw.repository.clone_max_mib, (1, 1 << 20))?,
         mode: raw.mode.into(),
         signing: at.signing(&raw.signing)?,
         prometheus_url: at

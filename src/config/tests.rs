@@ -54,8 +54,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
     assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
     assert_eq!(
-        (it.git_timeout_s, it.prometheus_timeout_s, it.state_dir),
-        (30, 10, PathBuf::from("/var/lib/tars"))
+        (it.git_timeout_s, it.clone_max_mib, it.prometheus_timeout_s, it.state_dir),
+        (30, 2_048, 10, PathBuf::from("/var/lib/tars"))
     );
     assert_eq!((it.signals.len(), it.instance, it.pushgateway_url, it.log_level), (0, None, None, "info"));
 }
@@ -128,6 +128,7 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_REPOSITORY_REPO_ID", "forge:42", &[]),
     ("TARS_REPOSITORY_STATE_DIR", "/tmp/state", &[]),
     ("TARS_REPOSITORY_TIMEOUT_S", "60", &[]),
+    ("TARS_REPOSITORY_CLONE_MAX_MIB", "64", &[]),
     (
         "TARS_REPOSITORY_TOKEN_FILE",
         "/t",

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::system;
+use super::{clock, files, system};
 
 /// How much of standard error is kept, in bytes; the rest is read and dropped so that the program never
 /// blocks.
@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Where programs are looked for when the environment names no place.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How long a program fills a folder unseen. A disk takes a few hundred megabytes in that time at most.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// One program run.
 #[derive(Debug, Clone)]
@@ -43,6 +46,15 @@ pub struct CommandSpec {
     pub timeout: Duration,
     /// More than this on standard output ends the run with an error.
     pub output_max_bytes: usize,
+    /// A folder that may not grow without end.
+    pub fills: Option<FolderBound>,
+}
+
+/// More than `bytes_max` in the files of `folder`, those from before included, ends the run with an error.
+#[derive(Debug, Clone)]
+pub struct FolderBound {
+    pub folder: PathBuf,
+    pub bytes_max: u64,
 }
 
 /// The value of an environment variable, which may be a secret: Debug never shows it.
@@ -84,6 +96,8 @@ pub enum CommandError {
     Timeout { program: String, timeout_s: u64 },
     #[error("{program} wrote more than {bytes_max} bytes and was stopped")]
     OutputTooLarge { program: String, bytes_max: usize },
+    #[error("{program} filled a folder with more than {bytes_max} bytes and was stopped")]
+    FolderTooLarge { program: String, bytes_max: u64 },
     #[error("lost contact with {program}")]
     Io {
         program: String,
@@ -95,7 +109,7 @@ pub enum CommandError {
 /// Runs a program to its end. When the future is dropped, the process group is asked to stop (SIGTERM).
 ///
 /// # Errors
-/// When it cannot start, runs out of time, or writes too much. A non-zero status is not an error here.
+/// When it cannot start, runs out of time, or writes too much anywhere. A non-zero status is not an error here.
 pub async fn run(spec: CommandSpec) -> Result<CommandOutput, CommandError> {
     let program = spec.program.to_string_lossy().into_owned();
     let mut command = Command::new(&spec.program);
@@ -111,13 +125,20 @@ pub async fn run(spec: CommandSpec) -> Result<CommandOutput, CommandError> {
     let mut child =
         command.spawn().map_err(|source| CommandError::Start { program: program.clone(), source })?;
     let mut group = Group::of(&child);
-    let work = converse(&mut child, spec.stdin, spec.output_max_bytes);
+    let talk = converse(&mut child, spec.stdin, spec.output_max_bytes);
+    let work = async {
+        tokio::select! {
+            ended = talk => ended,
+            bytes_max = overfull(spec.fills.as_ref()) => Err(Stop::FolderTooLarge(bytes_max)),
+        }
+    };
     let failure = match tokio::time::timeout(spec.timeout, work).await {
         Ok(Ok((status, stdout, stderr))) => {
             group.disarm();
             return Ok(CommandOutput { status_code: status.code(), stdout, stderr: printable(&stderr) });
         }
         Ok(Err(Stop::TooLarge)) => CommandError::OutputTooLarge { program, bytes_max: spec.output_max_bytes },
+        Ok(Err(Stop::FolderTooLarge(bytes_max))) => CommandError::FolderTooLarge { program, bytes_max },
         Ok(Err(Stop::Io(source))) => CommandError::Io { program, source },
         Err(_) => CommandError::Timeout { program, timeout_s: spec.timeout.as_secs() },
     };
@@ -127,7 +148,21 @@ pub async fn run(spec: CommandSpec) -> Result<CommandOutput, CommandError> {
 
 enum Stop {
     TooLarge,
+    FolderTooLarge(u64),
     Io(io::Error),
+}
+
+/// Ends when a folder holds more than it may; without a bound, never.
+async fn overfull(bound: Option<&FolderBound>) -> u64 {
+    let Some(FolderBound { folder, bytes_max }) = bound.cloned() else { return std::future::pending().await };
+    loop {
+        clock::wait(LOOK_EVERY).await;
+        let folder = folder.clone();
+        let looked = tokio::task::spawn_blocking(move || files::holds_more(&folder, bytes_max)).await;
+        if looked.unwrap_or(true) {
+            return bytes_max;
+        }
+    }
 }
 
 async fn converse(
@@ -269,6 +304,7 @@ mod tests {
             stdin: None,
             timeout: Duration::from_secs(20),
             output_max_bytes: 1024,
+            fills: None,
         }
     }
 
@@ -301,6 +337,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_that_fills_its_folder_is_stopped_and_one_that_does_not_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("a/b");
+        files::create_private_dir(&below).unwrap();
+        let filling = |script: &str| {
+            let fills = FolderBound { folder: dir.path().to_owned(), bytes_max: 1 << 20 };
+            CommandSpec { cwd: Some(below.clone()), fills: Some(fills), ..sh(script) }
+        };
+        let out = run(filling("head -c 1000000 /dev/zero > few; echo done")).await.unwrap();
+        assert_eq!(out.stdout, b"done\n");
+        // Many files, none of them large; then nothing more: it is still there when somebody looks.
+        let many = "i=0; while [ $i -lt 100 ]; do head -c 10000 /dev/zero > $i; i=$((i+1)); done; sleep 60";
+        let error = run(filling(many)).await.unwrap_err();
+        assert!(matches!(error, CommandError::FolderTooLarge { bytes_max: 1_048_576, .. }), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn a_flood_on_standard_error_is_cut_and_does_not_block() {
         let out = run(sh("head -c 3000000 /dev/zero | tr '\\0' x >&2; echo done")).await.unwrap();
         assert_eq!((out.stderr.len(), &out.stdout[..]), (STDERR_BYTES_MAX, &b"done\n"[..]));
@@ -319,12 +372,12 @@ mod tests {
         let error = run(spec).await.unwrap_err();
         assert!(matches!(error, CommandError::Timeout { .. }), "{error:?}");
         assert!(watch.elapsed() < Duration::from_secs(15));
-        let text = super::super::files::read_bounded(&mark, 20).unwrap();
+        let text = files::read_bounded(&mark, 20).unwrap();
         let pid = String::from_utf8(text).unwrap().trim().to_owned();
         let stat = format!("/proc/{pid}/stat");
         let running = || {
             // A zombie only waits to be reaped by the machine's first process.
-            let stat = super::super::files::read_bounded(stat.as_ref(), 500).unwrap_or_default();
+            let stat = files::read_bounded(stat.as_ref(), 500).unwrap_or_default();
             let stat = String::from_utf8_lossy(&stat).into_owned();
             stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['R', 'S', 'D']))
         };

@@ -189,6 +189,31 @@ pub fn names_in(path: &Path, entries_max: usize) -> Result<Vec<String>, FileErro
     Ok(names)
 }
 
+/// Most files and folders that are counted before a folder is called too large.
+const COUNTED_MAX: usize = 1_000_000;
+
+/// Do the files in a folder and below it hold more than `bytes_max`? Links count as themselves. What comes and
+/// goes while it is looked at may be missed; too many files are too many bytes.
+#[must_use]
+pub fn holds_more(path: &Path, bytes_max: u64) -> bool {
+    let (mut bytes, mut counted) = (0_u64, 0_usize);
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            counted += 1;
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                Ok(found) => bytes = bytes.saturating_add(found.len()),
+                Err(_) => {}
+            }
+            if bytes > bytes_max || counted > COUNTED_MAX {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,6 +248,20 @@ mod tests {
         write_new(&path, b"one", 0o600).unwrap();
         assert!(write_new(&path, b"two", 0o600).is_err());
         assert_eq!(read_bounded(&path, 10).unwrap(), b"one");
+    }
+
+    #[test]
+    fn a_folder_holds_what_is_in_it_and_below_and_not_what_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("in/below");
+        create_private_dir(&below).unwrap();
+        write_new(&dir.path().join("large"), &[0; 5_000], 0o600).unwrap();
+        write_new(&dir.path().join("in/one"), &[0; 600], 0o600).unwrap();
+        write_new(&below.join("two"), &[0; 600], 0o600).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("large"), below.join("link")).unwrap();
+        let inside = dir.path().join("in");
+        assert!(holds_more(&inside, 1_199) && !holds_more(&inside, 2_000));
+        assert!(!holds_more(&dir.path().join("none"), 0));
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl Helm {
             stdin: None,
             timeout: TIMEOUT,
             output_max_bytes: OUTPUT_BYTES_MAX,
+            fills: None,
         };
         command::run(spec).await.map_err(HelmError::Program)
     }

@@ -14,6 +14,7 @@ async fn ssh_keygen(dir: &Path, args: &[&str]) {
         stdin: None,
         timeout: Duration::from_secs(60),
         output_max_bytes: 10_000,
+        fills: None,
     };
     let out = run(spec).await.unwrap();
     assert!(out.success(), "{}", out.stderr);

@@ -196,6 +196,7 @@ impl World {
             url: self.hub.to_str().unwrap().to_owned(),
             state_dir: state_dir.clone(),
             timeout_s: 60,
+            clone_max_mib: 64,
             ssh_identity: None,
             ssh_known_hosts: None,
             name: "tars".to_owned(),

@@ -155,6 +155,7 @@ fn reconciler(
         url: world.repository.display().to_string(),
         state_dir: state_dir.clone(),
         timeout_s: 30,
+        clone_max_mib: 64,
         ssh_identity: None,
         ssh_known_hosts: None,
         name: "tars (demo)".to_owned(),

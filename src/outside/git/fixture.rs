@@ -36,6 +36,7 @@ impl World {
             url: self.hub.to_str().unwrap().to_owned(),
             state_dir: self.temp.path().join("state"),
             timeout_s: 20,
+            clone_max_mib: 64,
             ssh_identity: None,
             ssh_known_hosts: None,
             name: "tars".to_owned(),
@@ -106,6 +107,7 @@ pub(super) async fn git(dir: &Path, args: &[&str], stdin: Option<&[u8]>) -> Comm
         stdin: stdin.map(<[u8]>::to_vec),
         timeout: Duration::from_secs(60),
         output_max_bytes: 1024 * 1024,
+        fills: None,
     };
     run(spec).await.unwrap()
 }

@@ -40,6 +40,8 @@ pub struct GitSettings {
     pub state_dir: PathBuf,
     /// For each run of the git program.
     pub timeout_s: u32,
+    /// What the clone may take on disk.
+    pub clone_max_mib: u32,
     /// Private key file for `ssh://`; without one, the keys ssh finds by itself.
     pub ssh_identity: Option<PathBuf>,
     /// File of known host keys for `ssh://`; an unknown host is always refused.
@@ -73,6 +75,9 @@ pub enum GitError {
     /// The local clone may be damaged (a killed git leaves locks behind). Drop the mirror and open a new one.
     #[error("the local clone can no longer be trusted after failing to {what}; it must be opened anew")]
     Doubtful { what: &'static str },
+    /// The remote sent more than a clone may hold. It is doubtful as well: drop the mirror and open a new one.
+    #[error("the clone was given up: it took more than {max_mib} MiB on disk (repository.clone_max_mib)")]
+    CloneTooLarge { max_mib: u32 },
     #[error("{what} has more than {max} {unit}")]
     TooLarge { what: String, max: u64, unit: &'static str },
     #[error("{what} {name} does not exist")]
@@ -100,7 +105,7 @@ impl GitError {
     /// Whether the mirror must be dropped and opened anew before anything else is tried.
     #[must_use]
     pub fn needs_reopen(&self) -> bool {
-        matches!(self, Self::Doubtful { .. })
+        matches!(self, Self::Doubtful { .. } | Self::CloneTooLarge { .. })
     }
 
     fn objects(what: &'static str) -> impl Fn(git2::Error) -> Self {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::command::{self, CommandError, CommandOutput, CommandSpec, CommandValue};
+use super::super::command::{self, CommandError, CommandOutput, CommandSpec, CommandValue, FolderBound};
 use super::url::{RemoteUrl, Scheme};
 use super::{GitError, GitSettings};
 
@@ -51,6 +51,7 @@ pub(super) struct Program {
     folder: PathBuf,
     home: PathBuf,
     timeout: Duration,
+    clone_max_mib: u32,
     ssh_command: Option<String>,
     /// `http.<origin>.extraHeader`, given in the environment: argument lists are readable by everyone.
     header: Option<(String, CommandValue)>,
@@ -80,11 +81,31 @@ impl Program {
             }
         };
         let timeout = Duration::from_secs(settings.timeout_s.into());
-        Ok(Self { url, folder: folder.to_owned(), home: home.to_owned(), timeout, ssh_command, header })
+        Ok(Self {
+            url,
+            folder: folder.to_owned(),
+            home: home.to_owned(),
+            timeout,
+            clone_max_mib: settings.clone_max_mib,
+            ssh_command,
+            header,
+        })
     }
 
     pub(super) fn url(&self) -> &str {
         &self.url.text
+    }
+
+    pub(super) fn clone_max_mib(&self) -> u32 {
+        self.clone_max_mib
+    }
+
+    /// As [`Program::run`], for what brings objects into the clone. Git bounds what it takes from a push
+    /// (`receive.maxInputSize`), and never what it takes from a remote.
+    pub(super) async fn run_filling(&self, args: &[&str]) -> Result<CommandOutput, CommandError> {
+        let bytes_max = u64::from(self.clone_max_mib) << 20;
+        let fills = Some(FolderBound { folder: self.folder.clone(), bytes_max });
+        command::run(CommandSpec { fills, ..self.spec(args) }).await
     }
 
     /// Runs one sub-command in the clone. Values from outside stand behind `--end-of-options`.
@@ -108,6 +129,7 @@ impl Program {
             stdin: None,
             timeout: self.timeout,
             output_max_bytes: OUTPUT_BYTES_MAX,
+            fills: None,
         }
     }
 
@@ -212,6 +234,7 @@ mod tests {
             url: url.to_owned(),
             state_dir: "/x".into(),
             timeout_s: 5,
+            clone_max_mib: 64,
             ssh_identity: None,
             ssh_known_hosts: None,
             name: "n".to_owned(),

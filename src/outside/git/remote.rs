@@ -258,6 +258,10 @@ impl Mirror {
         deleted.map_err(|_| self.doubt("forget a branch"))
     }
 
+    /// The whole history, on purpose. In 20,000 commits on 5,000 files a shallow first fetch (`--depth 1`) took a
+    /// twentieth of the time and one without old files (`--filter=blob:none`) half of it, once per process. But
+    /// whether a merge has landed, a synced revision holds it, or somebody else was faster is told by ancestry,
+    /// and in a cut history "is not an ancestor" is a guess; and the index reads nearly every file.
     async fn transfer(&self, refspecs: &[String], counts: bool) -> Result<(), GitError> {
         let mut args =
             vec!["fetch", "--prune", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
@@ -265,7 +269,7 @@ impl Mirror {
         args.extend(refspecs.iter().map(String::as_str));
         // Also when this future is dropped half-way: what a stopped git leaves behind is not looked into.
         let guard = DoubtOnDrop(&self.doubtful);
-        let result = self.program.run(&args).await;
+        let result = self.program.run_filling(&args).await;
         match result {
             Ok(output) if output.success() => {
                 guard.disarm();
@@ -283,6 +287,9 @@ impl Mirror {
             Err(source @ CommandError::Start { .. }) => {
                 guard.disarm();
                 Err(GitError::Program { what: "fetch", source })
+            }
+            Err(CommandError::FolderTooLarge { .. }) => {
+                Err(GitError::CloneTooLarge { max_mib: self.program.clone_max_mib() })
             }
             Ok(_) | Err(_) => Err(self.doubt("fetch")),
         }

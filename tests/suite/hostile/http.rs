@@ -239,6 +239,48 @@ fn a_list_of_branches_without_an_end_is_given_up_within_bounds_of_time_and_memor
     });
 }
 
+/// Says that it has a branch, and then sends one file without an end: a pack (gitformat-pack(5)) whose blob says
+/// that it has a million million bytes, in stored blocks of deflate (RFC 1951), in side-band packets.
+fn endless_file(asked: &Asked, stream: &mut TcpStream) {
+    if asked.method != "POST" {
+        let _ =
+            stream.write_all(ENDLESS.as_bytes()).and_then(|()| stream.write_all(advertisement().as_bytes()));
+        return;
+    }
+    let kind = "application/x-git-upload-pack-result";
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n0008NAK\n");
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x01".to_vec();
+    // A blob (3 in the upper bits) and its length, four bits and then seven at a time.
+    pack.extend([0xb0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40, 0x78, 0x01]);
+    let block = [&[0, 0xff, 0xff, 0, 0][..], &vec![b'x'; 0xffff]].concat();
+    loop {
+        for piece in pack.chunks(60_000) {
+            let head = format!("{:04x}\x01", piece.len() + 5);
+            if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(piece)).is_err() {
+                return;
+            }
+        }
+        pack.clone_from(&block);
+    }
+}
+
+#[test]
+fn a_file_without_an_end_fills_no_disk_and_the_next_tick_serves_again() {
+    let server = GitHttp::start(endless_file);
+    // The time would allow for more: what ends it is the room.
+    let world = world(&format!("{}/x.git", server.origin), "  timeout_s: 90\n  clone_max_mib: 8\n");
+    let before = world.refs();
+    let tick = world.run();
+    assert_eq!(tick.said.code, 3, "{:#?}", tick.said);
+    assert!(tick.said.err.contains("took more than 8 MiB on disk"), "{:#?}", tick.said);
+    assert!(server.asked().iter().any(|it| it.method == "POST"), "it asked for the file");
+    let left: Vec<_> = std::fs::read_dir(world.home().join("state/clones")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(world.refs(), before);
+    world.settings(&world.repo().display().to_string(), "");
+    world.serves_the_honest_target();
+}
+
 #[test]
 fn a_repository_that_refuses_the_push_is_told_and_the_ledger_is_whole() {
     let world = World::new(&honest());

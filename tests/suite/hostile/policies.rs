@@ -106,6 +106,7 @@ fn settings_beyond_their_bounds_are_refused_with_the_field_named() {
         ("  timeout_s: 4294967296\n", "timeout_s"),
         ("  timeout_s: .nan\n", "timeout_s"),
         ("  timeout_s: 1e9\n", "timeout_s"),
+        ("  clone_max_mib: 0\n", "clone_max_mib"),
         ("  policies_path: ../policies\n", "policies_path"),
         ("  policies_path: /etc\n", "policies_path"),
         ("  policies_path: a/../../x\n", "policies_path"),
