@@ -1,8 +1,6 @@
-//! From a decision to its pushed commit, against the git command line in the same run. Comes in: nothing but
-//! the real `git`. Goes out: a table of medians and their ratios; a slow run is told, never failed.
-//!
-//! A generated repository has `TARS_BENCH_FILES` files (100,000) in a tree ten folders deep; a small one beside
-//! it shows whether the number of files costs anything. In every round, one after the other:
+//! From a decision to its pushed commit, against the git command line in the same run. Generated repositories
+//! come in, a big one and a small one beside it; a table of medians and their ratios goes out. In every round,
+//! one after the other:
 //!
 //! | row | what is timed |
 //! |---|---|
@@ -11,93 +9,17 @@
 //! | push | `git push` alone, of a commit that is already there |
 //! | warm work tree | edit, `git commit`, `git push` in a checked-out clone |
 //! | shallow clone | `git clone --depth 1`, edit, `git commit`, `git push` |
-//!
-//! The rooms of tars are private, and a door for benches would be one for everybody: the drivers import
-//! nothing of ours, so this file takes the room itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a bench plays the outside world and ends at the first surprise"
-)]
-
-// A bench without a harness is compiled with its unit tests, which then nobody calls.
-#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
-#[path = "../src/outside/mod.rs"]
-mod outside;
-
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use outside::git::{CommitDraft, GitSettings, Mirror, PushOutcome, RefUpdate, TreeLimits};
-use outside::sign::SshSigner;
+use crate::generator::{MAIN, UNIT_FILES, change, deployment_path, deployment_text, generate, git};
+use crate::outside::git::{CommitDraft, GitSettings, Mirror, PushOutcome, RefUpdate};
+use crate::outside::sign::SshSigner;
+use crate::{files, number, peak_mib};
 
-const MAIN: &str = "refs/heads/main";
 const LEDGER: &str = "refs/heads/tars/ledger";
-/// Folders above the four that are counted, so that the tree is ten deep with the file.
-const PREFIX: &str = "clusters/production/teams/shop/apps";
-/// Ten files each: what one folder of a GitOps repository holds.
-const FILES_PER_FOLDER: usize = 10;
 const SMALL: usize = 1_000;
-/// Files that somebody else changes between two rounds.
-const MOVED_FILES: usize = 10;
-
-fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |it| it.parse().unwrap())
-}
-
-fn path(file: usize) -> String {
-    let folder = file / FILES_PER_FOLDER;
-    let (a, b, c, d) = (folder / 1000, folder / 100 % 10, folder / 10 % 10, folder % 10);
-    format!("{PREFIX}/zone-{a}/group-{b}/service-{c}/part-{d}/file-{}.yaml", file % FILES_PER_FOLDER)
-}
-
-fn manifest(file: usize, replicas: usize) -> String {
-    format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: app-{file}\n  namespace: shop\nspec:\n  \
-         replicas: {replicas} # sized by hand\n"
-    )
-}
-
-/// Git with nobody's settings; its standard output.
-fn git(folder: &Path, args: &[&str]) -> String {
-    let out = command(folder, args).output().unwrap();
-    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8(out.stdout).unwrap().trim().to_owned()
-}
-
-fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(folder).args(args).env_clear();
-    git.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", "/nonexistent").env("LC_ALL", "C");
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    for (who, name) in [("AUTHOR", "peer"), ("COMMITTER", "peer")] {
-        git.env(format!("GIT_{who}_NAME"), name).env(format!("GIT_{who}_EMAIL"), "peer@example.org");
-    }
-    git
-}
-
-/// A bare repository with `files` manifests on `main`, written as one stream.
-fn generate(hub: &Path, files: usize) {
-    let parent = hub.parent().unwrap();
-    git(parent, &["init", "-q", "--bare", "-b", "main", hub.to_str().unwrap()]);
-    let mut import = command(hub, &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stream = std::io::BufWriter::new(import.stdin.take().unwrap());
-    let message = "Everything";
-    write!(stream, "commit {MAIN}\ncommitter peer <peer@example.org> 1700000000 +0000\n").unwrap();
-    write!(stream, "data {}\n{message}\n", message.len()).unwrap();
-    for file in 0..files {
-        let text = manifest(file, 3);
-        write!(stream, "M 100644 inline {}\ndata {}\n{text}\n", path(file), text.len()).unwrap();
-    }
-    stream.flush().unwrap();
-    drop(stream);
-    assert!(import.wait().unwrap().success());
-}
 
 /// tars' side of one repository.
 struct Ours {
@@ -111,7 +33,7 @@ struct Ours {
 }
 
 impl Ours {
-    async fn open(hub: &Path, folder: &Path, file: usize) -> (Self, Duration) {
+    async fn open(hub: &Path, folder: &Path, unit: usize) -> (Self, Duration) {
         let settings = GitSettings {
             url: hub.to_str().unwrap().to_owned(),
             state_dir: folder.join("state"),
@@ -128,10 +50,8 @@ impl Ours {
         let main = mirror.fetch(&[MAIN, "refs/heads/tars/*"]).await.unwrap()[MAIN].clone();
         let cold = started.elapsed();
         let signer = SshSigner::generate(&folder.join("key")).unwrap();
-        let file = path(file);
-        let wanted = |path: &str| path == file;
-        let rows = mirror.objects().changed_entries(None, &main, TreeLimits::default(), &wanted).unwrap();
-        let blob = rows[0].new.clone().unwrap().oid;
+        let file = deployment_path(unit);
+        let blob = mirror.objects().entry(&main, &file).unwrap().unwrap().oid;
         (Self { mirror, signer, main, ledger: None, blob, file }, cold)
     }
 
@@ -142,11 +62,9 @@ impl Ours {
         let look = started.elapsed();
         let objects = self.mirror.objects();
         if refs[MAIN] != self.main {
-            let wanted = |path: &str| path == self.file;
-            let limits = TreeLimits::default();
-            let rows = objects.changed_entries(Some(&self.main), &refs[MAIN], limits, &wanted).unwrap();
-            if let Some(entry) = rows.into_iter().next().and_then(|row| row.new) {
-                self.blob = entry.oid;
+            let rows = objects.changed_paths(Some(&self.main), &refs[MAIN]).unwrap();
+            if let Some((_, _, Some(blob))) = rows.into_iter().find(|(path, _, _)| *path == self.file) {
+                self.blob = blob;
             }
             self.main.clone_from(&refs[MAIN]);
         }
@@ -189,54 +107,36 @@ struct Spent {
     own: Duration,
 }
 
-/// Somebody changes ten files on the watched branch.
-fn move_main(hub: &Path, round: usize) {
-    let mut stream = format!("commit {MAIN}\ncommitter peer <peer@example.org> 1700000200 +0000\n");
-    write!(stream, "data 4\nMove\nfrom {MAIN}^0\n").unwrap();
-    for file in 0..MOVED_FILES {
-        let text = manifest(file * 97, 100 + round);
-        write!(stream, "M 100644 inline {}\ndata {}\n{text}\n", path(file * 97), text.len()).unwrap();
-    }
-    let mut import = command(hub, &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
-    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success());
-}
-
-fn edit_and_commit(clone: &Path, file: usize, round: usize) {
-    std::fs::write(clone.join(path(file)), manifest(file, 1_000 + round)).unwrap();
-    git(clone, &["commit", "-q", "--no-verify", "-a", "-m", "Scale out"]);
-}
-
-fn push(clone: &Path, branch: &str) -> Duration {
-    let started = Instant::now();
-    git(clone, &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")]);
-    started.elapsed()
-}
-
 /// The three ways of the command line, in one round.
 struct Peers {
     hub: PathBuf,
     folder: PathBuf,
     warm: PathBuf,
-    file: usize,
+    unit: usize,
 }
 
 impl Peers {
-    fn new(hub: &Path, folder: &Path, file: usize) -> Self {
+    fn new(hub: &Path, folder: &Path, unit: usize) -> Self {
         let warm = folder.join("warm");
         let url = format!("file://{}", hub.display());
         git(folder, &["clone", "-q", &url, warm.to_str().unwrap()]);
-        Self { hub: hub.to_owned(), folder: folder.to_owned(), warm, file }
+        Self { hub: hub.to_owned(), folder: folder.to_owned(), warm, unit }
+    }
+
+    fn edit_and_commit(&self, clone: &Path, round: usize) {
+        let text = deployment_text(self.unit, 1_000 + round);
+        std::fs::write(clone.join(deployment_path(self.unit)), text).unwrap();
+        git(clone, &["commit", "-q", "--no-verify", "-a", "-m", "Scale out"]);
     }
 
     fn bare_push(&self, round: usize) -> Duration {
-        edit_and_commit(&self.warm, self.file, 2 * round);
+        self.edit_and_commit(&self.warm, 2 * round);
         push(&self.warm, &format!("peer/push-{round}"))
     }
 
     fn warm_work_tree(&self, round: usize) -> Duration {
         let started = Instant::now();
-        edit_and_commit(&self.warm, self.file, 2 * round + 1);
+        self.edit_and_commit(&self.warm, 2 * round + 1);
         push(&self.warm, &format!("peer/warm-{round}"));
         started.elapsed()
     }
@@ -246,7 +146,7 @@ impl Peers {
         let url = format!("file://{}", self.hub.display());
         let started = Instant::now();
         git(&self.folder, &["clone", "-q", "--depth", "1", &url, clone.to_str().unwrap()]);
-        edit_and_commit(&clone, self.file, round);
+        self.edit_and_commit(&clone, round);
         push(&clone, &format!("peer/shallow-{round}"));
         let took = started.elapsed();
         std::fs::remove_dir_all(clone).unwrap();
@@ -254,78 +154,99 @@ impl Peers {
     }
 }
 
-/// Peak resident memory of this process, in MiB (proc_pid_status(5), `VmHWM`).
-fn peak_mib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: f64 = line.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(f64::NAN);
-    kib / 1024.0
+fn push(clone: &Path, branch: &str) -> Duration {
+    let started = Instant::now();
+    git(clone, &["push", "-q", "origin", &format!("HEAD:refs/heads/{branch}")]);
+    started.elapsed()
 }
 
-fn median(times: &mut [Duration]) -> f64 {
+fn median(times: &[Duration]) -> f64 {
+    let mut times = times.to_vec();
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64() * 1_000.0
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let (files, rounds) = (number("TARS_BENCH_FILES", 100_000), number("TARS_BENCH_ROUNDS", 7));
+/// What is timed in each of the two repositories, by round.
+#[derive(Default)]
+struct Times {
+    whole: Vec<Duration>,
+    look: Vec<Duration>,
+    own: Vec<Duration>,
+    bare_push: Vec<Duration>,
+}
+
+impl Times {
+    async fn round(&mut self, ours: &mut Ours, peers: &Peers, round: usize) {
+        let spent = ours.propose(round).await;
+        self.whole.push(spent.whole);
+        self.look.push(spent.look);
+        self.own.push(spent.own);
+        self.bare_push.push(peers.bare_push(round));
+    }
+}
+
+pub fn table() {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(rounds());
+}
+
+async fn rounds() {
+    let (files, rounds) = (files(), number("TARS_BENCH_ROUNDS", 7));
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let (large, small) = (at("large.git"), at("small.git"));
     generate(&large, files);
     generate(&small, SMALL);
-    for name in ["ours-large", "ours-small", "peers"] {
+    for name in ["ours-large", "ours-small", "peers-large", "peers-small"] {
         std::fs::create_dir(at(name)).unwrap();
     }
     let empty_mib = peak_mib();
-    let (mut ours, cold) = Ours::open(&large, &at("ours-large"), files / 2).await;
-    let (mut ours_small, _) = Ours::open(&small, &at("ours-small"), SMALL / 2).await;
-    let peers = Peers::new(&large, &at("peers"), files / 2);
+    let (unit, unit_small) = (files / UNIT_FILES / 2, SMALL / UNIT_FILES / 2);
+    let (mut ours, cold) = Ours::open(&large, &at("ours-large"), unit).await;
+    let (mut ours_small, _) = Ours::open(&small, &at("ours-small"), unit_small).await;
+    let peers = Peers::new(&large, &at("peers-large"), unit);
+    let peers_small = Peers::new(&small, &at("peers-small"), unit_small);
 
-    let mut times: [Vec<Duration>; 6] = Default::default();
-    let mut parts: [Vec<Duration>; 4] = Default::default();
+    let (mut many, mut few) = (Times::default(), Times::default());
+    let (mut warm, mut shallow, mut moved) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
-        let spent = [ours.propose(2 * round).await, ours_small.propose(round).await];
-        times[2].push(peers.bare_push(round));
-        times[3].push(peers.warm_work_tree(round));
-        times[4].push(peers.shallow_clone(round));
-        move_main(&large, round);
-        times[5].push(ours.propose(2 * round + 1).await.whole);
-        for (at, spent) in spent.into_iter().enumerate() {
-            times[at].push(spent.whole);
-            parts[2 * at].push(spent.look);
-            parts[2 * at + 1].push(spent.own);
-        }
+        many.round(&mut ours, &peers, 2 * round).await;
+        few.round(&mut ours_small, &peers_small, round).await;
+        warm.push(peers.warm_work_tree(2 * round));
+        shallow.push(peers.shallow_clone(round));
+        change(&large, round);
+        moved.push(ours.propose(2 * round + 1).await.whole);
     }
-    let [tars, tars_small, push, warm, shallow, moved] = times.each_mut().map(|it| median(it));
-    let [look, own, look_small, own_small] = parts.each_mut().map(|it| median(it));
+    let (warm, shallow, moved) = (median(&warm), median(&shallow), median(&moved));
+    let [whole, look, own, push] = [&many.whole, &many.look, &many.own, &many.bare_push].map(|it| median(it));
+    let [whole_few, look_few, own_few, push_few] =
+        [&few.whole, &few.look, &few.own, &few.bare_push].map(|it| median(it));
 
-    println!("decision to pushed commit, median of {rounds} rounds, milliseconds");
-    for (name, ms) in [
-        (format!("tars, {files} files"), tars),
-        ("  of which the look at the remote".to_owned(), look),
-        ("  of which in this process".to_owned(), own),
-        (format!("tars, {SMALL} files"), tars_small),
-        ("  of which the look at the remote".to_owned(), look_small),
-        ("  of which in this process".to_owned(), own_small),
-        ("tars, watched branch moved".to_owned(), moved),
-        ("push".to_owned(), push),
-        ("warm work tree".to_owned(), warm),
-        ("shallow clone".to_owned(), shallow),
-        ("first fetch of tars, once".to_owned(), cold.as_secs_f64() * 1_000.0),
+    println!(
+        "decision to pushed commit, median of {rounds} rounds, milliseconds, in {files} and {SMALL} files"
+    );
+    for (name, ms, ms_few) in [
+        ("tars", whole, Some(whole_few)),
+        ("  of which the look at the remote", look, Some(look_few)),
+        ("  of which in this process", own, Some(own_few)),
+        ("push", push, Some(push_few)),
+        ("tars, watched branch moved", moved, None),
+        ("warm work tree", warm, None),
+        ("shallow clone", shallow, None),
+        ("first fetch of tars, once", cold.as_secs_f64() * 1_000.0, None),
     ] {
-        println!("  {name:<36}{ms:>10.1}");
+        let few = ms_few.map_or_else(String::new, |it| format!("{it:>10.1}"));
+        println!("  {name:<36}{ms:>10.1}{few}");
     }
     println!("ratios");
     for (name, ratio, goal) in [
-        ("tars / push", tars / push, "goal: at most 2"),
-        ("warm work tree / tars", warm / tars, "no goal"),
-        ("shallow clone / tars", shallow / tars, "goal: at least 20"),
-        ("in this process, many / few files", own / own_small, "goal: near 1"),
+        ("tars / push", whole / push, "goal: at most 2"),
+        ("warm work tree / tars", warm / whole, "no goal"),
+        ("shallow clone / tars", shallow / whole, "goal: at least 20"),
+        ("in this process, many / few files", own / own_few, "goal: near 1"),
         // A server walks the whole tree of what it has before it takes a push (rev-list --objects --not --all):
         // the same for every client, and nothing that a client can spare it.
-        ("whole, many / few files", tars / tars_small, "bounded by push, many / few files"),
+        ("tars, many / few files", whole / whole_few, "bounded by the next"),
+        ("push, many / few files", push / push_few, "the server's own"),
     ] {
         println!("  {name:<36}{ratio:>10.2}  ({goal})");
     }

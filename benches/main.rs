@@ -1,0 +1,76 @@
+//! What tars costs in a big repository, against the git command line in the same run. Comes in: nothing but the
+//! real `git`. Goes out: a table for each question, with times, ratios and peaks of memory; a slow run is told,
+//! never failed. `cargo bench --bench scale -- index` asks one question, without a name all are asked.
+//!
+//! The rooms of tars are private, and a door for benches would be one for everybody: this file takes the rooms
+//! themselves.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench plays the outside world and ends at the first surprise"
+)]
+
+// A bench without a harness is compiled with its unit tests, which then nobody calls.
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/crd/mod.rs"]
+mod crd;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/layout/mod.rs"]
+mod layout;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/model/mod.rs"]
+mod model;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/outside/mod.rs"]
+mod outside;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/yaml/mod.rs"]
+mod yaml;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/observe"]
+mod observe {
+    mod blobs;
+    pub mod charts;
+    pub mod repository;
+}
+
+mod generator;
+mod index;
+mod pushed_commit;
+
+use std::path::Path;
+
+fn main() {
+    // Cargo adds an option of its own.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {
+            index::table();
+            println!();
+            pushed_commit::table();
+        }
+        ["index"] => index::table(),
+        ["index", row, folder] => index::row(row, Path::new(folder)),
+        ["pushed_commit"] => pushed_commit::table(),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit]"),
+    }
+}
+
+/// A number from the environment.
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |it| it.parse().unwrap())
+}
+
+/// Files of the big repository.
+fn files() -> usize {
+    number("TARS_BENCH_FILES", 100_000)
+}
+
+/// Peak resident memory of this process, in MiB (proc_pid_status(5), `VmHWM`).
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
