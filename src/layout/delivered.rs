@@ -20,8 +20,10 @@ use crate::model::ids::RepoPath;
 /// Kinds of objects that the index keeps a list of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Watched {
-    /// Delivers, or is looked up by what delivers: sources and values.
+    /// Delivers, or is a source that a delivery names.
     Delivery,
+    /// May hold values or substitutions that a delivery of Flux names.
+    Values,
     /// May own the count of another workload.
     Rollout,
 }
@@ -31,9 +33,8 @@ impl Watched {
     pub fn of(object: &ObjectFacts) -> Option<Self> {
         match object.reference.as_deref()?.kind.as_str() {
             "Application" | "ApplicationSet" | "Kustomization" | "HelmRelease" | "GitRepository"
-            | "OCIRepository" | "HelmRepository" | "HelmChart" | "Bucket" | "ConfigMap" | "Secret" => {
-                Some(Self::Delivery)
-            }
+            | "OCIRepository" | "HelmRepository" | "HelmChart" | "Bucket" => Some(Self::Delivery),
+            "ConfigMap" | "Secret" => Some(Self::Values),
             "Rollout" => Some(Self::Rollout),
             _ => None,
         }
@@ -51,6 +52,8 @@ pub struct Delivered {
     listed: BTreeSet<String>,
     /// Entries that it started from.
     pub from: BTreeSet<EntryKey>,
+    /// Those with values are among them.
+    uses_values: bool,
     /// Plain entries that do not reach a cluster in a second way.
     pub covered: BTreeSet<EntryKey>,
     claims: Claims,
@@ -74,10 +77,28 @@ impl Delivered {
 
 fn unit(key: &EntryKey) -> Option<Unit> {
     match key {
-        EntryKey::File(path) => Some(Unit::File(path.as_ref().clone())),
+        EntryKey::File(path) => Some(Unit::File(path.clone())),
         EntryKey::Folder(dir) => Some(Unit::Folder(dir.to_string())),
         EntryKey::Delivered => None,
     }
+}
+
+/// The objects of an entry that deliveries start from or ask for.
+fn bare(sources: &Sources, key: &EntryKey) -> Option<Bare> {
+    let live = match key {
+        EntryKey::File(path) => plain_objects(sources, path),
+        EntryKey::Folder(dir) => render_folder(sources, dir).1,
+        EntryKey::Delivered => return None,
+    };
+    let watched = |live: &Live| {
+        matches!(Watched::of(&ObjectFacts::of(live)), Some(Watched::Delivery | Watched::Values))
+    };
+    Some(Bare { unit: unit(key)?, live: live.into_iter().filter(watched).collect() })
+}
+
+/// Is there a delivery of Flux? `valuesFrom` and `substituteFrom` are its fields.
+fn asks_for_values(live: &[Live]) -> bool {
+    live.iter().any(|it| matches!(it.kind.as_str(), "HelmRelease" | "Kustomization"))
 }
 
 impl Index {
@@ -87,58 +108,69 @@ impl Index {
         all.filter(|(_, at)| !self.delivered.covered.contains(&at.entry)).filter_map(|(_, at)| self.at(at))
     }
 
+    /// Entries with objects of a kind that is looked for by kind.
+    fn watching(&self, kind: Watched) -> impl Iterator<Item = EntryKey> {
+        let own = self.watched.iter().filter(move |(it, at)| *it == kind && at.entry != EntryKey::Delivered);
+        own.map(|(_, at)| at.entry.clone())
+    }
+
     /// The deliveries as they are with these sources.
     pub(super) fn deliver(&self, sources: &Sources) -> Delivered {
-        let started = self
-            .watched
-            .iter()
-            .filter(|(kind, at)| *kind == Watched::Delivery && at.entry != EntryKey::Delivered);
-        let from: BTreeSet<EntryKey> = started.map(|(_, at)| at.entry.clone()).collect();
+        let mut from: BTreeSet<EntryKey> = self.watching(Watched::Delivery).collect();
         if from.is_empty() {
             return Delivered::default();
         }
-        let bare = from.iter().filter_map(|key| {
-            let live = match key {
-                EntryKey::File(path) => plain_objects(sources, path),
-                EntryKey::Folder(dir) => render_folder(sources, dir).1,
-                EntryKey::Delivered => return None,
+        let mut bare: Vec<Bare> = from.iter().filter_map(|key| bare(sources, key)).collect();
+        // Most repositories have thousands of values, and most deliveries ask for none of them.
+        let mut uses_values = bare.iter().any(|it| asks_for_values(&it.live));
+        loop {
+            if uses_values {
+                let more: Vec<EntryKey> =
+                    self.watching(Watched::Values).filter(|it| !from.contains(it)).collect();
+                bare.extend(more.iter().filter_map(|key| self::bare(sources, key)));
+                from.extend(more);
+            }
+            let reader = Reader::new(sources);
+            let ground = Ground::new(&reader, sources);
+            let helm = &self.surroundings.helm;
+            let reached = delivery::reach(&bare, &ground, &self.surroundings.about, helm);
+            if !uses_values && asks_for_values(&reached.live) {
+                uses_values = true;
+                continue;
+            }
+            let listed = ground.into_listed();
+            let Reached { live, claims, beyond, releases, notes, .. } = reached;
+            let is_covered = |key: &&EntryKey| unit(key).is_some_and(|unit| claims.cover(&unit));
+            let covered = self.entries.keys().filter(is_covered).cloned().collect();
+            let lives: Arc<[Arc<Live>]> = live.into_iter().map(Arc::new).collect();
+            return Delivered {
+                objects: lives.iter().map(|live| ObjectFacts::of(live)).collect(),
+                lives,
+                claims,
+                seen: reader.into_seen(),
+                listed,
+                from,
+                uses_values,
+                covered,
+                releases,
+                beyond,
+                notes,
+                lacks: helm.lacks(),
             };
-            let watched = |live: &Live| Watched::of(&ObjectFacts::of(live)) == Some(Watched::Delivery);
-            Some(Bare { unit: unit(key)?, live: live.into_iter().filter(watched).collect() })
-        });
-        let bare: Vec<Bare> = bare.collect();
-        let reader = Reader::new(sources);
-        let ground = Ground::new(&reader, sources);
-        let helm = &self.surroundings.helm;
-        let reached = delivery::reach(&bare, &ground, &self.surroundings.about, helm);
-        let listed = ground.into_listed();
-        let Reached { live, claims, beyond, releases, notes, .. } = reached;
-        let is_covered = |key: &&EntryKey| unit(key).is_some_and(|unit| claims.cover(&unit));
-        let covered = self.entries.keys().filter(is_covered).cloned().collect();
-        let lives: Arc<[Arc<Live>]> = live.into_iter().map(Arc::new).collect();
-        Delivered {
-            objects: lives.iter().map(|live| ObjectFacts::of(live)).collect(),
-            lives,
-            claims,
-            seen: reader.into_seen(),
-            listed,
-            from,
-            covered,
-            releases,
-            beyond,
-            notes,
-            lacks: helm.lacks(),
         }
     }
 
     /// Brings the deliveries up to date, if `touched` has a say in them.
     pub(super) fn follow_deliveries(&mut self, touched: &BTreeSet<RepoPath>, changed: &BTreeSet<EntryKey>) {
         let old = Arc::clone(&self.delivered);
+        let holds = |key: &EntryKey, kind: Watched| {
+            let next = self.watched.range((kind, At { entry: key.clone(), nth: 0 })..).next();
+            next.is_some_and(|(it, at)| *it == kind && at.entry == *key)
+        };
         let starts = |key: &EntryKey| {
-            let first = (Watched::Delivery, At { entry: key.clone(), nth: 0 });
-            let next = self.watched.range(first..).next();
             old.from.contains(key)
-                || next.is_some_and(|(kind, at)| *kind == Watched::Delivery && at.entry == *key)
+                || holds(key, Watched::Delivery)
+                || old.uses_values && holds(key, Watched::Values)
         };
         let concerned = touched.iter().any(|path| old.reads(path)) || changed.iter().any(starts);
         // A new entry may lie where a delivery takes everything.

@@ -92,7 +92,7 @@ impl Index {
 
     /// The entries that read `path`, those included that reach no cluster by themselves.
     pub(super) fn readers_of(&self, path: &RepoPath) -> Vec<EntryKey> {
-        let file = self.entries.get_key_value(&EntryKey::File(Arc::new(path.clone())));
+        let file = self.entries.get_key_value(&EntryKey::File(path.clone()));
         let file = file.filter(|(_, entry)| matches!(entry, Entry::File)).map(|(key, _)| key.clone());
         let folders = self.readers.get(path).into_iter().flatten();
         let folders = folders.map(|dir| EntryKey::Folder(Arc::clone(dir)));

@@ -16,7 +16,7 @@ use crate::model::ids::RepoPath;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryKey {
     /// A manifest.
-    File(Arc<RepoPath>),
+    File(RepoPath),
     /// The kustomization of a folder; empty for the root.
     Folder(Arc<str>),
     /// Everything that Argo CD and Flux bring.

@@ -35,6 +35,7 @@ mod scalers;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod update;
 #[cfg(test)]
 mod update_tests;
@@ -52,6 +53,7 @@ pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_pa
 pub use place::{Place, PlaceForm};
 pub use saved::{MAX_SAVED_BYTES, Saved};
 pub use sources::{MAX_FILE_BYTES, Skipped, is_yaml};
+pub use unknown::Unknown;
 pub use update::Change;
 pub use values::ValuePlace;
 pub use versions::field_values;
@@ -97,7 +99,7 @@ pub struct RenderedKey {
 pub struct Index {
     sources: Sources,
     /// Facts of every YAML file, also of those that cannot be looked into.
-    files: BTreeMap<Arc<RepoPath>, Arc<FileFacts>>,
+    files: BTreeMap<RepoPath, Arc<FileFacts>>,
     /// By path.
     skipped: Vec<Skipped>,
     /// Files among the skipped ones that speak of an autoscaler.
@@ -187,7 +189,7 @@ pub fn index_with(tree: Arc<RepoTree>, saved: &Saved, surroundings: &Surrounding
         delivered: Arc::default(),
         surroundings: surroundings.clone(),
         recent: Mutex::new(Recent::new(MAX_RENDERED_BYTES)),
-        fresh: 0,
+        fresh: saved.fresh,
     };
     index.follow(touched, saved);
     index

@@ -11,6 +11,7 @@ use super::Index;
 use super::entries::{Entry, EntryKey, FolderEntry};
 use super::facts::{FileFacts, FileRole, KnownFiles, KustomizationFacts, ObjectFacts, role_of};
 use super::sources::Sources;
+use super::unknown::Learned;
 use crate::model::ids::{KindName, Namespace, ObjectName, RepoPath, WorkloadRef};
 use crate::model::tree::{BlobId, EntryMode};
 
@@ -29,6 +30,8 @@ type Sum = [u8; SUM_BYTES];
 pub struct Saved {
     pub files: KnownFiles,
     folders: BTreeMap<String, (Sum, Arc<FolderEntry>)>,
+    /// Files that are known and were never written.
+    pub(super) fresh: usize,
 }
 
 impl Saved {
@@ -57,6 +60,12 @@ impl Saved {
             saved.folders.insert(dir, (sum, Arc::new(FolderEntry { seen, objects })));
         }
         from.0.is_empty().then_some(saved)
+    }
+
+    /// Adds what was learned since.
+    pub fn add(&mut self, Learned(mut files): Learned) {
+        self.fresh += files.len();
+        self.files.append(&mut files);
     }
 
     /// The entry of a folder, if everything it was made from is as it was.

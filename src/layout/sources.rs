@@ -71,7 +71,17 @@ pub struct Sources {
 impl Sources {
     #[must_use]
     pub fn new(tree: Arc<RepoTree>) -> Self {
-        let kept = Kept { parsed: Recent::new(MAX_PARSED_BYTES), texts: Recent::new(MAX_KEPT_TEXT_BYTES) };
+        Self::keeping(tree, MAX_PARSED_BYTES, MAX_KEPT_TEXT_BYTES)
+    }
+
+    /// Files of which each is asked for once: none is kept.
+    #[must_use]
+    pub fn forgetful(tree: Arc<RepoTree>) -> Self {
+        Self::keeping(tree, 0, 0)
+    }
+
+    fn keeping(tree: Arc<RepoTree>, parsed_max: usize, texts_max: usize) -> Self {
+        let kept = Kept { parsed: Recent::new(parsed_max), texts: Recent::new(texts_max) };
         Self {
             tree,
             edits: BTreeMap::new(),

@@ -97,14 +97,14 @@ impl Index {
         for path in &touched {
             folders.extend(self.readers.get(path).into_iter().flatten().map(|dir| dir.as_ref().to_owned()));
         }
-        doubtful.extend(touched.iter().cloned());
+        doubtful.append(&mut touched.clone());
         for path in &doubtful {
             self.follow_plain(path);
         }
         for dir in &folders {
             self.follow_folder(dir, saved);
         }
-        let files = doubtful.into_iter().map(|path| EntryKey::File(Arc::new(path)));
+        let files = doubtful.into_iter().map(EntryKey::File);
         let changed =
             files.chain(folders.iter().map(|dir| EntryKey::Folder(Arc::from(dir.as_str())))).collect();
         self.follow_deliveries(&touched, &changed);
@@ -126,7 +126,7 @@ impl Index {
     }
 
     fn follow_file(&mut self, path: &RepoPath, saved: &Saved) {
-        self.remove_entry(&EntryKey::File(Arc::new(path.clone())));
+        self.remove_entry(&EntryKey::File(path.clone()));
         self.hidden.remove(path);
         let there = self.sources.file(path).is_some();
         let facts = there.then(|| {
@@ -142,11 +142,7 @@ impl Index {
                 if facts.names_autoscaler {
                     self.hidden.insert(path.clone());
                 }
-                let key = self
-                    .files
-                    .get_key_value(path)
-                    .map_or_else(|| Arc::new(path.clone()), |(key, _)| Arc::clone(key));
-                self.files.insert(key, facts);
+                self.files.insert(path.clone(), facts);
             }
             None => {
                 self.files.remove(path);
@@ -167,14 +163,13 @@ impl Index {
     }
 
     fn follow_plain(&mut self, path: &RepoPath) {
-        let found = self.files.get_key_value(path);
-        let found =
-            found.filter(|(path, facts)| facts.unreadable.is_none() && self.folders.leave_alone(path));
-        let Some((path, facts)) = found.map(|(path, facts)| (Arc::clone(path), Arc::clone(facts))) else {
-            self.remove_entry(&EntryKey::File(Arc::new(path.clone())));
+        let key = EntryKey::File(path.clone());
+        let found = self.files.get(path);
+        let found = found.filter(|facts| facts.unreadable.is_none() && self.folders.leave_alone(path));
+        let Some(facts) = found.map(Arc::clone) else {
+            self.remove_entry(&key);
             return;
         };
-        let key = EntryKey::File(path);
         if !self.entries.contains_key(&key) {
             self.note_objects(&key, &facts.objects);
             self.entries.insert(key, Entry::File);
@@ -271,7 +266,7 @@ impl Index {
 
     fn objects_of(&self, key: &EntryKey) -> Option<Vec<ObjectFacts>> {
         match (self.entries.get(key)?, key) {
-            (Entry::File, EntryKey::File(path)) => Some(self.files.get(path.as_ref())?.objects.to_vec()),
+            (Entry::File, EntryKey::File(path)) => Some(self.files.get(path)?.objects.to_vec()),
             (Entry::Folder(entry), _) => Some(entry.objects.to_vec()),
             _ => None,
         }
@@ -282,7 +277,7 @@ impl Index {
         let Some(entry) = self.entries.remove(key) else { return };
         match (&entry, key) {
             (Entry::File, EntryKey::File(path)) => {
-                let facts = self.files.get(path.as_ref()).cloned().unwrap_or_default();
+                let facts = self.files.get(path).cloned().unwrap_or_default();
                 self.forget_objects(key, &facts.objects);
             }
             (Entry::Folder(entry), EntryKey::Folder(dir)) => {

@@ -71,9 +71,12 @@ fn manifest() -> impl Strategy<Value = String> {
     let name = || prop::sample::select(&["web", "api", "p-web"][..]);
     let workload = (name(), 1u32..5).prop_map(|(name, count)| {
         format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {count}\n  \
-             template: {{spec: {{containers: [{{name: app, image: 'x:{count}'}}]}}}}\n"
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, annotations: {{n: '${{N}}'}}}}\nspec:\n  \
+             replicas: {count}\n  template: {{spec: {{containers: [{{name: app, image: 'x:{count}'}}]}}}}\n"
         )
+    });
+    let values = (1u32..5).prop_map(|count| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: vars}}\ndata: {{N: '{count}'}}\n")
     });
     let scaler = (name(), any::<bool>()).prop_map(|(name, keda)| {
         let (kind, max) =
@@ -92,14 +95,16 @@ fn manifest() -> impl Strategy<Value = String> {
              spec: {{source: {{{source}}}, destination: {{namespace: shop}}}}\n"
         )
     });
-    let flux = (name(), prop::sample::select(&["./a", "d", "a/b/c", "gone"][..])).prop_map(|(name, path)| {
+    let flux = (name(), prop::sample::select(&["./a", "d", "a/b/c", "gone"][..]), any::<bool>());
+    let flux = flux.prop_map(|(name, path, asks)| {
+        let from = if asks { "postBuild: {substituteFrom: [{kind: ConfigMap, name: vars}]}, " } else { "" };
         format!(
             "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}}}\n\
-             spec: {{path: {path}, targetNamespace: shop, sourceRef: {{kind: GitRepository, name: x}}}}\n"
+             spec: {{{from}path: {path}, targetNamespace: shop, sourceRef: {{kind: GitRepository, name: x}}}}\n"
         )
     });
     let broken = name().prop_map(|name| format!("kind: HorizontalPodAutoscaler\nname: [{name}\n"));
-    prop_oneof![8 => workload, 4 => scaler, 1 => release, 1 => flux, 2 => broken]
+    prop_oneof![8 => workload, 4 => scaler, 1 => release, 2 => flux, 2 => values, 2 => broken]
 }
 
 /// What a change does to a path: a file of this text, a symlink, or nothing any more.
@@ -289,6 +294,66 @@ fn an_index_with_facts_reads_no_file() {
     assert_eq!(blobs.reads.load(std::sync::atomic::Ordering::Relaxed), reads);
     assert_eq!(index.targets().len(), 2);
     assert_eq!(index.skipped().len(), 1);
+}
+
+#[test]
+fn what_several_readers_learned_beforehand_is_what_the_index_would_have_found() {
+    let mut files = small();
+    let chart = [("chart/Chart.yaml", "name: x\n"), ("chart/templates/a.yaml", "{{ x }}\n")];
+    let file = |text: &str| TreeFile::held(EntryMode::File, text.as_bytes());
+    files.extend(chart.map(|(path, text)| (RepoPath::new(path).unwrap(), file(text))));
+    files.insert(RepoPath::new("link.yaml").unwrap(), TreeFile::held(EntryMode::Symlink, &b"x"[..]));
+    let tree = Arc::new(RepoTree::held(oid('a'), files.clone()));
+    let mut saved = Saved::default();
+    let unknown = Unknown::of(&tree, &saved);
+    assert_eq!(unknown.count(), files.len() - 1, "a link is not followed");
+    (0..3).for_each(|share| saved.add(unknown.look(share, 3)));
+    assert_eq!(Unknown::of(&tree, &saved).count(), 0);
+    let mut index = index_with(tree, &saved, &Surroundings::default());
+    assert_eq!(answers(&index), answers(&fresh(&files)));
+    // They are as new as what the index found out by itself: the link, and three folders.
+    let alone = fresh(&files).take_fresh();
+    assert!(index.take_fresh() >= alone, "{alone}");
+}
+
+#[test]
+fn readers_learn_nothing_from_an_object_store_that_fails() {
+    let (tree, blobs) = counted();
+    blobs.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut saved = Saved::default();
+    let unknown = Unknown::of(&tree, &saved);
+    saved.add(unknown.look(0, 1));
+    assert_eq!(Unknown::of(&tree, &saved).count(), unknown.count());
+}
+
+#[test]
+fn values_are_read_only_where_a_delivery_asks_for_them() {
+    let file = |text: &str| TreeFile::held(EntryMode::File, text.as_bytes());
+    let application = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: shop}\n\
+                       spec: {source: {path: apps}, destination: {namespace: shop}}\n";
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: shop}\nspec: {path: \
+                ./web, postBuild: {substituteFrom: [{kind: ConfigMap, name: vars}]}, sourceRef: {kind: GitRepository, name: \
+                x}}\n";
+    let vars = |count: u32| {
+        format!("kind: ConfigMap\napiVersion: v1\nmetadata: {{name: vars}}\ndata: {{N: '{count}'}}\n")
+    };
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {n: '${N}'}}\n";
+    let path = |text: &str| RepoPath::new(text).unwrap();
+    let mut files: Files = [("argo.yaml", application), ("web/web.yaml", web), ("vars.yaml", &vars(1))]
+        .map(|(path, text)| (RepoPath::new(path).unwrap(), file(text)))
+        .into();
+    let mut index = fresh(&files);
+    let vars_entry = EntryKey::File(path("vars.yaml"));
+    assert!(!index.delivered.from.contains(&vars_entry));
+    // A delivery that brings another one which asks, and then other values.
+    for (at, text) in [("apps/flux.yaml", flux.to_owned()), ("vars.yaml", vars(2)), ("vars.yaml", vars(3))] {
+        let change = vec![(path(at), Some(file(&text)))];
+        files = applied(files, &change);
+        index.advance(oid('b'), change);
+        assert!(index.delivered.from.contains(&vars_entry));
+        assert_eq!(answers(&index), answers(&fresh(&files)));
+    }
+    assert!(format!("{:?}", index.rendered()).contains("\"n\": String(\"3\")"), "{:?}", index.rendered());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Names and identifiers with checked constructors: a value of these types is safe to place in a path, a
-//! ref name or a trailer, because nothing else can be constructed or deserialised.
+//! ref name or a trailer, because nothing else can be constructed or deserialised. A copy shares the text.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,20 +30,20 @@ macro_rules! checked_string {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `text` against the rule of this type.
             ///
             /// # Errors
             /// [`InvalidName`] with the broken rule.
-            pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
-                let text = text.into();
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
+                let text = text.as_ref();
                 let check: fn(&str) -> bool = $check;
-                if check(&text) {
-                    Ok(Self(text))
+                if check(text) {
+                    Ok(Self(Arc::from(text)))
                 } else {
-                    Err(InvalidName::new($what, &text, $rule))
+                    Err(InvalidName::new($what, text, $rule))
                 }
             }
 
@@ -67,7 +68,7 @@ macro_rules! checked_string {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };
@@ -222,7 +223,7 @@ impl Fingerprint {
     /// Fingerprint of a cause: the same policy, target, playbook and cause text always give the same value.
     #[must_use]
     pub fn of(policy: &PolicyName, target: &WorkloadRef, playbook: &str, cause: &str) -> Self {
-        Self(digest_hex(&["fingerprint", policy.as_str(), &target.to_string(), playbook, cause]))
+        Self(digest_hex(&["fingerprint", policy.as_str(), &target.to_string(), playbook, cause]).into())
     }
 
     /// The first eight digits, for titles and file names.
@@ -236,7 +237,7 @@ impl ActionId {
     /// The id an action gets when it is recorded as entry `seq` for `fingerprint`.
     #[must_use]
     pub fn derive(fingerprint: &Fingerprint, seq: u64) -> Self {
-        Self(format!("act-{}", &digest_hex(&["action", fingerprint.as_str(), &seq.to_string()])[..12]))
+        Self(format!("act-{}", &digest_hex(&["action", fingerprint.as_str(), &seq.to_string()])[..12]).into())
     }
 }
 
@@ -244,7 +245,9 @@ impl IncidentId {
     /// The id of the incident whose first entry is `seq`.
     #[must_use]
     pub fn derive(fingerprint: &Fingerprint, seq: u64) -> Self {
-        Self(format!("inc-{}", &digest_hex(&["incident", fingerprint.as_str(), &seq.to_string()])[..8]))
+        Self(
+            format!("inc-{}", &digest_hex(&["incident", fingerprint.as_str(), &seq.to_string()])[..8]).into(),
+        )
     }
 }
 
@@ -255,7 +258,7 @@ impl ChangeId {
         let mut rows: Vec<_> = changes.into_iter().collect();
         rows.sort_unstable();
         let flat: Vec<&str> = rows.iter().flat_map(|(a, b, c)| [*a, *b, *c]).collect();
-        Self(digest_hex(&flat))
+        Self(digest_hex(&flat).into())
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::{Index, MAX_SAVED_BYTES, Saved};
-use crate::model::tree::{BlobId, Blobs, Unread};
+use crate::layout::{Index, MAX_SAVED_BYTES, Saved, Unknown};
+use crate::model::tree::{BlobId, Blobs, RepoTree, Unread};
 use crate::outside::files;
 use crate::outside::git::{GitError, Objects};
 
@@ -56,14 +56,38 @@ impl Blobs for GitBlobs {
                 Unread::Failed(format!("{error}{cause}"))
             }
         })?;
-        let left = self.left.load(Ordering::Relaxed);
-        let Some(left) = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX)) else {
+        let taken = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let spend = |left: u64| left.checked_sub(taken);
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_err() {
             let why = format!("the files of one commit have more than {COMMIT_BYTES_MAX} bytes together");
             return Err(Unread::Failed(why));
-        };
-        self.left.store(left, Ordering::Relaxed);
+        }
         Ok(bytes.into())
     }
+}
+
+/// Most threads that look into files; more would wait for each other at the object store.
+const READERS_MAX: usize = 4;
+/// Fewer files than this are looked into without starting a thread.
+const SHARED_MIN: usize = 500;
+
+/// Looks into the files that `saved` has no facts for, on as many threads as the machine has processors for.
+pub fn learn(tree: &Arc<RepoTree>, saved: &mut Saved) {
+    let unknown = Unknown::of(tree, saved);
+    if unknown.count() < SHARED_MIN {
+        return;
+    }
+    let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+    std::thread::scope(|scope| {
+        let unknown = &unknown;
+        let started: Vec<_> =
+            (1..readers).map(|share| scope.spawn(move || unknown.look(share, readers))).collect();
+        saved.add(unknown.look(0, readers));
+        // What a reader that died would have learned, the index finds out by itself.
+        for learned in started.into_iter().filter_map(|it| it.join().ok()) {
+            saved.add(learned);
+        }
+    });
 }
 
 /// Where facts outlive the process.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::blobs::{FactsFile, GitBlobs};
+use super::blobs::{FactsFile, GitBlobs, learn};
 use super::charts::Charts;
 use crate::crd::{self, PolicyProblem};
 use crate::layout::{self, About, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
@@ -205,10 +205,12 @@ impl Repository {
         let Some(newest) = newest else {
             let (tree, odd) = self.listing(objects, &blobs, commit)?;
             self.odd = odd;
-            let saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
+            let mut saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
             let mut index = blobs.bounded(|| {
+                let tree = Arc::new(tree);
+                learn(&tree, &mut saved);
                 let surroundings = Surroundings { about: About::default(), helm: self.charts.renders() };
-                layout::index_with(Arc::new(tree), &saved, &surroundings)
+                layout::index_with(tree, &saved, &surroundings)
             });
             self.note(&mut index);
             return Ok(index);

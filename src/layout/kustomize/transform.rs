@@ -167,6 +167,10 @@ impl ImageEntry {
     /// Does the entry mean this image? The name is a pattern in kustomize, unescaped.
     fn means(&self, image: &str) -> bool {
         let rest = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
+        // Making a pattern takes as long as rendering a small folder, and nearly every name is one of these.
+        if self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"./_-".contains(&b)) {
+            return means_plainly(&self.name, image);
+        }
         let pattern =
             regex::RegexBuilder::new(&format!("^{}{rest}$", self.name)).size_limit(MAX_PATTERN_BYTES).build();
         pattern.is_ok_and(|p| p.is_match(image))
@@ -187,6 +191,17 @@ impl ImageEntry {
         }
         image.to_string()
     }
+}
+
+/// As the pattern would: in a name of letters, digits and `./_-`, a dot stands for any character.
+fn means_plainly(name: &str, image: &str) -> bool {
+    let mut rest = image.chars();
+    let begins =
+        name.chars().all(|want| rest.next().is_some_and(|is| is == want || want == '.' && is != '\n'));
+    let tail = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.{}-".contains(&b));
+    let rest = rest.as_str();
+    let (tag, digest) = rest.split_once("@sha256:").map_or((rest, None), |(tag, digest)| (tag, Some(digest)));
+    begins && (tag.is_empty() || tag.strip_prefix(':').is_some_and(tail)) && digest.is_none_or(tail)
 }
 
 /// The `images:` list.
@@ -234,5 +249,41 @@ fn in_containers(value: &mut Json, found: &mut dyn FnMut(&mut Json)) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_image_name_means_what_it_would_mean_as_a_pattern() {
+        let images = [
+            "nginx",
+            "nginx:1.2",
+            "nginx:",
+            "nginx@sha256:ab",
+            "nginx:1@sha256:ab",
+            "nginx:1@sha256:",
+            "nginx:1:2",
+            "nginx@sha256:a@sha256:b",
+            "nginx@sha1:ab",
+            "nginx-x",
+            "x/nginx",
+            "ngin",
+            "",
+            "r.io/a",
+            "rxio/a:1",
+            "r\nio/a",
+            "r\u{e9}io/a:{v}",
+            "nginx:1\n",
+            "nginx:\u{e9}",
+        ];
+        for name in ["nginx", "r.io/a", "", "x/nginx", "."] {
+            let entry = ImageEntry { name: format!("(?:{name})"), ..ImageEntry::default() };
+            for image in images {
+                assert_eq!(means_plainly(name, image), entry.means(image), "{name:?} {image:?}");
+            }
+        }
     }
 }
