@@ -188,9 +188,29 @@ impl Mirror {
         args.extend(specs);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         match self.program.run(&args).await {
-            Ok(output) => Ok(outcome(updates, &output)),
+            Ok(output) => {
+                let outcome = outcome(updates, &output);
+                if outcome == PushOutcome::Landed {
+                    self.note_landed(updates);
+                }
+                Ok(outcome)
+            }
             Err(source @ CommandError::Start { .. }) => Err(GitError::Program { what: "push", source }),
             Err(other) => Ok(PushOutcome::Unknown(other.to_string())),
+        }
+    }
+
+    /// The clone has what it pushed. Were that not noted, the next look would fetch it, and git would walk the whole
+    /// tree to prove that nothing is missing. What is not noted costs that, and nothing else.
+    fn note_landed(&self, updates: &[RefUpdate]) {
+        let Ok(_turn) = self.fetching.try_lock() else { return };
+        let repository = self.objects.lock();
+        for RefUpdate { name, new, .. } in updates {
+            let _ = match new.as_deref().map(parse_oid) {
+                Some(Ok(new)) => repository.reference(name, new, true, "").map(drop),
+                Some(Err(_)) => Ok(()),
+                None => repository.find_reference(name).and_then(|mut it| it.delete()),
+            };
         }
     }
 

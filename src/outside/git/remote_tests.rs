@@ -53,6 +53,22 @@ async fn a_new_branch_must_not_exist_and_a_deleted_one_must() {
 }
 
 #[tokio::test]
+async fn what_landed_is_not_fetched_again_and_what_did_not_is_not_noted() {
+    let world = World::new();
+    let mirror = world.mirror().await;
+    let head = mirror.fetch(&[MAIN]).await.unwrap()[MAIN].clone();
+    let mine = world.commit(mirror.objects(), &head, "mine");
+    let here = || mirror.objects().resolve(SIDE).unwrap();
+    assert_eq!(mirror.push(&[update(SIDE, Some(&mine), None)]).await.unwrap(), PushOutcome::Landed);
+    assert_eq!(here().as_ref(), Some(&mine));
+    let other = world.commit(mirror.objects(), &head, "other");
+    assert!(rejected(&mirror.push(&[update(SIDE, Some(&other), None)]).await.unwrap()));
+    assert_eq!(here().as_ref(), Some(&mine));
+    assert_eq!(mirror.push(&[update(SIDE, None, Some(&mine))]).await.unwrap(), PushOutcome::Landed);
+    assert_eq!(here(), None);
+}
+
+#[tokio::test]
 async fn one_stale_lease_stops_every_branch_of_the_push() {
     let world = World::new();
     let mirror = world.mirror().await;
