@@ -163,6 +163,11 @@ impl Index {
     /// Brings the deliveries up to date, if `touched` has a say in them.
     pub(super) fn follow_deliveries(&mut self, touched: &BTreeSet<RepoPath>, changed: &BTreeSet<EntryKey>) {
         let old = Arc::clone(&self.delivered);
+        // The first kind of all.
+        let delivers = self.watched.first().is_some_and(|(kind, _)| *kind == Watched::Delivery);
+        if !delivers && old.from.is_empty() {
+            return;
+        }
         let holds = |key: &EntryKey, kind: Watched| {
             let next = self.watched.range((kind, At { entry: key.clone(), nth: 0 })..).next();
             next.is_some_and(|(it, at)| *it == kind && at.entry == *key)

@@ -148,10 +148,10 @@ impl Folders {
         }
     }
 
-    /// Do the objects of this file reach a cluster by themselves?
+    /// Does a kustomization name this file?
     #[must_use]
-    pub fn leave_alone(&self, file: &RepoPath) -> bool {
-        !self.named.contains_key(file.as_str()) && !self.govern(folder(file.as_str()))
+    pub fn name(&self, file: &RepoPath) -> bool {
+        self.named.contains_key(file.as_str())
     }
 
     /// Is `dir` what Argo CD or Flux would be pointed at: a kustomization that no other one includes?

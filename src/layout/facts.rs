@@ -9,7 +9,7 @@ use super::reader::is_kustomization;
 use super::reference_of;
 use super::sources::{SourceFile, Sources};
 use crate::model::ids::{RepoPath, WorkloadRef};
-use crate::model::tree::{BlobId, EntryMode, Unread};
+use crate::model::tree::{BlobId, EntryMode, TreeFile, Unread};
 
 /// What the facts of a file depend on besides its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,10 +53,17 @@ pub struct ObjectFacts {
 /// Facts known from earlier, by content.
 pub type KnownFiles = BTreeMap<(BlobId, FileRole), Arc<FileFacts>>;
 
-/// The facts of the file at `path`, if they are known.
-pub fn known_of(sources: &Sources, path: &RepoPath, known: &KnownFiles) -> Option<Arc<FileFacts>> {
-    let file = sources.file(path).filter(|file| matches!(file.mode, EntryMode::File | EntryMode::Executable));
-    known.get(&(file?.blob, role_of(sources, path))).map(Arc::clone)
+/// The facts of `file`, which stands at `path`, if they are known.
+pub fn known_of(
+    sources: &Sources,
+    path: &RepoPath,
+    file: &TreeFile,
+    known: &KnownFiles,
+) -> Option<Arc<FileFacts>> {
+    if !matches!(file.mode, EntryMode::File | EntryMode::Executable) {
+        return None;
+    }
+    known.get(&(file.blob, role_of(sources, path))).map(Arc::clone)
 }
 
 /// The facts of the file at `path`, which is a YAML file of the tree.

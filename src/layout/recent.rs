@@ -58,6 +58,9 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
     }
 
     pub fn remove(&mut self, key: &K) {
+        if self.held.is_empty() {
+            return;
+        }
         if let Some(gone) = self.held.remove(key) {
             self.weight -= gone.weight;
             self.order.remove(&gone.used);

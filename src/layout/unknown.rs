@@ -9,7 +9,7 @@ use super::objects::{file_name, folder};
 use super::saved::Saved;
 use super::sources::{CHART, Sources, is_yaml};
 use crate::model::ids::RepoPath;
-use crate::model::tree::{EntryMode, RepoTree};
+use crate::model::tree::{EntryMode, RepoTree, TreeFile};
 
 /// See the module.
 #[derive(Debug)]
@@ -29,14 +29,11 @@ impl Unknown {
         for path in tree.files.keys().filter(|path| file_name(path.as_str()) == CHART) {
             sources.note_chart(folder(path.as_str()));
         }
-        let plain = tree
-            .files
-            .iter()
-            .filter(|(_, file)| matches!(file.mode, EntryMode::File | EntryMode::Executable))
-            .map(|(path, _)| path)
-            .filter(|path| is_yaml(path.as_str()));
-        let unknown = |path: &&RepoPath| facts::known_of(&sources, path, &saved.files).is_none();
-        let paths = plain.filter(unknown).cloned().collect();
+        let plain = |file: &TreeFile| matches!(file.mode, EntryMode::File | EntryMode::Executable);
+        let plain = tree.files.iter().filter(|(path, file)| plain(file) && is_yaml(path.as_str()));
+        let unknown =
+            plain.filter(|(path, file)| facts::known_of(&sources, path, file, &saved.files).is_none());
+        let paths = unknown.map(|(path, _)| path.clone()).collect();
         Self { sources, paths }
     }
 

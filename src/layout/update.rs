@@ -2,6 +2,7 @@
 //! them follow. Only entries that saw a changed path are rendered again, so the cost follows the change; a new
 //! index is the move from the empty tree to everything.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -98,8 +99,16 @@ impl Index {
             folders.extend(self.readers.get(path).into_iter().flatten().map(|dir| dir.as_ref().to_owned()));
         }
         doubtful.append(&mut touched.clone());
+        // Neighbours share their folder, and most questions are about what governs it.
+        let mut last: Option<(&str, bool)> = None;
         for path in &doubtful {
-            self.follow_plain(path);
+            let dir = folder(path.as_str());
+            let governed = match last {
+                Some((same, governed)) if same == dir => governed,
+                _ => self.folders.govern(dir),
+            };
+            last = Some((dir, governed));
+            self.follow_plain(path, governed);
         }
         for dir in &folders {
             self.follow_folder(dir, saved);
@@ -128,9 +137,8 @@ impl Index {
     fn follow_file(&mut self, path: &RepoPath, saved: &Saved) {
         self.remove_entry(&EntryKey::File(path.clone()));
         self.hidden.remove(path);
-        let there = self.sources.file(path).is_some();
-        let facts = there.then(|| {
-            facts::known_of(&self.sources, path, &saved.files).unwrap_or_else(|| {
+        let facts = self.sources.file(path).map(|file| {
+            facts::known_of(&self.sources, path, file, &saved.files).unwrap_or_else(|| {
                 self.fresh += 1;
                 facts::of_file(&self.sources, path)
             })
@@ -162,17 +170,18 @@ impl Index {
         }
     }
 
-    fn follow_plain(&mut self, path: &RepoPath) {
+    /// `governed`: by a kustomization in its folder or above.
+    fn follow_plain(&mut self, path: &RepoPath, governed: bool) {
         let key = EntryKey::File(path.clone());
         let found = self.files.get(path);
-        let found = found.filter(|facts| facts.unreadable.is_none() && self.folders.leave_alone(path));
+        let found = found.filter(|facts| facts.unreadable.is_none() && !governed && !self.folders.name(path));
         let Some(facts) = found.map(Arc::clone) else {
             self.remove_entry(&key);
             return;
         };
-        if !self.entries.contains_key(&key) {
+        if let MapEntry::Vacant(place) = self.entries.entry(key.clone()) {
+            place.insert(Entry::File);
             self.note_objects(&key, &facts.objects);
-            self.entries.insert(key, Entry::File);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::model::policy::Policy;
 use crate::model::reason::Reason;
 use crate::model::tree::{BlobId, EntryMode, RepoTree, TreeFile, Unread};
 use crate::model::workload::{PastRelease, Workload};
-use crate::outside::git::{ChangedEntry, GitError, Objects, TreeLimits};
+use crate::outside::git::{GitError, Objects, Stands, TreeLimits};
 
 /// Most YAML files of one repository.
 const FILES_MAX: usize = 200_000;
@@ -146,19 +146,17 @@ impl Repository {
     ) -> Result<Vec<Change>, RepositoryError> {
         let limits = TreeLimits { files_max: FILES_MAX, entries_max: ENTRIES_MAX, ..TreeLimits::default() };
         // Not only YAML: a generator's file may have any name.
-        let rows = objects
-            .changed_entries(old.map(ObjectId::as_str), new.as_str(), limits, &|_| true)
+        let mut changes = Vec::new();
+        let mut note = |path: &str, new: Stands<'_>| match RepoPath::new(path) {
+            Ok(name) => changes.push((name, new.and_then(|(mode, id)| stored(mode, id)))),
+            // A path outside the grammar cannot be a target; it is left out rather than failing everything.
+            Err(_) if new.is_none() => drop(odd.remove(path)),
+            Err(_) if odd.len() < ODD_PATHS_MAX => drop(odd.insert(path.to_owned())),
+            Err(_) => {}
+        };
+        objects
+            .each_changed_entry(old.map(ObjectId::as_str), new.as_str(), limits, &mut note)
             .map_err(reading("the tree"))?;
-        let mut changes = Vec::with_capacity(rows.len());
-        for ChangedEntry { path, new, .. } in rows {
-            match RepoPath::new(path.as_str()) {
-                Ok(name) => changes.push((name, new.and_then(|it| stored(it.mode, &it.oid)))),
-                // A path outside the grammar cannot be a target; it is left out rather than failing everything.
-                Err(_) if new.is_none() => drop(odd.remove(&path)),
-                Err(_) if odd.len() < ODD_PATHS_MAX => drop(odd.insert(path)),
-                Err(_) => {}
-            }
-        }
         Ok(changes)
     }
 
@@ -396,14 +394,14 @@ impl Repository {
 }
 
 /// A tree entry as git lists it.
-fn stored(mode: u32, oid: &str) -> Option<TreeFile> {
+fn stored(mode: u32, id: &[u8]) -> Option<TreeFile> {
     let mode = match mode {
         0o100_755 => EntryMode::Executable,
         0o120_000 => EntryMode::Symlink,
         0o160_000 => EntryMode::Submodule,
         _ => EntryMode::File,
     };
-    Some(TreeFile::stored(mode, BlobId::parse(oid)?))
+    Some(TreeFile::stored(mode, BlobId::from_git(id)?))
 }
 
 fn first_line(bytes: &[u8]) -> String {

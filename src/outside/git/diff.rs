@@ -18,6 +18,9 @@ const CHANGED_PATHS_MAX: usize = 100_000;
 /// the same object: then only the mode changed.
 pub type ChangedPath = (String, Option<String>, Option<String>);
 
+/// What stands at a path now, by its mode and the bytes of its id.
+pub type Stands<'e> = Option<(u32, &'e [u8])>;
+
 /// What stands at a path that is not a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -62,6 +65,7 @@ impl Objects {
     /// # Errors
     /// When a limit is passed, an object is missing, a folder is out of order, or `new` holds, where it
     /// differs, a name that is a form of `.git`, `.` or `..`.
+    #[cfg(test)]
     pub fn changed_entries(
         &self,
         old: Option<&str>,
@@ -70,6 +74,25 @@ impl Objects {
         want: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<ChangedEntry>, GitError> {
         self.compare(old, new, limits, want, true)
+    }
+
+    /// As [`Objects::changed_entries`] of every path, one after the other and without what stood there before:
+    /// `found` gets the path and what stands there now, its mode and the bytes of its id.
+    ///
+    /// # Errors
+    /// As `changed_entries`; `found` may have been called by then.
+    pub fn each_changed_entry(
+        &self,
+        old: Option<&str>,
+        new: &str,
+        limits: TreeLimits,
+        found: &mut dyn FnMut(&str, Stands<'_>),
+    ) -> Result<(), GitError> {
+        let mut found = |path: String, _: Option<&TreeEntry<'_>>, new: Option<&TreeEntry<'_>>| {
+            let id = new.map(TreeEntry::id);
+            found(&path, new.zip(id.as_ref()).map(|(new, id)| (mode(new), id.as_bytes())));
+        };
+        self.walk_changes(old, new, limits, true, (&|_| true, &mut found))
     }
 
     /// The paths that differ between two commits or trees; without `old`, every path of `new`. As
@@ -93,29 +116,48 @@ impl Objects {
         want: &dyn Fn(&str) -> bool,
         refuse_hostile: bool,
     ) -> Result<Vec<ChangedEntry>, GitError> {
+        let mut rows = Vec::new();
+        let mut found = |path, old: Option<&TreeEntry<'_>>, new: Option<&TreeEntry<'_>>| {
+            rows.push(ChangedEntry { path, old: old.map(entry), new: new.map(entry) });
+        };
+        self.walk_changes(old, new, limits, refuse_hostile, (want, &mut found))?;
+        Ok(rows)
+    }
+
+    fn walk_changes(
+        &self,
+        old: Option<&str>,
+        new: &str,
+        limits: TreeLimits,
+        refuse_hostile: bool,
+        (want, found): (&dyn Fn(&str) -> bool, &mut Found<'_>),
+    ) -> Result<(), GitError> {
         let repository = self.lock();
         let old = old.map(|old| peel_tree(&repository, old)).transpose()?;
         let new = peel_tree(&repository, new)?;
-        let rows = Vec::new();
-        let mut walk = Walk { repository: &repository, limits, want, refuse_hostile, rows, entries: 0 };
-        if old.as_ref().map(Tree::id) != Some(new.id()) {
-            walk.folder(old.as_ref(), Some(&new), "", 0)?;
+        let counts = (0, 0);
+        let mut walk = Walk { repository: &repository, limits, want, refuse_hostile, found, counts };
+        if old.as_ref().map(Tree::id) == Some(new.id()) {
+            return Ok(());
         }
-        Ok(walk.rows)
+        walk.folder(old.as_ref(), Some(&new), "", 0)
     }
 }
 
-struct Walk<'r> {
+/// Gets a path, and its entry on each side.
+type Found<'f> = dyn FnMut(String, Option<&TreeEntry<'_>>, Option<&TreeEntry<'_>>) + 'f;
+
+struct Walk<'r, 'f> {
     repository: &'r Repository,
     limits: TreeLimits,
     want: &'r dyn Fn(&str) -> bool,
     refuse_hostile: bool,
-    rows: Vec<ChangedEntry>,
-    /// Entries that differ: what is equal costs a comparison of two ids, and no more.
-    entries: usize,
+    found: &'r mut Found<'f>,
+    /// Entries that differ (what is equal costs a comparison of two ids, and no more), and paths found.
+    counts: (usize, usize),
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// Goes through two folders in step; at least one of them is there.
     fn folder(
         &mut self,
@@ -153,8 +195,8 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<(), GitError> {
         let Some(one) = new.or(old) else { return Ok(()) };
-        self.entries += 1;
-        if self.entries > self.limits.entries_max {
+        self.counts.0 += 1;
+        if self.counts.0 > self.limits.entries_max {
             return Err(too_large("the comparison", self.limits.entries_max, "entries"));
         }
         let path = format!("{prefix}{}", String::from_utf8_lossy(one.name_bytes()));
@@ -170,10 +212,11 @@ impl Walk<'_> {
             return self.folder(old.as_ref(), new.as_ref(), &format!("{path}/"), depth + 1);
         }
         if (self.want)(&path) {
-            if self.rows.len() == self.limits.files_max {
+            if self.counts.1 == self.limits.files_max {
                 return Err(too_large("the comparison", self.limits.files_max, "paths"));
             }
-            self.rows.push(ChangedEntry { path, old: old.map(entry), new: new.map(entry) });
+            self.counts.1 += 1;
+            (self.found)(path, old, new);
         }
         Ok(())
     }
@@ -183,9 +226,13 @@ fn is_folder(entry: &TreeEntry<'_>) -> bool {
     entry.kind() == Some(ObjectType::Tree)
 }
 
+/// The raw mode: the canonical one would hide what is really written there.
+fn mode(of: &TreeEntry<'_>) -> u32 {
+    u32::try_from(of.filemode_raw()).unwrap_or_default()
+}
+
 fn entry(of: &TreeEntry<'_>) -> Entry {
-    // The raw mode: the canonical one would hide what is really written there.
-    Entry { mode: u32::try_from(of.filemode_raw()).unwrap_or_default(), oid: of.id().to_string() }
+    Entry { mode: mode(of), oid: of.id().to_string() }
 }
 
 /// The entries of a folder. They must be in git's order (where a folder's name ends with a slash), or going

@@ -4,16 +4,27 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::diff::Entry;
+use super::diff::{ChangedEntry, Entry, Stands};
 use super::fixture::{World, draft, text};
-use super::{ChangedEntry, Edit, GitError, Objects, TreeLimits};
+use super::{Edit, GitError, Objects, TreeLimits};
 
 fn all(_: &str) -> bool {
     true
 }
 
+/// What differs, as both ways of asking say it.
 fn rows(objects: &Objects, old: Option<&str>, new: &str) -> Vec<ChangedEntry> {
-    objects.changed_entries(old, new, TreeLimits::default(), &all).unwrap()
+    let rows = objects.changed_entries(old, new, TreeLimits::default(), &all).unwrap();
+    let mut news = rows.iter();
+    let mut same = |path: &str, new: Stands<'_>| {
+        let row = news.next().unwrap();
+        let id = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let new = new.map(|(mode, bytes)| Entry { mode, oid: id(bytes) });
+        assert_eq!((path, &new), (row.path.as_str(), &row.new));
+    };
+    objects.each_changed_entry(old, new, TreeLimits::default(), &mut same).unwrap();
+    assert_eq!(news.next(), None);
+    rows
 }
 
 async fn blob(world: &World, bytes: &str) -> String {

@@ -22,7 +22,7 @@ mod url;
 mod write;
 
 pub use self::{
-    diff::{ChangedEntry, Entry},
+    diff::{Entry, Stands},
     names::{check_path, check_ref},
     objects::Objects,
     remote::{Mirror, PushOutcome, RefUpdate},
