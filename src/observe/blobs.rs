@@ -73,6 +73,10 @@ const SHARED_MIN: usize = 500;
 
 /// Looks into the files that `saved` has no facts for, on as many threads as the machine has processors for.
 pub fn learn(tree: &Arc<RepoTree>, saved: &mut Saved) {
+    // After a restart nearly all is known, and finding out what is not would cost as much as it saves.
+    if saved.files.len() > tree.files.len() / 2 {
+        return;
+    }
     let unknown = Unknown::of(tree, saved);
     if unknown.count() < SHARED_MIN {
         return;
