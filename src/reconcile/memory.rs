@@ -99,10 +99,10 @@ fn check_files(
             vec![(path.to_string(), true)]
         }
         (EntryKind::Transition(_), None) => return Err(wrong("it has no record".to_owned())),
-        (EntryKind::Transition(_), Some(record)) => ledger::files(record)
+        (EntryKind::Transition(_), Some(record)) => ledger::paths(record)
             .map_err(|source| TurnError::Record { commit: commit.clone(), source })?
             .into_iter()
-            .map(|(path, text)| (path.to_string(), text.is_some()))
+            .map(|(path, written)| (path.to_string(), written))
             .collect(),
     };
     for row in touched {
