@@ -56,13 +56,22 @@ pub fn closed_path(record: &RemediationAction) -> Result<RepoPath, RecordError> 
 /// [`RecordError`] when the record cannot be written or is larger than a reader would take.
 pub fn files(record: &RemediationAction) -> Result<Vec<TreeEdit>, RecordError> {
     let yaml = record_to_yaml(record)?;
+    let edit = |(path, written): (_, bool)| (path, written.then(|| yaml.clone()));
+    Ok(paths(record)?.into_iter().map(edit).collect())
+}
+
+/// The paths of [`files`], and whether each is written.
+///
+/// # Errors
+/// [`RecordError::Path`].
+pub fn paths(record: &RemediationAction) -> Result<Vec<(RepoPath, bool)>, RecordError> {
     if record.state().is_open() {
-        return Ok(vec![(open_path(record)?, Some(yaml))]);
+        return Ok(vec![(open_path(record)?, true)]);
     }
-    let kept = (closed_path(record)?, Some(yaml));
+    let kept = (closed_path(record)?, true);
     match record.state() {
         ActionState::Observed | ActionState::Reverted | ActionState::Expired => Ok(vec![kept]),
-        _ => Ok(vec![(open_path(record)?, None), kept]),
+        _ => Ok(vec![(open_path(record)?, false), kept]),
     }
 }
 

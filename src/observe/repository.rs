@@ -73,6 +73,8 @@ pub struct Repository {
     newest: Option<Arc<Snapshot>>,
     /// Paths of the newest snapshot that tars does not accept.
     odd: BTreeSet<String>,
+    /// What each policy file of the newest snapshot says: most commits leave them as they were.
+    said: HashMap<RepoPath, (TreeFile, Vec<Policy>)>,
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
     charts: Charts,
@@ -87,6 +89,7 @@ impl Repository {
             blobs: None,
             newest: None,
             odd: BTreeSet::new(),
+            said: HashMap::new(),
             releases: (None, HashMap::new()),
             charts: Charts::new("helm"),
         }
@@ -243,14 +246,16 @@ impl Repository {
         }
     }
 
-    fn understand(&self, index: Index) -> Result<Snapshot, RepositoryError> {
+    fn understand(&mut self, index: Index) -> Result<Snapshot, RepositoryError> {
         let tree = Arc::clone(index.tree());
         let marker = self.marker();
         let mut policies: Vec<Policy> = Vec::new();
         let mut problems = Vec::new();
         let mut suspended = None;
+        let mut said = HashMap::new();
         let policy = |path: &str| *path == marker || layout::is_yaml(path);
-        for (path, _) in tree.below(self.policies_path.as_str()).filter(|(path, _)| policy(path.as_str())) {
+        for (path, file) in tree.below(self.policies_path.as_str()).filter(|(path, _)| policy(path.as_str()))
+        {
             let bytes = match tree.bytes(path, MAX_FILE_BYTES) {
                 Err(Unread::Failed(why)) => return Err(Unread::Failed(why).into()),
                 bytes => bytes,
@@ -263,17 +268,21 @@ impl Repository {
                 });
                 continue;
             }
-            let read = match bytes {
-                Ok(bytes) => crd::policies(path, &bytes, &tree.commit),
-                Err(Unread::Symlink | Unread::Submodule) => Err(vec![crd::linked_policy(path)]),
-                Err(why) => {
+            let known = self.said.get(path).filter(|(seen, _)| seen == file);
+            let read = match (bytes, known) {
+                (Ok(_), Some((_, policies))) => Ok(policies.clone()),
+                (Ok(bytes), None) => crd::policies(path, &bytes, &tree.commit),
+                (Err(Unread::Symlink | Unread::Submodule), _) => Err(vec![crd::linked_policy(path)]),
+                (Err(why), _) => {
                     let why = why.to_string();
                     Err(vec![crd::unread_policy(&self.policies_path, path.as_str(), &why)])
                 }
             };
             match read {
                 Ok(read) => {
+                    said.insert(path.clone(), (file.clone(), read.clone()));
                     for policy in read {
+                        let policy = Policy { commit: tree.commit.clone(), ..policy };
                         match policies.iter().find(|it| it.name == policy.name) {
                             Some(first) => {
                                 problems.push(crd::duplicate_policy(path, policy.name.as_str(), &first.path));
@@ -285,6 +294,7 @@ impl Repository {
                 Err(found) => problems.extend(found),
             }
         }
+        self.said = said;
         let prefix = format!("{}/", self.policies_path);
         for path in self.odd.iter().filter(|path| path.starts_with(&prefix) && layout::is_yaml(path)) {
             let why = "has a path that tars does not accept";

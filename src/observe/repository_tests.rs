@@ -105,7 +105,7 @@ fn a_policy_that_is_not_read_is_a_problem() {
     let snapshot = repository.snapshot(&world.objects, &commit).unwrap();
     let [problem] = &snapshot.problems[..] else { panic!("{:?}", snapshot.problems) };
     assert_eq!((problem.code, problem.path.as_str()), ("TARS-P043", "policies/large.yaml"));
-    let odd = Repository {
+    let mut odd = Repository {
         odd: ["policies/my policy.yaml", "apps/a b.yaml"].map(String::from).into(),
         ..repository
     };

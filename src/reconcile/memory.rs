@@ -99,10 +99,10 @@ fn check_files(
             vec![(path.to_string(), true)]
         }
         (EntryKind::Transition(_), None) => return Err(wrong("it has no record".to_owned())),
-        (EntryKind::Transition(_), Some(record)) => ledger::files(record)
+        (EntryKind::Transition(_), Some(record)) => ledger::paths(record)
             .map_err(|source| TurnError::Record { commit: commit.clone(), source })?
             .into_iter()
-            .map(|(path, text)| (path.to_string(), text.is_some()))
+            .map(|(path, written)| (path.to_string(), written))
             .collect(),
     };
     for row in touched {
@@ -126,6 +126,8 @@ pub struct Memory {
     instance: InstanceId,
     /// Actions this very process reserved: nobody else may be in the middle of merging them.
     reserved: BTreeSet<ActionId>,
+    /// Open actions whose newest entry another instance wrote, as far as entries were read one by one.
+    anothers: BTreeSet<ActionId>,
     last_seen: PathBuf,
 }
 
@@ -182,6 +184,7 @@ impl Memory {
             repo,
             instance,
             reserved: BTreeSet::new(),
+            anothers: BTreeSet::new(),
             last_seen,
         }
     }
@@ -200,6 +203,13 @@ impl Memory {
     #[must_use]
     pub fn reserved_here(&self, action: &ActionId) -> bool {
         self.reserved.contains(action)
+    }
+
+    /// Did another instance write the newest entry of `action`? It may be at it still. What was folded into a
+    /// checkpoint is nobody's.
+    #[must_use]
+    pub fn is_anothers(&self, action: &ActionId) -> bool {
+        self.anothers.contains(action)
     }
 
     /// Follows the ledger branch to `remote`, which was just fetched.
@@ -241,6 +251,7 @@ impl Memory {
             ledger::check_not_future(newest, now)
                 .map_err(|source| TurnError::Violation { commit: newest.commit.clone(), source })?;
         }
+        let mut anothers = std::mem::take(&mut self.anothers);
         for entry in entries {
             if history.seq.is_none() && entry.envelope.kind == EntryKind::Checkpoint {
                 history = ledger::from_json(entry.checkpoint.as_deref().unwrap_or_default())
@@ -248,7 +259,15 @@ impl Memory {
             }
             ledger::step(&mut history, &entry)
                 .map_err(|source| TurnError::Violation { commit: entry.commit.clone(), source })?;
+            if let Some(record) = &entry.record {
+                let is_over = !record.state().is_open();
+                match is_over || entry.envelope.instance == self.instance {
+                    true => anothers.remove(record.id()),
+                    false => anothers.insert(record.id().clone()),
+                };
+            }
         }
+        self.anothers = anothers;
         if history.repo.as_ref().is_some_and(|repo| *repo != self.repo) {
             return Err(TurnError::Rewritten(format!("it belongs to another repository than {}", self.repo)));
         }
@@ -331,6 +350,9 @@ impl Memory {
         ledger::step(&mut self.history, &entry)
             .map_err(|source| TurnError::Violation { commit: commit.clone(), source })?;
         self.remember(&commit)?;
+        if let Some(record) = record {
+            self.anothers.remove(record.id());
+        }
         if let (EntryKind::Transition(ActionState::MergeReserved), Some(record)) = (kind, record) {
             self.reserved.insert(record.id().clone());
         }

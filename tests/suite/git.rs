@@ -168,6 +168,21 @@ fn a_surge_is_answered_and_merged_in_one_tick_with_every_trailer_once() {
 }
 
 #[test]
+fn a_query_that_answers_is_acted_on_by_a_process_that_has_just_started() {
+    let world = World::new("Propose");
+    let anomaly =
+        "    - type: anomaly\n      signal: latency_p95\n      service: backend\n      threshold: 0.8\n";
+    world.edit(POLICY, anomaly, "    - {type: promql, query: backend_is_slow}\n");
+    world.commit_and_push("Watch the query");
+    world.prometheus.surge("backend");
+    world.tick();
+    assert_eq!(world.branch(), None, "the query does not answer yet");
+    world.prometheus.surge("backend_is_slow");
+    world.tick();
+    assert_eq!(kinds(&world.repo()), ["Genesis", "Proposed"]);
+}
+
+#[test]
 fn nothing_happens_while_all_is_calm() {
     let world = World::new("AutoMerge");
     world.prometheus.calm();

@@ -1,6 +1,7 @@
-//! The race: eight real `tars run` processes on one real bare repository over real git, hundreds of overlapping
-//! alerts, random SIGKILL. What happened is counted by `tests/checker/ledger_check.py`, which knows git and
-//! nothing of tars. `TARS_RACE=<processes>x<incidents>x<rounds>` scales it, `TARS_RACE_SEED` repeats one.
+//! The race: real `tars run` processes on one real bare repository over real git, hundreds of overlapping alerts,
+//! random SIGKILL; and sixteen that nobody kills, who must all finish. What happened is counted by
+//! `tests/checker/ledger_check.py`, which knows git and nothing of tars. `TARS_RACE` names other rounds (each
+//! `<processes>x<alerts for each>x<kills>`, separated by commas), `TARS_RACE_SEED` repeats one.
 
 mod doctored;
 mod process;
@@ -17,7 +18,8 @@ use self::world::{COOLDOWN_S, Dice, GLOBAL, Incident, PER_POLICY, World, clean, 
 use super::support;
 use super::support::parts;
 
-const KILLS: usize = 12;
+/// Two rounds of murder, and one of many writers.
+const ROUNDS: &str = "8x50x12,8x50x12,16x10x0";
 /// All alerts must be delivered after this long.
 const DELIVERY_MAX: Duration = Duration::from_secs(120);
 /// After the last alert, everything must have come to rest after this long.
@@ -28,14 +30,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 struct Size {
     processes: usize,
     each: usize,
-    rounds: usize,
+    kills: usize,
 }
 
-fn size() -> Size {
-    let text = std::env::var("TARS_RACE").unwrap_or_else(|_| "8x50x3".to_owned());
-    let numbers: Vec<usize> = text.split('x').map(|it| it.parse().expect("TARS_RACE=8x50x3")).collect();
-    let [processes, each, rounds] = numbers[..] else { panic!("TARS_RACE=8x50x3, not {text}") };
-    Size { processes, each, rounds }
+fn rounds() -> Vec<Size> {
+    let text = std::env::var("TARS_RACE").unwrap_or_else(|_| ROUNDS.to_owned());
+    let round = |round: &str| {
+        let numbers: Vec<usize> = round.split('x').map(|it| it.parse().expect(ROUNDS)).collect();
+        let [processes, each, kills] = numbers[..] else { panic!("TARS_RACE={ROUNDS}, not {text}") };
+        Size { processes, each, kills }
+    };
+    text.split(',').map(round).collect()
 }
 
 fn seed() -> u64 {
@@ -57,8 +62,8 @@ struct Accepted {
 fn racing_processes_lose_no_incident_and_open_none_twice_and_keep_every_budget() {
     let test = "racing_processes_lose_no_incident_and_open_none_twice_and_keep_every_budget";
     let Some(python) = parts::find("python3", test) else { return };
-    let (size, seed) = (size(), seed());
-    for round in 0..size.rounds {
+    let seed = seed();
+    for (round, size) in rounds().into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         race(&python, folder.path(), size, seed + round as u64);
     }
@@ -71,7 +76,7 @@ fn race(python: &Path, folder: &Path, size: Size, seed: u64) {
     let processes: Vec<_> =
         (0..size.processes).map(|number| Process::start(&world, &format!("tars-{number}"))).collect();
     let started = Instant::now();
-    let accepted = storm(&processes, &hands, &mut dice);
+    let accepted = storm(&processes, &hands, size.kills, &mut dice);
     let delivered = started.elapsed();
     let settled = settle(&world, &processes, &accepted);
     let elapsed = started.elapsed();
@@ -79,7 +84,8 @@ fn race(python: &Path, folder: &Path, size: Size, seed: u64) {
     for process in &processes {
         process.kill();
     }
-    let mut report = format!("seed {seed}: delivered after {delivered:.1?}, at rest after {elapsed:.1?}, ");
+    let mut report =
+        format!("{size:?}, seed {seed}: delivered after {delivered:.1?}, at rest after {elapsed:.1?}, ");
     let entries = entries(&world).len();
     let _ = writeln!(
         report,
@@ -99,7 +105,7 @@ fn race(python: &Path, folder: &Path, size: Size, seed: u64) {
 }
 
 /// Posts every hand to its process while random ones are killed and started again.
-fn storm(processes: &[Process], hands: &[Vec<Incident>], dice: &mut Dice) -> Vec<Accepted> {
+fn storm(processes: &[Process], hands: &[Vec<Incident>], kills: usize, dice: &mut Dice) -> Vec<Accepted> {
     let until = Instant::now() + DELIVERY_MAX;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let starts_at = rfc3339(since);
@@ -123,7 +129,7 @@ fn storm(processes: &[Process], hands: &[Vec<Incident>], dice: &mut Dice) -> Vec
                 })
             })
             .collect();
-        for _ in 0..KILLS {
+        for _ in 0..kills {
             std::thread::sleep(Duration::from_millis(300 + dice.below(2_000) as u64));
             let unlucky = &processes[dice.below(processes.len())];
             unlucky.kill();

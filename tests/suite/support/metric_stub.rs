@@ -36,7 +36,7 @@ impl MetricStub {
         Self { url, surges }
     }
 
-    /// `query` has been three times as high as usual for five minutes.
+    /// `query` has been three times as high as usual for five minutes; asked for this moment, it answers.
     pub(crate) fn surge(&self, query: &str) {
         self.surges.lock().unwrap().insert(query.to_owned(), now_s() - 300);
     }
@@ -89,10 +89,13 @@ fn request(reader: &mut impl BufRead) -> Option<(String, BTreeMap<String, String
 fn answer(path: &str, form: &BTreeMap<String, String>, surges: &Surges) -> String {
     let query = form.get("query").cloned().unwrap_or_default();
     let number = |key: &str| form.get(key).and_then(|it| it.parse::<f64>().ok()).unwrap_or(0.0);
+    let surges_since = surges.lock().unwrap().get(&query).copied();
     if path.ends_with("/query") {
-        return r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#.to_owned();
+        let row = surges_since.map(|_| format!(r#"{{"metric":{{}},"value":[{},"1"]}}"#, now_s()));
+        let rows = row.unwrap_or_default();
+        return format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{rows}]}}}}"#);
     }
-    let since = surges.lock().unwrap().get(&query).copied().unwrap_or(i64::MAX);
+    let since = surges_since.unwrap_or(i64::MAX);
     let (mut at, step) = (number("start").round() as i64, number("step").max(1.0) as i64);
     let end = (number("end") as i64).min(now_s());
     let mut points = Vec::new();
