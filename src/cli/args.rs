@@ -69,7 +69,7 @@ const COLOR_HELP: &str =
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show the whole loop on a simulated workload: no cluster, no network
+    /// Show the whole loop on a simulated workload; needs nothing else
     Demo(Demo),
     /// Reconcile: watch, decide, propose, verify
     Run(Run),
@@ -85,7 +85,7 @@ pub enum Verb {
     Tree(Tree),
     /// Preview what a playbook would change; writes nothing
     Render(Render),
-    /// What every policy, or one, would change now; exit code 1 when something would
+    /// What policies would change now; exit code 1 when something would
     Diff(Diff),
     /// Check everything tars needs and say how to fix what is missing
     Check(Check),

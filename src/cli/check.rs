@@ -21,6 +21,9 @@ use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::git::Mirror;
 use crate::reconcile::memory::Memory;
 
+/// Most warnings of one kind that a person gets to read; programs get all.
+const ALIKE_MAX: usize = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
@@ -137,6 +140,7 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
         return vec![fail("git", format!("{url} has no branch {}", settings.branch), fix)];
     };
     let mut lines = vec![pass("git", format!("{url}, {} at {}", settings.branch, main.short()))];
+    lines.extend(collisions(&mirror).await);
     lines.push(ledger(parts.memory, &mirror, refs.get(&ledger_ref).map(String::as_str)));
     let mut repository = Repository::new(settings.policies_path.clone());
     let charts = repository.charts();
@@ -164,6 +168,18 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// A git that would take two objects made to have one name for the same.
+async fn collisions(mirror: &Mirror) -> Option<Line> {
+    let fix = "install a git built with SHA1_DC, which is how git is built unless somebody chose otherwise";
+    match mirror.careless_sha1().await {
+        Ok(None) => None,
+        Ok(Some(sha1)) => {
+            Some(warn("git", format!("its SHA-1 does not notice forged collisions: {sha1}"), fix))
+        }
+        Err(error) => Some(warn("git", causes(&error), fix)),
+    }
 }
 
 /// Files that were not understood; a target in one of them could not be acted on.
@@ -218,7 +234,11 @@ async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
             Ok(_) => answered += 1,
         }
     }
-    lines.push(pass("prometheus", format!("{answered} of {} signals have data", settings.signals.len())));
+    // Without an answer the lines above have said everything.
+    if answered > 0 {
+        let all = settings.signals.len();
+        lines.push(pass("prometheus", format!("{answered} of {all} signals have data")));
+    }
     if let Some(outside) = source.outside_clock() {
         let skew = outside.seen_at.duration_since(outside.says).as_secs();
         let limit = i64::from(settings.clock_max_skew_s);
@@ -243,7 +263,12 @@ fn webhook(settings: &Settings) -> Line {
         }
         WebhookAuth::SecretFile(file) => match settings::secret(file) {
             Ok(_) => pass("webhook", format!("secret in {}", file.display())),
-            Err(failure) => fail("webhook", failure.message, "create the file with a long random line"),
+            Err(failure) => {
+                let detail =
+                    failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
+                let detail = format!("{}{detail}", failure.message);
+                fail("webhook", detail, "create the file with a long random line")
+            }
         },
     }
 }
@@ -254,7 +279,18 @@ fn print(lines: &[Line], console: &Console) -> Result<(), Failure> {
     console.answer(&names, &list, || {
         let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
         let mut page = Page::new();
-        for line in lines {
+        for (at, line) in lines.iter().enumerate() {
+            let alike = |it: &&Line| (it.check, it.verdict) == (line.check, Verdict::Warn);
+            let before = lines[..at].iter().filter(alike).count();
+            let all = lines.iter().filter(alike).count();
+            if line.verdict == Verdict::Warn && before >= ALIKE_MAX && all > ALIKE_MAX + 1 {
+                if before == ALIKE_MAX {
+                    let more = all - ALIKE_MAX;
+                    page.put(format!("               and {more} more like these: -o json has them all"))
+                        .line();
+                }
+                continue;
+            }
             page.put(match line.verdict {
                 Verdict::Pass => Symbol::Done,
                 Verdict::Warn => Symbol::Warning,

@@ -11,6 +11,7 @@ mod demo;
 mod explain;
 mod failure;
 mod get;
+mod help;
 mod history;
 mod log;
 mod output;
@@ -25,7 +26,7 @@ mod tree;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _, ValueEnum as _};
+use clap::{FromArgMatches as _, ValueEnum as _};
 use serde_json::json;
 
 use self::args::{Cli, Verb};
@@ -37,7 +38,8 @@ use crate::outside::system;
 /// Parses the command line, runs the verb, and says what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = help::command().try_get_matches().and_then(|it| Cli::from_arg_matches(&it));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             output::usage(&error, color_by_eye());
@@ -46,7 +48,7 @@ pub fn main() -> ExitCode {
         }
     };
     let console = Console::new(&cli.print, SystemClock.now());
-    match console.and_then(|console| dispatch(&cli.verb, &console)) {
+    match console.and_then(|console| waited(&cli.verb, &console)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -66,6 +68,16 @@ fn color_by_eye() -> ColorChoice {
         None => None,
     });
     value.and_then(|it| ColorChoice::from_str(it, false).ok()).unwrap_or_default()
+}
+
+/// Runs the verb; a person at a terminal sees that it works.
+fn waited(verb: &Verb, console: &Console) -> Result<(), Failure> {
+    if let Some(text) = help::waiting_for(verb) {
+        console.wait(text);
+    }
+    let outcome = dispatch(verb, console);
+    console.rest();
+    outcome
 }
 
 fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
@@ -91,7 +103,7 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
 
 fn completion(shell: clap_complete::Shell, console: &Console) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tars", &mut script);
+    clap_complete::generate(shell, &mut help::command(), "tars", &mut script);
     console.script(&String::from_utf8_lossy(&script))
 }
 

@@ -171,9 +171,11 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     }
     let (token, insecure_webhook) = token_check(settings)?;
     let serving = server::Settings { listen: settings.listen, token, insecure_webhook };
-    let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics))
-        .await
-        .map_err(|error| Failure::usage("could not start the HTTP side").because(error))?;
+    let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics)).await.map_err(|error| {
+        Failure::usage("could not start the HTTP side")
+            .because(error)
+            .hint("choose an address of this machine that is free: `listen` in the settings, or --listen")
+    })?;
     let stop = Arc::new(Notify::new());
     let told = Arc::clone(&stop);
     let server = tokio::spawn(server.run(async move { told.notified().await }));

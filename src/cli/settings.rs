@@ -51,6 +51,9 @@ pub fn load(file: &Path, flags: &Overrides) -> Result<Settings, Failure> {
     config::resolve(&raw, &system::var, flags).map_err(wrong)
 }
 
+/// What to do about a folder that does not take what tars keeps.
+const STATE_HINT: &str = "repository.state_dir must be a folder that tars may write to, with space left";
+
 fn failed(what: &str) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> Failure {
     let message = format!("could not prepare {what}");
     move |source| Failure { source: Some(source), ..Failure::new(Kind::Usage, message.clone()) }
@@ -61,8 +64,10 @@ fn failed(what: &str) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> Fa
 /// # Errors
 /// When the file cannot be read.
 pub fn secret(file: &Path) -> Result<Secret, Failure> {
-    Secret::from_file(file)
-        .map_err(|error| failed(&format!("the secret in {}", file.display()))(error.into()))
+    Secret::from_file(file).map_err(|error| {
+        failed(&format!("the secret in {}", file.display()))(error.into())
+            .hint("the file holds the secret on one line, readable for tars alone")
+    })
 }
 
 /// The clone's settings.
@@ -151,7 +156,7 @@ pub struct GitSide {
 /// When a key, or the list of allowed ones, cannot be used.
 pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
     files::create_private_dir(&settings.state_dir)
-        .map_err(|error| failed("the state folder")(error.into()))?;
+        .map_err(|error| failed("the state folder")(error.into()).hint(STATE_HINT))?;
     let signing = &settings.signing;
     let signer = SshSigner::load(&signing.key_file).map_err(|error| {
         failed(&format!("the signing key in {}", signing.key_file.display()))(error.into())
@@ -187,7 +192,7 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
         let in_use = matches!(&error, SpoolError::Open { cause: FileError::Locked { .. }, .. });
         let failure = failed("the inbox for alerts")(error.into());
         if !in_use {
-            return failure;
+            return failure.hint(STATE_HINT);
         }
         Failure { kind: Kind::Conflict, ..failure }.hint(
             "another tars runs with this state_dir; stop it, or give this one its own \

@@ -336,6 +336,9 @@ pub fn schema() -> String {
     format!("{:#}", schemars::schema_for!(RawSettings).to_value())
 }
 
+/// Longest message about one setting, characters.
+const MESSAGE_CHARS_MAX: usize = 200;
+
 fn unreadable(error: &yaml_serde::Error, source: &Source) -> ConfigError {
     let text = error.to_string();
     let line = error.location().map(|it| it.line());
@@ -353,10 +356,17 @@ fn unreadable(error: &yaml_serde::Error, source: &Source) -> ConfigError {
         _ => path.to_owned(),
     };
     let field = field.trim_matches('.');
+    // A list that has no room is no help when it is cut in the middle; the fix says where all names are.
+    let room = message.chars().count() <= MESSAGE_CHARS_MAX || !message.starts_with("unknown ");
+    let shown = if room { message } else { message.split(", expected ").next().unwrap_or(message) };
     ConfigError {
         origin: line.map_or_else(|| source.file.clone(), |line| format!("{}:{line}", source.file)),
         field: if field.is_empty() { "settings".into() } else { field.chars().take(80).collect() },
-        message: message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect(),
+        message: shown
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(MESSAGE_CHARS_MAX)
+            .collect(),
         fix: fix_of(message),
     }
 }

@@ -101,11 +101,18 @@ impl ErrorCategory {
     }
 }
 
+/// Did this machine fail, before the remote was even asked?
+fn is_local(error: &GitError) -> bool {
+    use GitError::{Files, Objects, Program, Random};
+    matches!(error, Files(_) | Objects { .. } | Program { .. } | Random(_))
+}
+
 impl TurnError {
     #[must_use]
     pub fn category(&self) -> ErrorCategory {
         match self {
             Self::Fetch(GitError::Settings { .. }) => ErrorCategory::Configuration,
+            Self::Fetch(error) if is_local(error) => ErrorCategory::Local,
             Self::Fetch(_) | Self::Refused(_) => ErrorCategory::Remote,
             Self::NoMain(_) | Self::Repository(_) | Self::Text(_) => ErrorCategory::Configuration,
             Self::Grammar { .. }
@@ -170,14 +177,21 @@ impl TurnError {
             return "check that tars may push to the watched branch, the ledger branch and tars/* \
                     (branch protection, hooks, a branch named like one of their folders)";
         }
+        if let Self::Fetch(GitError::Program { .. }) = self {
+            return "install git 2.32 or newer where the PATH of tars finds it";
+        }
         match self.category() {
             ErrorCategory::Remote => {
-                "tars tries again at the next tick; check `repository.url`, `repository.token_file` and the network"
+                "tars tries again at the next tick; check `repository.url`, `repository.token_file`, the network, \
+                 and the space below `repository.state_dir`"
             }
             ErrorCategory::Configuration if matches!(self, Self::Fetch(_)) => "check `repository.url`",
             ErrorCategory::Configuration => "check `repository.branch` and the files it names",
             ErrorCategory::Ledger => {
                 "tars writes nothing until a person has looked: run `tars audit verify` on a fresh clone"
+            }
+            ErrorCategory::Local if matches!(self, Self::Fetch(_) | Self::LastSeen(_) | Self::Spool(_)) => {
+                "is there space below `repository.state_dir`, and may tars write and open files there?"
             }
             ErrorCategory::Local => "tars makes a new local copy and tries again at the next tick",
         }

@@ -9,10 +9,11 @@ use tempfile::TempDir;
 use crate::support;
 use crate::support::program::{Said, git, shell, tars};
 
+mod night;
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "demo",
     "run",
     "status",
@@ -26,6 +27,7 @@ const VERBS: [&str; 15] = [
     "audit",
     "policy",
     "config",
+    "sops",
     "completion",
     "version",
 ];

@@ -8,13 +8,14 @@
 //! | A3 hooks and modules that want to run, A4 forms of `.git`, A7 commits read two ways, A12 bombs | [`arrival`] |
 //! | A5 arguments, A6 look-alike references, A8 control characters, A10 a token without its host | [`names`] |
 //! | A9 redirects, A12 slow and endless servers, G6 tokens; smart HTTP as it should be | [`http`] |
+//! | A11 collisions of SHA-1 | [`collisions`] |
 //! | A13 escapes in texts of strangers | [`texts`] |
 //! | B9 numbers | [`content`] for manifests, [`policies`] for policies and settings |
 //!
-//! Not here: A11 needs a pair of colliding objects, which nobody has made for git's object headers; git and
-//! libgit2 both hash with collision detection. The units beside `src/outside/git/` hold each rule on its own.
+//! The units beside `src/outside/git/` hold each rule on its own.
 
 mod arrival;
+mod collisions;
 mod content;
 mod http;
 mod names;
@@ -52,6 +53,16 @@ fn policy(name: &str, resource: &str, extra: &str) -> String {
          ScaleOut\n      scaleOut: {{step: 2, maxReplicas: 10}}\n  allowedResources: [{resource}]\n  verify: \
          {{signal: latency_p95, service: shop, below: 250, window: 10m, within: 1h}}\n{extra}"
     )
+}
+
+/// Eleven lists of ten aliases each: a hundred thousand million values, in half a kilobyte.
+fn aliases() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let items = vec![format!("*a{}", level - 1); 10].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    text
 }
 
 /// A tree with one honest target and its policy.

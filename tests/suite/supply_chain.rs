@@ -63,6 +63,21 @@ fn no_locked_version_has_a_known_advisory() {
 }
 
 #[test]
+fn the_fuzz_targets_are_built_from_the_versions_that_are_shipped() {
+    let lock = |path: &str| locked(&support::text(path).unwrap_or_else(|| panic!("{path}")));
+    let shipped = lock("Cargo.lock");
+    let own = ["arbitrary", "libfuzzer-sys", "tars-fuzz"];
+    let other: Vec<_> = lock("tests/fuzz/Cargo.lock")
+        .into_iter()
+        .filter(|it| !own.contains(&it.0.as_str()) && !shipped.contains(it))
+        .collect();
+    assert!(
+        other.is_empty(),
+        "copy Cargo.lock to tests/fuzz and run `cargo update --workspace` there: {other:?}"
+    );
+}
+
+#[test]
 fn actions_are_pinned_by_commit() {
     let workflows: Vec<String> =
         support::files().into_iter().filter(|it| it.starts_with(".github/workflows/")).collect();

@@ -1,5 +1,6 @@
 //! The two outputs, as the flags and the surroundings want them. Every command gets one and prints through it.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -14,6 +15,7 @@ use super::page::{Page, Piece, Style, harmless};
 use super::query::Query;
 use super::table::Table;
 use super::terminal::{ColorChoice, Environment, Terminal};
+use super::waiting::Waiting;
 use crate::cli::args::Print;
 use crate::cli::failure::{Failure, Kind};
 use crate::outside::{pager, system};
@@ -40,6 +42,8 @@ pub struct Console {
     out: Terminal,
     err: Terminal,
     pager: Option<Vec<String>>,
+    /// What stands on the terminal until there is something to print.
+    waiting: RefCell<Option<Waiting>>,
 }
 
 /// The process's surroundings.
@@ -87,7 +91,21 @@ impl Console {
             out: surroundings.stdout(print.color, now),
             err: surroundings.stderr(print.color),
             pager: if print.no_pager { None } else { surroundings.pager() },
+            waiting: RefCell::new(None),
         })
+    }
+
+    /// Says on a terminal what is waited for, until something is printed or [`Console::rest`] is called.
+    pub fn wait(&self, text: &str) {
+        if self.err.animated && !self.quiet {
+            self.rest();
+            *self.waiting.borrow_mut() = Some(Waiting::start(text, self.err.unicode));
+        }
+    }
+
+    /// Nothing is waited for any more. Everything that prints begins with this.
+    pub fn rest(&self) {
+        drop(self.waiting.borrow_mut().take());
     }
 
     /// Does the answer go to people, who get sentences and columns?
@@ -187,6 +205,7 @@ impl Console {
     /// # Errors
     /// When a form was asked for, or it cannot be written.
     pub fn script(&self, text: &str) -> Result<(), Failure> {
+        self.rest();
         if self.default_form {
             return write(text);
         }
@@ -199,11 +218,13 @@ impl Console {
     /// # Errors
     /// When it cannot be written.
     pub fn story(&self, page: &Page) -> Result<(), Failure> {
+        self.rest();
         write(&page.painted(&self.out))
     }
 
     /// Talk: progress, and why an answer is empty. Nobody can be told if that fails.
     pub fn talk(&self, text: &str) {
+        self.rest();
         if !self.quiet {
             say(&harmless(text, true, self.err.unicode));
         }
@@ -211,6 +232,7 @@ impl Console {
 
     /// A warning is talk too.
     pub fn warn(&self, text: &str) {
+        self.rest();
         if !self.quiet {
             let word = Piece::from("warning:").styled(Style::Warn).painted(&self.err);
             say(&format!("{word} {}", harmless(text, true, self.err.unicode)));
@@ -224,6 +246,7 @@ impl Console {
 
     /// Writes an answer; a long one through the pager, if a person is looking.
     fn show(&self, text: &str) -> Result<(), Failure> {
+        self.rest();
         if let (true, Some([program, args @ ..])) = (self.out.interactive, self.pager.as_deref()) {
             let rows = system::terminal_rows().unwrap_or(usize::MAX);
             if text.lines().count() >= rows && pager::show(program, args, text.as_bytes()).is_ok() {

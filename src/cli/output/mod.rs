@@ -13,6 +13,7 @@ mod page;
 mod query;
 mod table;
 mod terminal;
+mod waiting;
 
 pub use self::console::{Console, counted, fail, usage};
 pub use self::format::{Format, FormatParser};

@@ -243,8 +243,14 @@ impl Page {
 mod tests {
     use super::*;
 
-    const PIPE: Terminal =
-        Terminal { interactive: false, colour: false, links: false, unicode: true, now: None };
+    const PIPE: Terminal = Terminal {
+        interactive: false,
+        colour: false,
+        links: false,
+        animated: false,
+        unicode: true,
+        now: None,
+    };
 
     #[test]
     fn what_others_wrote_cannot_steer_the_terminal_or_make_a_line() {

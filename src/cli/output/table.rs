@@ -50,8 +50,14 @@ impl Table {
 mod tests {
     use super::*;
 
-    const PIPE: Terminal =
-        Terminal { interactive: false, colour: false, links: false, unicode: true, now: None };
+    const PIPE: Terminal = Terminal {
+        interactive: false,
+        colour: false,
+        links: false,
+        animated: false,
+        unicode: true,
+        now: None,
+    };
 
     fn table() -> Table {
         Table {

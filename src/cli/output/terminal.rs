@@ -41,6 +41,8 @@ pub struct Terminal {
     pub colour: bool,
     /// OSC 8 links.
     pub links: bool,
+    /// A line can be taken back.
+    pub animated: bool,
     /// Characters beyond ASCII.
     pub unicode: bool,
     /// Now, for times relative to it; without it times are RFC 3339 in UTC.
@@ -60,17 +62,19 @@ impl Environment {
             interactive,
             colour,
             links: interactive && colour && !self.is_dumb(),
+            animated: false,
             unicode: self.is_utf8(),
             now: interactive.then_some(now),
         }
     }
 
-    /// Decisions for standard error: messages carry no links and no times.
+    /// Decisions for standard error: messages carry no links and no times, and a line that waits may turn.
     #[must_use]
     pub fn stderr(&self, choice: ColorChoice) -> Terminal {
         let interactive = self.stderr_is_terminal;
         let colour = self.colour(choice, interactive);
-        Terminal { interactive, colour, links: false, unicode: self.is_utf8(), now: None }
+        let animated = interactive && !self.is_dumb();
+        Terminal { interactive, colour, links: false, animated, unicode: self.is_utf8(), now: None }
     }
 
     /// The flag wins; then `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR=0`; then only a terminal that can.

@@ -91,7 +91,7 @@ pub enum GitError {
     Objects {
         what: &'static str,
         #[source]
-        source: git2::Error,
+        source: ObjectsError,
     },
     #[error("cannot sign the commit")]
     Sign(#[source] super::sign::SignError),
@@ -101,6 +101,11 @@ pub enum GitError {
     Random(#[from] RandomError),
 }
 
+/// The words of libgit2, without its numbers for programmers.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct ObjectsError(String);
+
 impl GitError {
     /// Whether the mirror must be dropped and opened anew before anything else is tried.
     #[must_use]
@@ -109,7 +114,7 @@ impl GitError {
     }
 
     fn objects(what: &'static str) -> impl Fn(git2::Error) -> Self {
-        move |source| Self::Objects { what, source }
+        move |error| Self::Objects { what, source: ObjectsError(error.message().to_owned()) }
     }
 }
 

@@ -157,6 +157,15 @@ impl Program {
         env
     }
 
+    /// What git hashes with, if it says that this does not detect collisions.
+    pub(super) async fn careless_sha1(&self) -> Result<Option<String>, GitError> {
+        let output = self
+            .run(&["version", "--build-options"])
+            .await
+            .map_err(|source| GitError::Program { what: "tell how it was built", source })?;
+        Ok(careless_sha1(&String::from_utf8_lossy(&output.stdout)))
+    }
+
     /// Asks the program for its version once, before anything is built on it.
     pub(super) async fn check_version(&self) -> Result<(), GitError> {
         let output = self
@@ -174,6 +183,13 @@ impl Program {
             }
         }
     }
+}
+
+/// The SHA-1 of a git that would not notice two objects made to have one name, from `git version
+/// --build-options`. Before 2.48 no git says what it hashes with; what it does not say is not held against it.
+fn careless_sha1(text: &str) -> Option<String> {
+    let backend = text.lines().find_map(|line| line.strip_prefix("SHA-1: "))?;
+    (!backend.starts_with("SHA1_DC")).then(|| command::printable(backend.as_bytes()))
 }
 
 fn version(text: &str) -> Option<(u32, u32)> {
@@ -300,6 +316,19 @@ mod tests {
         assert_eq!(version("git version 2.39.5 (Apple Git-154)"), Some((2, 39)));
         assert_eq!(version("git version 2.45.1.windows.1"), Some((2, 45)));
         assert_eq!(version("hub version 2"), None);
+    }
+
+    #[test]
+    fn a_git_that_does_not_notice_collisions_is_told_by_its_own_words() {
+        let said = |line: &str| careless_sha1(&format!("git version 2.50.0\nshell-path: /bin/sh\n{line}\n"));
+        assert_eq!(
+            said("SHA-1: SHA1_OPENSSL (No collision detection)").as_deref(),
+            Some("SHA1_OPENSSL (No collision detection)")
+        );
+        // The unsafe one is for checksums that nobody attacks.
+        for fine in ["SHA-1: SHA1_DC", "SHA-1: SHA1_DC (Sub-module)", "unsafe-SHA-1: SHA1_OPENSSL", ""] {
+            assert_eq!(said(fine), None, "{fine}");
+        }
     }
 
     #[test]

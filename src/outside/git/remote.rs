@@ -106,6 +106,14 @@ impl Mirror {
         Ok(mirror)
     }
 
+    /// What the git program hashes with, if it says that this does not detect collisions.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn careless_sha1(&self) -> Result<Option<String>, GitError> {
+        self.program.careless_sha1().await
+    }
+
     /// The objects of this clone, fetched and written.
     #[must_use]
     pub fn objects(&self) -> &Objects {
@@ -442,10 +450,19 @@ fn remote_error(what: &'static str, output: &CommandOutput) -> GitError {
     GitError::Remote { what, detail: detail(&output.stderr) }
 }
 
+/// What git says of every remote that it cannot read, whatever the cause; the cause stands before it.
+const ADVICE: [&str; 3] = [
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+];
+
 /// One line of bounded, printable text.
 fn detail(text: &str) -> String {
     let text = super::super::command::printable(text.as_bytes());
-    let line = text.split('\n').map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" | ");
+    let lines: Vec<&str> = text.split('\n').map(str::trim).filter(|it| !it.is_empty()).collect();
+    let told: Vec<&str> = lines.iter().copied().filter(|it| !ADVICE.contains(it)).collect();
+    let line = if told.is_empty() { lines } else { told }.join(" | ");
     let line: String = line.chars().take(DETAIL_CHARS_MAX).collect();
     if line.is_empty() { "git said nothing".to_owned() } else { line }
 }
@@ -499,6 +516,9 @@ mod tests {
     #[test]
     fn words_of_the_remote_are_one_short_printable_line() {
         assert_eq!(detail("remote: a\x1b[2J\n\nremote: b\n"), "remote: a\\u{1b}[2J | remote: b");
+        let advice = ADVICE.join("\n");
+        assert_eq!(detail(&format!("fatal: no such host\n{advice}\n")), "fatal: no such host");
+        assert_eq!(detail(&advice), ADVICE.join(" | "), "better than nothing");
         assert_eq!(detail(&"x".repeat(5000)).len(), DETAIL_CHARS_MAX);
     }
 }

@@ -77,12 +77,18 @@ pub(crate) fn verbs() -> Option<BTreeMap<String, BTreeSet<String>>> {
     Some(verbs.into_iter().map(|verb| (verb.clone(), listed(&help(&[verb.as_str(), "--help"])))).collect())
 }
 
-/// The names below "Commands:" in a help text.
+/// The names below every heading such as "Commands:" in a help text.
 fn listed(help: &str) -> BTreeSet<String> {
     let entry = Regex::new(r"^ {2}([a-z][a-z-]*)(?: {2,}.*)?$").unwrap();
-    let section = help.lines().skip_while(|it| !it.ends_with("ommands:")).skip(1);
-    let names = section.take_while(|it| it.starts_with("  ") || it.is_empty());
-    names.filter_map(|it| entry.captures(it).map(|found| found[1].to_owned())).collect()
+    let mut inside = false;
+    let mut names = BTreeSet::new();
+    for line in help.lines() {
+        match line.strip_suffix(':') {
+            Some(heading) if !line.starts_with(' ') => inside = heading.ends_with("ommands"),
+            _ => names.extend(entry.captures(line).filter(|_| inside).map(|found| found[1].to_owned())),
+        }
+    }
+    names
 }
 
 /// The documents that are checked: those at the top and every README outside the fixtures.

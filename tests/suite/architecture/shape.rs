@@ -114,7 +114,7 @@ pub(crate) fn leftovers(texts: &[(String, String)]) -> Vec<Finding> {
     let folders = ["home", "root", "Users", "work", "farm"].join("|");
     let machine = Regex::new(&format!(r#"(?:^|[\s"'`=(:])/(?:{folders})/"#)).unwrap();
     let mut findings = Vec::new();
-    for (path, text) in texts.iter().filter(|(path, _)| path != "Cargo.lock") {
+    for (path, text) in texts.iter().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
         for (number, line) in text.lines().enumerate() {
             let place = || format!("{path}:{}", number + 1);
             if let Some(it) = unfinished.find(line) {

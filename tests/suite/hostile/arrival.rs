@@ -40,6 +40,63 @@ fn a_tree_with_a_name_that_becomes_dot_git_somewhere_is_refused_until_it_is_gone
     world.serves_the_honest_target();
 }
 
+/// Trees as bytes, because `git mktree` writes only good ones: what is wrong, and the entries.
+fn malformed(blob: &str, folder: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let entry = |mode: &str, name: &str, oid: &str| {
+        let digits = (0..40).step_by(2).map(|at| u8::from_str_radix(&oid[at..at + 2], 16).unwrap());
+        [format!("{mode} {name}\0").into_bytes(), digits.collect()].concat()
+    };
+    let zero = "0".repeat(40);
+    vec![
+        ("a name twice", [entry("100644", "a", blob), entry("100644", "a", blob)].concat()),
+        (
+            "a file and a folder of one name",
+            [entry("100644", "a", blob), entry("40000", "a", folder)].concat(),
+        ),
+        ("not in order", [entry("100644", "b", blob), entry("100644", "a", blob)].concat()),
+        ("a mode with a zero before it", entry("0100644", "a", blob)),
+        ("a name that is a path", entry("100644", "a/b", blob)),
+        ("no name", entry("100644", "", blob)),
+        ("an object of zeros", entry("100644", "a", &zero)),
+        ("cut short", entry("100644", "a", blob)[..20].to_vec()),
+    ]
+}
+
+#[test]
+fn a_tree_that_two_readers_read_differently_is_refused_until_it_is_gone() {
+    let world = World::new(&honest());
+    let repo = world.repo();
+    let blob = git(&repo, &["rev-parse", "main:apps/good.yaml"]);
+    let folder = git(&repo, &["rev-parse", "main:apps"]);
+    for (what, bytes) in malformed(&blob, &folder) {
+        let args = ["hash-object", "-t", "tree", "-w", "--literally", "--stdin"];
+        let bad = git_with(&repo, &args, &[], &bytes);
+        let mut tree = honest();
+        tree.raw("bad", "040000", "tree", &bad);
+        world.main(&tree);
+        let words = [
+            "fsck",
+            "badTree",
+            "duplicateEntries",
+            "not properly sorted",
+            "zero-padded",
+            "full pathnames",
+            "empty name",
+            "repository corruption",
+            "null sha1",
+            "nullSha1",
+            "too-short tree",
+            "missing",
+            "truncated",
+            "unpack",
+            "malformed",
+        ];
+        world.is_refused_as_a_whole(what, &words);
+    }
+    world.main(&honest());
+    world.serves_the_honest_target();
+}
+
 #[test]
 fn modules_that_want_to_run_something_are_refused_and_others_are_carried_along_unread() {
     let world = World::new(&honest());

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::tree::Tree;
-use super::{World, deployment, honest, policy};
+use super::{World, aliases, deployment, honest, policy};
 use crate::support::program::git;
 
 /// Most time for the whole tick, with a debug build on a busy machine.
@@ -70,6 +70,22 @@ const PATHS: &[Row] = &[
     row("A1", "nul", "is not a readable file", |tree, name| {
         kustomization(tree, name, "resources: [d.yaml, \"x\\0.yaml\"]\n");
     }),
+    row("A1", "returns", "outside the repository", |tree, name| {
+        kustomization(tree, name, "resources: [d.yaml, ../returns/../../apps/good.yaml]\n");
+    }),
+    row("A1", "component-climbs", "../../../etc", |tree, name| {
+        kustomization(tree, name, "resources: [d.yaml]\ncomponents: [../../../etc]\n");
+    }),
+    row("A1", "generator-climbs", "../../../../etc/passwd", |tree, name| {
+        let text = "resources: [d.yaml]\nconfigMapGenerator:\n- {name: x, files: [../../../../etc/passwd]}\n";
+        kustomization(tree, name, text);
+    }),
+    row("A1", "replacement-climbs", "../../../../etc/passwd", |tree, name| {
+        kustomization(tree, name, "resources: [d.yaml]\nreplacements:\n- path: ../../../../etc/passwd\n");
+    }),
+    row("A1", "remote-base", "https://forge.invalid/x", |tree, name| {
+        kustomization(tree, name, "resources: [d.yaml, \"https://forge.invalid/x?ref=main\"]\n");
+    }),
     row("A2", "link-file", "symlink", |tree, name| {
         tree.file("elsewhere/link-file.txt", deployment(name, "3"));
         tree.link(format!("{name}/link-file.yaml"), "../elsewhere/link-file.txt");
@@ -114,12 +130,10 @@ const PATHS: &[Row] = &[
 
 const BOMBS: &[Row] = &[
     row("B5", "aliases", "aliases", |tree, name| {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..12 {
-            let items = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
-        }
-        manifest(tree, name, deployment(name, "3") + &text);
+        manifest(tree, name, deployment(name, "3") + &aliases());
+    }),
+    row("B5", "kustomization-aliases", "kustomization", |tree, name| {
+        kustomization(tree, name, &format!("resources: [d.yaml]\n{}", aliases()));
     }),
     row("B5", "brackets", "not YAML", |tree, name| {
         manifest(tree, name, format!("{}---\n{}", deployment(name, "3"), "[".repeat(200_000)));

@@ -282,6 +282,55 @@ fn a_file_without_an_end_fills_no_disk_and_the_next_tick_serves_again() {
 }
 
 #[test]
+fn names_that_a_server_has_no_right_to_are_not_written_anywhere() {
+    let world = World::new(&honest());
+    let main = git(&world.repo(), &["rev-parse", "main"]);
+    let names = [
+        "refs/heads/../../x",
+        "refs/heads/tars/../../../../x",
+        "refs/heads/tars/good\u{1b}[2J",
+        "refs/heads/tars/--upload-pack=x",
+        "refs/heads/tars/..",
+        "refs/heads/main.lock",
+        "../../../x",
+        "HEAD~1",
+    ];
+    let server = GitHttp::start(move |asked, stream| {
+        let line = |text: String| format!("{:04x}{text}", text.len() + 4);
+        let mut body = "001e# service=git-upload-pack\n0000".to_owned();
+        body += &line(format!("{main} refs/heads/main\0multi_ack_detailed side-band-64k\n"));
+        for name in names {
+            body += &line(format!("{main} {name}\n"));
+        }
+        body += "0000";
+        if asked.method == "POST" {
+            body = "0008NAK\n".to_owned();
+        }
+        let kind = if asked.method == "POST" { "result" } else { "advertisement" };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-{kind}\r\nContent-Length: \
+             {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+    });
+    let before = world.refs();
+    point(&world, &format!("{}/x.git", server.origin), "  timeout_s: 10\n");
+    let tick = world.run();
+    assert_eq!(tick.said.code, 3, "it has no objects: {:#?}", tick.said);
+    assert!(!tick.said.err.contains('\u{1b}'), "{:?}", tick.said.err);
+    keeps_the_secret(&tick);
+    let stray = shell(
+        world.home(),
+        "find . -path ./repo.git -prune -o \\( -name x -o -name '*upload-pack*' \\) -print",
+    );
+    assert_eq!(stray.ok(), "");
+    assert_eq!(world.refs(), before);
+    world.settings(&world.repo().display().to_string(), "");
+    world.serves_the_honest_target();
+}
+
+#[test]
 fn a_repository_that_refuses_the_push_is_told_and_the_ledger_is_whole() {
     let world = World::new(&honest());
     let server = GitHttp::serve(world.home(), TOKEN);

@@ -1,7 +1,7 @@
 //! Policies and settings whose numbers, paths and names would go beyond what anybody may allow. Each is
 //! refused where it stands; the honest policy beside them is served.
 
-use super::{World, honest, policy};
+use super::{World, aliases, honest, policy};
 
 /// Name of the file, what is replaced in a good policy, with what, and what is said about it.
 const POLICIES: &[(&str, &str, &str, &str)] = &[
@@ -63,6 +63,7 @@ fn a_policy_beyond_its_bounds_is_refused_with_the_field_named_and_the_honest_one
     tree.file("policies/deep.yaml", (0..100).map(|at| format!("{}a:\n", " ".repeat(at))).collect::<String>());
     tree.file("policies/long.yaml", format!("# {}\n", "x".repeat(300 * 1024)));
     tree.file("policies/bytes.yaml", b"\xff\xfe\0");
+    tree.file("policies/aliases.yaml", policy("hostile", "Deployment/x", "") + &aliases());
     let world = World::new(&tree);
     let said = world.check();
     assert_eq!(said.code, 1, "{said:?}");
@@ -79,6 +80,7 @@ fn a_policy_beyond_its_bounds_is_refused_with_the_field_named_and_the_honest_one
         ("deep", "nested"),
         ("long", "bytes"),
         ("bytes", "UTF-8"),
+        ("aliases", ""),
         ("link", "never followed"),
         ("module", "never followed"),
     ];
