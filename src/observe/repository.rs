@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::blobs::{FactsFile, GitBlobs};
 use super::charts::Charts;
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, About, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
+use crate::layout::{self, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::Policy;
 use crate::model::reason::Reason;
@@ -76,6 +76,7 @@ pub struct Repository {
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
     charts: Charts,
+    surroundings: Surroundings,
 }
 
 impl Repository {
@@ -89,7 +90,14 @@ impl Repository {
             odd: BTreeSet::new(),
             releases: (None, HashMap::new()),
             charts: Charts::new("helm"),
+            surroundings: Surroundings::default(),
         }
+    }
+
+    /// Reads it as what it is and with what may be done with it; charts are added here.
+    #[must_use]
+    pub fn in_surroundings(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Renders what a snapshot or an edit lacks: `charts().settle(|| ...)`.
@@ -207,7 +215,7 @@ impl Repository {
             self.odd = odd;
             let saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
             let mut index = blobs.bounded(|| {
-                let surroundings = Surroundings { about: About::default(), helm: self.charts.renders() };
+                let surroundings = Surroundings { helm: self.charts.renders(), ..self.surroundings.clone() };
                 layout::index_with(Arc::new(tree), &saved, &surroundings)
             });
             self.note(&mut index);

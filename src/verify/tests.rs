@@ -226,7 +226,10 @@ fn the_sample_that_showed_the_incident_is_before_the_change_however_fast_the_syn
     let mut story = Story::after(0, 210.0);
     (story.since, story.merged, story.synced) = (17, 18, 25);
     let verdict = story.judge(25 + 60 + 600).unwrap();
-    assert_eq!((verdict.outcome, verdict.before, verdict.samples_before), (Outcome::Recovered, Some(520.0), 1));
+    assert_eq!(
+        (verdict.outcome, verdict.before, verdict.samples_before),
+        (Outcome::Recovered, Some(520.0), 1)
+    );
 }
 
 #[test]
