@@ -184,11 +184,11 @@ impl Sources {
         self.tree.bytes_of(file, MAX_FILE_BYTES).map_err(|why| self.noted(why)).ok()
     }
 
-    /// The bytes of a file of values, its encrypted counts in the clear where they can be.
+    /// The bytes of a file of values as a renderer sees them: those of a SOPS file without what every edit makes anew.
     #[must_use]
     pub fn values_of(&self, path: &RepoPath) -> Option<Arc<[u8]>> {
         let bytes = self.bytes(path)?;
-        Some(self.access.counts_shown(&bytes).map_or(bytes, Arc::from))
+        Some(self.access.values_shown(&bytes).map_or(bytes, Arc::from))
     }
 
     /// The text of a file, also of one that is no YAML; bytes that are not UTF-8 show as the replacement

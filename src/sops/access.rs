@@ -11,7 +11,7 @@ use super::metadata::Recipient;
 use super::secret::{Kind, Plaintext};
 use super::store::{Store, detect};
 use super::tree::Leaf;
-use crate::yaml::{self, Step};
+use crate::yaml::{self, Path, Step, Value};
 
 /// Names of whole numbers that say how many pods there are. Whoever sees the cluster sees these numbers; no other
 /// encrypted value is ever looked at.
@@ -46,6 +46,21 @@ impl Access {
         };
         let edits: Vec<yaml::Edit> = file.leaves.iter().zip(&unlocked.values).filter_map(edit).collect();
         if edits.is_empty() { None } else { yaml::apply(text, &edits).ok() }
+    }
+
+    /// A YAML file of values as a renderer sees it: counts in the clear, and nothing where time and MAC stand, which
+    /// every edit makes anew. `None` when it is no SOPS file.
+    #[must_use]
+    pub fn values_shown(&self, text: &[u8]) -> Option<Vec<u8>> {
+        detect("a.yaml", text)?;
+        let shown = self.counts_shown(text);
+        let blank = |name: &str| yaml::Edit::Set {
+            document: 0,
+            path: Path::default().key("sops").key(name),
+            value: Value::Text("-".to_owned()),
+        };
+        let bytes = shown.as_deref().unwrap_or(text);
+        yaml::apply(bytes, &[blank("mac"), blank("lastmodified")]).ok()
     }
 
     /// May a value of `file` be changed? With an identity that opens it, its MAC has to hold; without one, the
