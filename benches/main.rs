@@ -26,6 +26,9 @@ mod model;
 #[path = "../src/outside/mod.rs"]
 mod outside;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/sops/mod.rs"]
+mod sops;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
 #[path = "../src/yaml/mod.rs"]
 mod yaml;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]

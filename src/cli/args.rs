@@ -122,6 +122,15 @@ pub struct Look {
     pub allowed_signers: Option<PathBuf>,
 }
 
+/// What a clone does not say of itself.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Repository")]
+pub struct Beside {
+    /// Settings file with the repository's addresses and SOPS keys [default: every address counts as this repository, no keys]
+    #[arg(long, value_name = "FILE", env = "TARS_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
@@ -286,6 +295,8 @@ pub struct Tree {
     pub target: String,
     #[command(flatten)]
     pub look: Look,
+    #[command(flatten)]
+    pub beside: Beside,
 }
 
 #[derive(Debug, Args)]
@@ -306,6 +317,8 @@ pub struct Render {
     pub what: RenderPart,
     #[command(flatten)]
     pub look: Look,
+    #[command(flatten)]
+    pub beside: Beside,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -326,6 +339,8 @@ pub struct Diff {
     pub policy: Option<String>,
     #[command(flatten)]
     pub look: Look,
+    #[command(flatten)]
+    pub beside: Beside,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use super::failure::{Failure, Kind};
 use super::output::{Console, Page, Symbol, counted};
 use super::settings::{self, GitSide};
 use crate::config::{Overrides, Settings, WebhookAuth};
+use crate::layout::Surroundings;
 use crate::model::causes::causes;
 use crate::model::duration;
 use crate::model::ids::ObjectId;
@@ -20,6 +21,7 @@ use crate::observe::repository::{Repository, Snapshot};
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::git::Mirror;
 use crate::reconcile::memory::Memory;
+use crate::sops::Access;
 
 /// Most warnings of one kind that a person gets to read; programs get all.
 const ALIKE_MAX: usize = 3;
@@ -112,13 +114,48 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
         }
     };
     lines.push(pass("keys", format!("signs as {}", parts.writer.signer.fingerprint())));
-    lines.extend(git(settings, parts).await);
+    let surroundings = match settings::surroundings(settings) {
+        Ok(surroundings) => surroundings,
+        Err(failure) => {
+            let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
+            let fix = failure.hints.first().cloned().unwrap_or_else(|| "see tars config schema".to_owned());
+            lines.push(fail("sops", format!("{}{detail}", failure.message), fix));
+            return Ok(());
+        }
+    };
+    lines.push(sops(&surroundings.sops));
+    lines.extend(git(settings, parts, surroundings).await);
     lines.extend(prometheus(settings).await?);
     lines.push(webhook(settings));
     Ok(())
 }
 
-async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
+/// Whose identities there are; never the identities.
+fn sops(access: &Access) -> Line {
+    let names = |list: Vec<String>| if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
+    let who = names(access.identities.recipients().to_vec());
+    let Some(expected) = &access.expected else {
+        return match access.identities.is_empty() {
+            true => pass("sops", "no identity: only plain values that no MAC covers are changed"),
+            false => warn(
+                "sops",
+                format!("opens files as {who}; who else can read them is not checked"),
+                "list everybody in sops.recipients",
+            ),
+        };
+    };
+    let all = names(expected.iter().map(ToString::to_string).collect());
+    let known = |it: &String| expected.iter().any(|recipient| recipient.name == *it);
+    match access.identities.recipients().iter().find(|it| !known(it)) {
+        Some(other) => {
+            let fix = "add it to sops.recipients, or remove its key file";
+            fail("sops", format!("{other} is an identity at hand and no expected recipient"), fix)
+        }
+        None => pass("sops", format!("opens files as {who}; expected recipients: {all}")),
+    }
+}
+
+async fn git(settings: &Settings, parts: GitSide, surroundings: Surroundings) -> Vec<Line> {
     let url = &settings.repository_url;
     let mirror = match Mirror::open(&parts.git).await {
         Ok(mirror) => mirror,
@@ -142,7 +179,7 @@ async fn git(settings: &Settings, parts: GitSide) -> Vec<Line> {
     let mut lines = vec![pass("git", format!("{url}, {} at {}", settings.branch, main.short()))];
     lines.extend(collisions(&mirror).await);
     lines.push(ledger(parts.memory, &mirror, refs.get(&ledger_ref).map(String::as_str)));
-    let mut repository = Repository::new(settings.policies_path.clone());
+    let mut repository = Repository::new(settings.policies_path.clone()).in_surroundings(surroundings);
     let charts = repository.charts();
     match charts.settle(|| repository.snapshot(mirror.objects(), &main)).await {
         Err(error) => lines.push(fail("policies", causes(&error), "tars policy lint on a clone shows more")),

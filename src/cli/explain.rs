@@ -99,8 +99,7 @@ fn explain(page: &mut Page, record: &RemediationAction, forge: Option<&Forge>) {
         fact(page, "budget", text);
     }
     for field in spec.change.iter().flat_map(|change| &change.fields) {
-        let or_absent = |value: &Option<String>| value.clone().unwrap_or_else(|| "(absent)".to_owned());
-        let (from, to) = (or_absent(&field.from), or_absent(&field.to));
+        let (from, to) = (field.before(), field.after());
         fact(page, "change", format!("{}: {} {from} -> {to}", field.file, field.field));
     }
     outcome(page, record, forge);

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
-use super::args::{Get, GetKind};
+use super::args::{Beside, Get, GetKind};
 use super::charts::settled;
 use super::failure::{Failure, Kind};
 use super::history::{self, Ledger};
 use super::output::{Console, Page, Piece, Style, Table};
 use super::selector::{Labels, Selection};
+use super::settings;
+use crate::config::Overrides;
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction};
 use crate::model::ids::RepoPath;
 use crate::model::policy::Policy;
@@ -43,6 +45,17 @@ pub fn repository() -> Result<Repository, Failure> {
     let policies =
         RepoPath::new("policies").map_err(|error| Failure::new(Kind::No, "bad path").because(error))?;
     Ok(Repository::new(policies))
+}
+
+/// The same with what a settings file says beside the clone, if one is named.
+///
+/// # Errors
+/// When the settings, or a key file they name, cannot be used.
+pub fn repository_beside(beside: &Beside) -> Result<Repository, Failure> {
+    let Some(file) = &beside.config else { return repository() };
+    let settings = settings::load(file, &Overrides::default())?;
+    let surroundings = settings::surroundings(&settings)?;
+    Ok(Repository::new(settings.policies_path).in_surroundings(surroundings))
 }
 
 /// A commit of a clone, understood.

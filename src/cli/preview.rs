@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json, json};
 
-use super::args::{Diff, Look, Render, RenderPart};
+use super::args::{Beside, Diff, Look, Render, RenderPart};
 use super::charts::settled;
 use super::failure::{Failure, Kind};
 use super::history;
@@ -33,10 +33,10 @@ struct Desk {
 }
 
 impl Desk {
-    fn open(look: &Look) -> Result<Self, Failure> {
+    fn open(look: &Look, beside: &Beside) -> Result<Self, Failure> {
         let objects = history::open_clone(&look.repository)?;
         let commit = history::watched_branch(&objects, &look.branch)?;
-        let mut repository = super::get::repository()?;
+        let mut repository = super::get::repository_beside(beside)?;
         let charts = repository.charts();
         let snapshot = settled(&charts, || repository.snapshot(&objects, &commit))?
             .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))?;
@@ -90,7 +90,7 @@ impl Desk {
 pub fn render(args: &Render, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let playbook = playbook(&args.playbook)?;
-    let mut desk = Desk::open(&args.look)?;
+    let mut desk = Desk::open(&args.look, &args.beside)?;
     let (policy, spec) = if args.set.is_empty() {
         declared(&desk.snapshot, playbook, &target, args.policy.as_deref())?
     } else {
@@ -121,7 +121,7 @@ pub fn render(args: &Render, console: &Console) -> Result<(), Failure> {
 /// # Errors
 /// Exit code 1 when something would change, 2 for a policy that is not there.
 pub fn diff(args: &Diff, console: &Console) -> Result<(), Failure> {
-    let mut desk = Desk::open(&args.look)?;
+    let mut desk = Desk::open(&args.look, &args.beside)?;
     let named = |it: &&Policy| args.policy.as_ref().is_none_or(|name| it.name.as_str() == name);
     let policies: Vec<Policy> = desk.snapshot.policies.iter().filter(named).cloned().collect();
     if let (true, Some(name)) = (policies.is_empty(), &args.policy) {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::{Failure, Kind};
+use super::sops::identities;
 use crate::config::{self, Overrides, Settings, SyncSettings};
 use crate::detect::EnsembleSettings;
+use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
 use crate::observe::prometheus::Prometheus;
 use crate::observe::repository::Repository;
@@ -27,6 +29,7 @@ use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{Parts, Rules};
 use crate::render::Templates;
+use crate::sops::{Access, Identities, Recipient};
 
 const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 /// Alerts older than this are forgotten even if nobody ever said "resolved".
@@ -93,6 +96,49 @@ pub fn prometheus(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Promethe
     let http = http(Duration::from_secs(u64::from(settings.prometheus_timeout_s)))?;
     let token = settings.prometheus_token_file.as_deref().map(secret).transpose()?;
     Ok(Prometheus::new(http, clock, &settings.prometheus_url, token))
+}
+
+/// What the repository is read with: its addresses, the watched branch, and what may be done with SOPS files.
+///
+/// # Errors
+/// When a key file is readable by others or holds no identity, or a recipient is none.
+pub fn surroundings(settings: &Settings) -> Result<Surroundings, Failure> {
+    let own = &settings.repository_url;
+    // Nobody but tars reaches a repository by a path of this machine: what Argo CD and Flux call it is not known.
+    let known = !settings.aliases.is_empty() || !(own.starts_with('/') || own.starts_with("file:"));
+    let urls = if known { [std::slice::from_ref(own), &settings.aliases[..]].concat() } else { Vec::new() };
+    Ok(Surroundings {
+        about: About { urls, branch: Some(settings.branch.to_string()) },
+        sops: Arc::new(access(settings)?),
+        ..Surroundings::default()
+    })
+}
+
+fn access(settings: &Settings) -> Result<Access, Failure> {
+    let mut identities = Identities::default();
+    for file in &settings.sops.age_key_files {
+        let mode = files::permission_bits(file).map_err(|error| {
+            Failure::usage(format!("could not read the age key file {}", file.display())).because(error)
+        })?;
+        if mode & 0o077 != 0 {
+            let shown = file.display();
+            return Err(Failure::usage(format!("others can read the age key file {shown} (mode {mode:o})"))
+                .hint(format!("chmod 600 {shown}, and make a new identity if anybody may have read it")));
+        }
+        let found = identities::read(file)?;
+        if found.is_empty() {
+            let unused = found.unused().first().map_or_else(String::new, |kind| format!(": {kind}"));
+            return Err(Failure::usage(format!("{} holds no age identity{unused}", file.display()))
+                .hint("age-keygen -o FILE makes one; give its recipient to sops updatekeys"));
+        }
+        identities.extend(found);
+    }
+    let recipient = |(index, text): (usize, &String)| {
+        let wrong = |error| Failure::usage(format!("sops.recipients.{index} is not valid")).because(error);
+        Recipient::parse(text).map_err(wrong)
+    };
+    let expected = settings.sops.recipients.iter().enumerate().map(recipient).collect::<Result<_, _>>()?;
+    Ok(Access { identities, expected: (!settings.sops.recipients.is_empty()).then_some(expected) })
 }
 
 /// An HTTP client with this deadline.
@@ -219,6 +265,7 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
         writer,
         memory,
         repository: Repository::new(settings.policies_path.clone())
+            .in_surroundings(surroundings(settings)?)
             .with_facts(settings.state_dir.join("index.facts")),
         templates: Templates::built_in().map_err(|error| failed("the templates")(error.into()))?,
         rules: Rules {

@@ -57,7 +57,7 @@ pub fn run(args: &Tree, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let objects = history::open_clone(&args.look.repository)?;
     let commit = history::watched_branch(&objects, &args.look.branch)?;
-    let mut repository = super::get::repository()?;
+    let mut repository = super::get::repository_beside(&args.beside)?;
     let charts = repository.charts();
     let snapshot = settled(&charts, || repository.snapshot(&objects, &commit))?
         .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))?;
@@ -68,7 +68,13 @@ pub fn run(args: &Tree, console: &Console) -> Result<(), Failure> {
         "apiVersion": "cli.tars/v1", "kind": "Tree", "target": target, "commit": commit,
         "chain": stations, "fields": fields,
     });
-    console.answer(&[target.to_string()], &record, || drawn(&target, &chain, &fields))
+    console.answer(&[target.to_string()], &record, || drawn(&target, &chain, &fields))?;
+    if console.is_for_people() {
+        let notes = snapshot.index.delivery_notes();
+        let of_chain = |note: &&String| chain.iter().any(|link| note.contains(link.file.as_str()));
+        notes.iter().filter(of_chain).for_each(|note| console.talk(note));
+    }
+    Ok(())
 }
 
 /// `namespace/Kind/name`.

@@ -19,6 +19,7 @@ pub struct RawSettings {
     /// The most any policy may do; a policy may ask for less.
     pub mode: Mode,
     pub signing: SigningKeys,
+    pub sops: Sops,
     pub prometheus: Prometheus,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
@@ -69,6 +70,9 @@ text_with_default!(Tick = "30s", Listen = "127.0.0.1:8080", EvidenceAge = "5m");
 pub struct Repository {
     /// Anything git can fetch from and push to: https, ssh, or an absolute path. No password in it.
     pub url: Option<String>,
+    /// Other addresses of the same repository, as Argo CD and Flux name it: https, ssh or `git@host:path`, with or
+    /// without `.git`. What comes from an address that is neither `url` nor one of these is another repository.
+    pub aliases: Vec<String>,
     /// File with the access token for an https address; it is sent to the host of `url` only.
     pub token_file: Option<String>,
     /// The branch that reaches the cluster.
@@ -93,6 +97,7 @@ impl Default for Repository {
     fn default() -> Self {
         Self {
             url: None,
+            aliases: Vec::new(),
             token_file: None,
             branch: "main".into(),
             policies_path: "policies".into(),
@@ -148,6 +153,18 @@ impl Default for SigningKeys {
             email: "tars@localhost".into(),
         }
     }
+}
+
+/// What may be done with files of the repository that are encrypted with SOPS.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sops {
+    /// Files with age identities (AGE-SECRET-KEY-1...), readable by their owner only. Without one, only plain values
+    /// that no MAC covers can be changed.
+    pub age_key_files: Vec<String>,
+    /// Exactly who can read every file that is changed: age or SSH recipients, or `kind:name` for a key service. A
+    /// file with one more or one less is left alone. Default: not checked. A `.sops.yaml` is never asked.
+    pub recipients: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

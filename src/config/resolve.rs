@@ -17,6 +17,14 @@ use super::{ConfigError, repo_id};
 const DAY_S: u32 = 86_400;
 /// Most signals of one process.
 const MAX_SIGNALS: usize = 1_000;
+/// Most other addresses of the repository.
+const MAX_ALIASES: usize = 32;
+/// Most files with age identities.
+const MAX_KEY_FILES: usize = 16;
+/// Most recipients of one SOPS file, as the reader of such files has it.
+const MAX_RECIPIENTS: usize = 256;
+/// Longest recipient: an SSH key of 16384 bits.
+const MAX_RECIPIENT_BYTES: usize = 4096;
 /// Most samples of one window: a day at one second, and a little more.
 const MAX_SAMPLES: u32 = 100_000;
 
@@ -24,6 +32,8 @@ const MAX_SAMPLES: u32 = 100_000;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Settings {
     pub repository_url: String,
+    /// Other addresses of the same repository.
+    pub aliases: Vec<String>,
     pub git_token_file: Option<PathBuf>,
     pub branch: BranchName,
     pub policies_path: RepoPath,
@@ -36,6 +46,7 @@ pub struct Settings {
     /// The most any policy may do.
     pub mode: Mode,
     pub signing: Signing,
+    pub sops: SopsSettings,
     pub prometheus_url: String,
     pub prometheus_token_file: Option<PathBuf>,
     pub prometheus_timeout_s: u32,
@@ -63,6 +74,14 @@ pub struct Signing {
     pub allowed_signers_file: PathBuf,
     pub name: String,
     pub email: String,
+}
+
+/// SOPS files: who opens them, and who can.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SopsSettings {
+    pub age_key_files: Vec<PathBuf>,
+    /// Empty: not checked.
+    pub recipients: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -136,6 +155,7 @@ pub fn resolve(
     let policies_path = raw.repository.policies_path.trim_end_matches('/');
     Ok(Settings {
         git_token_file: at.git_token(raw.repository.token_file.as_deref(), &repository_url)?,
+        aliases: at.aliases(&raw.repository.aliases)?,
         repository_url,
         branch,
         policies_path: at.name("repository.policies_path", RepoPath::new(policies_path))?,
@@ -146,6 +166,7 @@ pub fn resolve(
         clone_max_mib: at.bounded("repository.clone_max_mib", raw.repository.clone_max_mib, (1, 1 << 20))?,
         mode: raw.mode.into(),
         signing: at.signing(&raw.signing)?,
+        sops: at.sops(&raw.sops)?,
         prometheus_url: at
             .http_url("prometheus.url", &at.required("prometheus.url", raw.prometheus.url.as_ref())?)?,
         prometheus_token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
@@ -273,6 +294,52 @@ impl Resolve<'_> {
             name: raw.name.clone(),
             email: raw.email.clone(),
         })
+    }
+
+    fn aliases(&self, raw: &[String]) -> Result<Vec<String>, ConfigError> {
+        self.at_most("repository.aliases", raw, MAX_ALIASES)?;
+        for (index, url) in raw.iter().enumerate() {
+            let wrong = |rule| {
+                let fix = "for example https://host/owner/repository.git or git@host:owner/repository.git";
+                self.origins.error(&format!("repository.aliases.{index}"), rule, fix)
+            };
+            repo_id::of_url(url).map_err(wrong)?;
+        }
+        Ok(raw.to_vec())
+    }
+
+    fn sops(&self, raw: &raw::Sops) -> Result<SopsSettings, ConfigError> {
+        self.at_most("sops.age_key_files", &raw.age_key_files, MAX_KEY_FILES)?;
+        self.at_most("sops.recipients", &raw.recipients, MAX_RECIPIENTS)?;
+        for (index, recipient) in raw.recipients.iter().enumerate() {
+            let field = format!("sops.recipients.{index}");
+            if recipient.trim() != recipient || recipient.chars().any(char::is_control) {
+                let fix = "use age1..., ssh-ed25519 ..., or kind:name";
+                return Err(self.origins.error(&field, "blanks at an end or control characters", fix));
+            }
+            if recipient.is_empty() || recipient.len() > MAX_RECIPIENT_BYTES {
+                let fix = format!("use 1 to {MAX_RECIPIENT_BYTES} bytes");
+                return Err(self.origins.error(&field, "out of bounds", fix));
+            }
+            if raw.recipients[..index].contains(recipient) {
+                return Err(self.origins.error(
+                    &field,
+                    "this recipient is there twice",
+                    "remove one of them",
+                ));
+            }
+        }
+        Ok(SopsSettings {
+            age_key_files: raw.age_key_files.iter().map(PathBuf::from).collect(),
+            recipients: raw.recipients.clone(),
+        })
+    }
+
+    fn at_most<T>(&self, path: &str, list: &[T], most: usize) -> Result<(), ConfigError> {
+        if list.len() <= most {
+            return Ok(());
+        }
+        Err(self.origins.error(path, format!("{} of them", list.len()), format!("at most {most}")))
     }
 
     fn limits(&self, raw: &raw::Limits) -> Result<GlobalLimits, ConfigError> {

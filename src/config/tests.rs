@@ -325,7 +325,7 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 15);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 16);
     assert_eq!(schema["additionalProperties"], false);
 }
 
@@ -429,5 +429,36 @@ proptest! {
         let _ = repo_id::of_url(&text);
         let _ = repo_id::of_url(&format!("https://{text}"));
         let _ = resolved(&with(&line));
+    }
+}
+
+#[test]
+fn keys_and_recipients_of_sops_are_bounded_and_errors_name_the_entry() {
+    let it = resolved(&with("sops: {age_key_files: [/keys/age], recipients: [age1qq, 'pgp:00']}")).unwrap();
+    assert_eq!(it.sops.age_key_files, [PathBuf::from("/keys/age")]);
+    assert_eq!(it.sops.recipients, ["age1qq", "pgp:00"]);
+    let many = |count: usize| (0..count).map(|at| format!("k{at}")).collect::<Vec<_>>().join(", ");
+    for (lines, field) in [
+        (format!("sops: {{age_key_files: [{}]}}", many(17)), "sops.age_key_files"),
+        (format!("sops: {{recipients: [{}]}}", many(257)), "sops.recipients"),
+        ("sops: {recipients: [a, a]}".to_owned(), "sops.recipients.1"),
+        ("sops: {recipients: [\"a\\nb\"]}".to_owned(), "sops.recipients.0"),
+        ("sops: {recipients: ['']}".to_owned(), "sops.recipients.0"),
+        (format!("sops: {{recipients: [{}]}}", "a".repeat(4097)), "sops.recipients.0"),
+    ] {
+        assert_eq!(resolved(&with(&lines)).unwrap_err().field, field, "{lines}");
+    }
+}
+
+#[test]
+fn aliases_are_addresses_without_a_password() {
+    let aliases =
+        |list: &str| resolved(&edited("repository:\n", &format!("repository:\n  aliases: [{list}]\n")));
+    let it = aliases("'git@git.example.com:shop/gitops', https://mirror.example.com/shop/gitops").unwrap();
+    assert_eq!(it.aliases.len(), 2);
+    for wrong in ["https://user:canary@host/a/b", "relative/path", "''", "ext::sh"] {
+        let error = aliases(wrong).unwrap_err();
+        assert_eq!(error.field, "repository.aliases.0", "{wrong}");
+        assert!(!error.to_string().contains("canary"), "{error}");
     }
 }

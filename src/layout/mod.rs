@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
+use crate::model::causes::causes;
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::{RepoTree, Unread};
 use crate::model::workload::{ReplicaOwner, Workload};
+use crate::sops::{Access, SopsError, SopsFile, Store};
 
 mod address;
 mod chain;
@@ -168,6 +170,8 @@ pub struct Surroundings {
     pub about: About,
     /// What Helm made of the charts so far; it says what it lacks.
     pub helm: HelmRenders,
+    /// What may be done with SOPS files.
+    pub sops: Arc<Access>,
 }
 
 /// Looks through a whole tree without parsing what there are facts for. Charts that Helm has not rendered yet
@@ -176,7 +180,7 @@ pub struct Surroundings {
 pub fn index_with(tree: Arc<RepoTree>, saved: &Saved, surroundings: &Surroundings) -> Index {
     let touched = tree.files.keys().cloned().collect();
     let mut index = Index {
-        sources: Sources::new(tree),
+        sources: Sources::new(tree, Arc::clone(&surroundings.sops)),
         files: BTreeMap::new(),
         skipped: Vec::new(),
         hidden: BTreeSet::new(),
@@ -220,6 +224,15 @@ impl Deref for Found {
 /// A refusal to edit, with what stands in the way.
 pub fn edit_refused(why: impl Into<String>) -> Reason {
     Reason::new(ReasonCode::EditRefused, why)
+}
+
+/// Why a SOPS file is left alone.
+pub fn sops_refused(file: &RepoPath, error: &SopsError) -> Reason {
+    let code = match error {
+        SopsError::Stranger { .. } | SopsError::Missing { .. } => ReasonCode::UnexpectedRecipients,
+        _ => ReasonCode::EditRefused,
+    };
+    Reason::new(code, format!("{file} is encrypted with SOPS: {}", causes(error)))
 }
 
 impl Index {
@@ -328,32 +341,44 @@ impl Index {
     #[must_use]
     pub fn is_plain_count(&self, file: &RepoPath, document: usize, at: &Address) -> bool {
         let source = self.sources.get(file);
-        let found = source.as_ref().and_then(|it| it.documents.get(document));
-        found.is_some_and(|document| at.is_plain_count(&document.root))
+        let Some(source) = source else { return false };
+        let Some(found) = source.documents.get(document) else { return false };
+        let shown = source.values.get(document).and_then(|it| at.find(it));
+        if shown != source.written().get(document).and_then(|it| at.find(it)) {
+            // sops wrote it, as a whole number.
+            return shown.is_some_and(|it| it.is_u64());
+        }
+        at.is_plain_count(&found.root)
     }
 
-    /// Plain value of one document of one file.
+    /// One document of one file as it stands there, encrypted values encrypted.
     #[must_use]
     pub fn document(&self, file: &RepoPath, document: usize) -> Option<Json> {
-        self.sources.get(file)?.values.get(document).cloned()
+        self.sources.get(file)?.written().get(document).cloned()
     }
 
-    /// May `file` be edited? Not when it is a symlink, a submodule, unreadable or encrypted with SOPS.
+    /// May `file` be edited? Not when it is a symlink, a submodule, unreadable, or a SOPS file that cannot be changed
+    /// in a way that sops accepts.
     ///
     /// # Errors
-    /// `EditRefused` with the reason.
+    /// `EditRefused` with the reason; `UnexpectedRecipients`.
     pub fn writable(&self, file: &RepoPath) -> Result<(), Reason> {
         let Some(source) = self.sources.get(file) else {
             let why = self.sources.why_skipped(file).unwrap_or_else(|| Unread::Absent.to_string());
             return Err(edit_refused(format!("{file} {why}")));
         };
-        let mut sealed = source.values.iter().map(|v| &v["sops"]).filter(|it| it.is_object());
-        if sealed.any(|it| it["mac_only_encrypted"] != true) {
-            return Err(edit_refused(format!(
-                "{file} is encrypted with SOPS, and its MAC covers plain values too (mac_only_encrypted is not set)"
-            )));
+        if !source.values.iter().any(|it| it["sops"].is_object()) {
+            return Ok(());
         }
-        Ok(())
+        let bytes = self.sources.bytes(file).unwrap_or_else(|| Arc::from(&b""[..]));
+        let read = SopsFile::read(Store::of_name(file.as_str()), &bytes);
+        read.and_then(|read| self.surroundings.sops.admit(&read)).map_err(|error| sops_refused(file, &error))
+    }
+
+    /// What may be done with SOPS files.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.surroundings.sops
     }
 
     /// Is `file` encrypted with SOPS? Then an edit must keep it valid for sops.

@@ -163,7 +163,10 @@ impl Index {
     pub(super) fn helm_candidates(&self, target: &WorkloadRef) -> Vec<String> {
         let close = |beyond: &&Beyond| {
             let named = |name: &String| !name.is_empty() && target.name.as_str().contains(name.as_str());
-            beyond.namespace.as_deref() == Some(target.namespace.as_str()) || beyond.names.iter().any(named)
+            let anything = beyond.namespace.is_none() && beyond.names.is_empty();
+            anything
+                || beyond.namespace.as_deref() == Some(target.namespace.as_str())
+                || beyond.names.iter().any(named)
         };
         let found = self.delivered.beyond.iter().filter(close).take(CANDIDATES_MAX);
         found.map(|it| format!("{}, which {}", it.label, it.why)).collect()

@@ -14,6 +14,7 @@ use super::kustomize::{AppliedPatch, ImageHit, Layer, Live, PatchForm, PatchText
 use super::objects::{FieldPath, Step, file_name, folder, written};
 use super::owners::{image_path, restarted_path, template_path};
 use super::{Field, Found, Index, edit_refused, reference_of, scalers};
+use crate::model::change::is_sealed;
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::Unread;
@@ -105,7 +106,13 @@ impl Index {
         let place = self.decided_with_reason(live, path)?;
         // A name that kustomize completes, or a label that it adds to: what stands there is not what is meant.
         let rendered = path.find(&live.value).and_then(written);
-        if matches!(place.form, PlaceForm::Field(_)) && place.current.is_some() && place.current != rendered {
+        // An encrypted count is rendered in the clear.
+        let stands = match &place.current {
+            Some(text) if is_sealed(text) => self.seen_at(&place.file, place.document, &place.field()),
+            _ => None,
+        };
+        let stands = stands.as_ref().and_then(written).or_else(|| place.current.clone());
+        if matches!(place.form, PlaceForm::Field(_)) && stands.is_some() && stands != rendered {
             let (at, shown) = (place.field(), rendered.as_deref().unwrap_or("nothing").to_owned());
             let why = format!("{path} is rendered as {shown}, which is not what {at} in {} says", place.file);
             return Err(edit_refused(why).into());

@@ -14,6 +14,7 @@ use super::reader::inside;
 use super::recent::Recent;
 use crate::model::ids::RepoPath;
 use crate::model::tree::{BlobId, EntryMode, RepoTree, TreeFile, Unread};
+use crate::sops::Access;
 use crate::yaml;
 
 /// Larger files are not parsed; Kubernetes itself takes no object above 1.5 MiB (etcd's request limit).
@@ -39,6 +40,16 @@ pub struct Skipped {
 pub struct SourceFile {
     pub documents: Vec<yaml::Document>,
     pub values: Vec<Json>,
+    /// What stands in the file where `values` has an encrypted count in the clear.
+    pub sealed: Option<Vec<Json>>,
+}
+
+impl SourceFile {
+    /// The documents as they stand in the file.
+    #[must_use]
+    pub fn written(&self) -> &[Json] {
+        self.sealed.as_ref().unwrap_or(&self.values)
+    }
 }
 
 type Parsed = Result<Arc<SourceFile>, Arc<str>>;
@@ -63,6 +74,7 @@ pub struct Sources {
     edits: BTreeMap<RepoPath, TreeFile>,
     /// Folders with a `Chart.yaml`.
     charts: Arc<BTreeSet<String>>,
+    access: Arc<Access>,
     kept: Arc<Mutex<Kept>>,
     /// The first failure of the object store: after it, no answer can be trusted.
     failed: Arc<Mutex<Option<String>>>,
@@ -70,22 +82,23 @@ pub struct Sources {
 
 impl Sources {
     #[must_use]
-    pub fn new(tree: Arc<RepoTree>) -> Self {
-        Self::keeping(tree, MAX_PARSED_BYTES, MAX_KEPT_TEXT_BYTES)
+    pub fn new(tree: Arc<RepoTree>, access: Arc<Access>) -> Self {
+        Self::keeping(tree, access, MAX_PARSED_BYTES, MAX_KEPT_TEXT_BYTES)
     }
 
     /// Files of which each is asked for once: none is kept.
     #[must_use]
-    pub fn forgetful(tree: Arc<RepoTree>) -> Self {
-        Self::keeping(tree, 0, 0)
+    pub fn forgetful(tree: Arc<RepoTree>, access: Arc<Access>) -> Self {
+        Self::keeping(tree, access, 0, 0)
     }
 
-    fn keeping(tree: Arc<RepoTree>, parsed_max: usize, texts_max: usize) -> Self {
+    fn keeping(tree: Arc<RepoTree>, access: Arc<Access>, parsed_max: usize, texts_max: usize) -> Self {
         let kept = Kept { parsed: Recent::new(parsed_max), texts: Recent::new(texts_max) };
         Self {
             tree,
             edits: BTreeMap::new(),
             charts: Arc::default(),
+            access,
             kept: Arc::new(Mutex::new(kept)),
             failed: Arc::default(),
         }
@@ -168,7 +181,7 @@ impl Sources {
             Ok(bytes) => bytes,
             Err(why) => return Some(Err(Arc::from(self.noted(why).to_string()))),
         };
-        let parsed = parse(&bytes);
+        let parsed = parse(&bytes, &self.access);
         let weight = bytes.len().saturating_mul(PARSED_FACTOR).saturating_add(1_024);
         locked(&self.kept).parsed.put(file.blob, parsed.clone(), weight);
         Some(parsed)
@@ -179,6 +192,13 @@ impl Sources {
     pub fn bytes(&self, path: &RepoPath) -> Option<Arc<[u8]>> {
         let file = self.file(path).filter(|file| is_plain(file))?;
         self.tree.bytes_of(file, MAX_FILE_BYTES).map_err(|why| self.noted(why)).ok()
+    }
+
+    /// The bytes of a file of values as a renderer sees them: those of a SOPS file without what every edit makes anew.
+    #[must_use]
+    pub fn values_of(&self, path: &RepoPath) -> Option<Arc<[u8]>> {
+        let bytes = self.bytes(path)?;
+        Some(self.access.values_shown(&bytes).map_or(bytes, Arc::from))
     }
 
     /// The text of a file, also of one that is no YAML; bytes that are not UTF-8 show as the replacement
@@ -213,13 +233,20 @@ impl Sources {
     }
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+fn parse(bytes: &[u8], access: &Access) -> Parsed {
     let documents = yaml::read(bytes).map_err(|e| format!("is not YAML that can be edited: {e}"))?;
     if let Some((key, line)) = documents.iter().find_map(|it| repeated_key(&it.root)) {
         return Err(format!("has the key {key:?} twice (line {line})").into());
     }
-    let values = documents.iter().map(|document| json(&document.root)).collect();
-    Ok(Arc::new(SourceFile { documents, values }))
+    let plain =
+        |documents: &[yaml::Document]| documents.iter().map(|it| json(&it.root)).collect::<Vec<Json>>();
+    let values = plain(&documents);
+    let shown = access.counts_shown(bytes).and_then(|text| yaml::read(&text).ok());
+    let (values, sealed) = match shown {
+        Some(shown) => (plain(&shown), Some(values)),
+        None => (values, None),
+    };
+    Ok(Arc::new(SourceFile { documents, values, sealed }))
 }
 
 /// A key that stands twice where an object says what it is, and the line: readers disagree about which of them

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::Surroundings;
 use super::facts::{self, KnownFiles};
 use super::objects::{file_name, folder};
 use super::saved::Saved;
@@ -24,8 +25,8 @@ pub struct Learned(pub(super) KnownFiles);
 
 impl Unknown {
     #[must_use]
-    pub fn of(tree: &Arc<RepoTree>, saved: &Saved) -> Self {
-        let mut sources = Sources::forgetful(Arc::clone(tree));
+    pub fn of(tree: &Arc<RepoTree>, saved: &Saved, surroundings: &Surroundings) -> Self {
+        let mut sources = Sources::forgetful(Arc::clone(tree), Arc::clone(&surroundings.sops));
         for path in tree.files.keys().filter(|path| file_name(path.as_str()) == CHART) {
             sources.note_chart(folder(path.as_str()));
         }

@@ -174,7 +174,13 @@ impl Index {
         found.filter_map(|live| Some((reference_of(&live)?, as_leaf(&live.value, &at)))).collect()
     }
 
-    /// The value at `field` of a document, also inside a string.
+    /// The value at `field` as rendering sees it: an encrypted count in the clear.
+    #[must_use]
+    pub fn seen_at(&self, file: &RepoPath, document: usize, field: &str) -> Option<Json> {
+        Address::parse(field)?.find(self.source(file)?.values.get(document)?)
+    }
+
+    /// The value at `field` of a document as it stands there, also inside a string.
     #[must_use]
     pub fn value_at(&self, file: &RepoPath, document: usize, field: &str) -> Option<Json> {
         Address::parse(field)?.find(&self.document(file, document)?)

@@ -16,6 +16,45 @@ pub struct FieldChange {
     pub to: Option<String>,
 }
 
+/// How sops begins an encrypted value.
+const SEALED: &str = "ENC[AES256_GCM,";
+
+/// Is this the ciphertext of a value?
+#[must_use]
+pub fn is_sealed(value: &str) -> bool {
+    value.starts_with(SEALED)
+}
+
+/// A value for people. An encrypted one stands in the record as its ciphertext, which tells them nothing.
+#[must_use]
+pub fn shown(value: Option<&str>) -> &str {
+    match value {
+        None => "absent",
+        Some(text) if is_sealed(text) => "an encrypted value",
+        Some(text) => text,
+    }
+}
+
+impl FieldChange {
+    /// What stood there, for people.
+    #[must_use]
+    pub fn before(&self) -> &str {
+        shown(self.from.as_deref())
+    }
+
+    /// What stands there afterwards, for people.
+    #[must_use]
+    pub fn after(&self) -> &str {
+        if self.is_sealed() { "encrypted value changed" } else { shown(self.to.as_deref()) }
+    }
+
+    /// Is the value encrypted, before or after?
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        [&self.from, &self.to].into_iter().flatten().any(|text| is_sealed(text))
+    }
+}
+
 /// The computed change as recorded in the ledger. The merge permit compares what the branch and main hold
 /// with these ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

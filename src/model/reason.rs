@@ -79,6 +79,8 @@ reasons! {
     AmbiguousTarget,
     /// The file or field cannot be edited safely; the text says why.
     EditRefused,
+    /// Who can read the encrypted file is not exactly who the operator's settings say.
+    UnexpectedRecipients,
     /// The rendered objects did not change in exactly the intended fields.
     ProofFailed,
     /// No earlier release is known, or the last one is too old to be the cause.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::{Index, MAX_SAVED_BYTES, Saved, Unknown};
+use crate::layout::{Index, MAX_SAVED_BYTES, Saved, Surroundings, Unknown};
 use crate::model::tree::{BlobId, Blobs, RepoTree, Unread};
 use crate::outside::files;
 use crate::outside::git::{GitError, Objects};
@@ -72,12 +72,12 @@ const READERS_MAX: usize = 4;
 const SHARED_MIN: usize = 500;
 
 /// Looks into the files that `saved` has no facts for, on as many threads as the machine has processors for.
-pub fn learn(tree: &Arc<RepoTree>, saved: &mut Saved) {
+pub fn learn(tree: &Arc<RepoTree>, saved: &mut Saved, surroundings: &Surroundings) {
     // After a restart nearly all is known, and finding out what is not would cost as much as it saves.
     if saved.files.len() > tree.files.len() / 2 {
         return;
     }
-    let unknown = Unknown::of(tree, saved);
+    let unknown = Unknown::of(tree, saved, surroundings);
     if unknown.count() < SHARED_MIN {
         return;
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::blobs::{FactsFile, GitBlobs, learn};
 use super::charts::Charts;
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, About, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
+use crate::layout::{self, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::Policy;
 use crate::model::reason::Reason;
@@ -78,6 +78,7 @@ pub struct Repository {
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
     releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
     charts: Charts,
+    surroundings: Surroundings,
 }
 
 impl Repository {
@@ -92,7 +93,14 @@ impl Repository {
             said: HashMap::new(),
             releases: (None, HashMap::new()),
             charts: Charts::new("helm"),
+            surroundings: Surroundings::default(),
         }
+    }
+
+    /// Reads it as what it is and with what may be done with it; charts are added here.
+    #[must_use]
+    pub fn in_surroundings(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Renders what a snapshot or an edit lacks: `charts().settle(|| ...)`.
@@ -209,8 +217,8 @@ impl Repository {
             let mut saved = self.facts.as_ref().map(FactsFile::read).unwrap_or_default();
             let mut index = blobs.bounded(|| {
                 let tree = Arc::new(tree);
-                learn(&tree, &mut saved);
-                let surroundings = Surroundings { about: About::default(), helm: self.charts.renders() };
+                let surroundings = Surroundings { helm: self.charts.renders(), ..self.surroundings.clone() };
+                learn(&tree, &mut saved, &surroundings);
                 layout::index_with(tree, &saved, &surroundings)
             });
             self.note(&mut index);

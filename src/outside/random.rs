@@ -23,6 +23,14 @@ pub fn fill(buffer: &mut [u8]) -> Result<(), RandomError> {
     })
 }
 
+/// 32 random bytes, as encryption takes them; `None` when the operating system has none to give.
+#[must_use]
+pub fn block() -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    fill(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 /// `bytes` random bytes as lower-case hexadecimal, twice as many characters.
 ///
 /// # Errors

@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::layout::{Surroundings, index_in};
-use crate::model::fixtures::oid;
+use crate::model::fixtures::{at, oid};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
 use crate::model::reason::Reason;
 use crate::model::tree::{EntryMode, RepoTree, TreeFile};
 use crate::observe::charts::Charts;
-use crate::render::{CheckedChanges, RenderRequest, edits};
+use crate::render::{CheckedChanges, Fresh, RenderRequest, edits};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -88,6 +88,7 @@ async fn render(
                 old_tree: None,
                 allowed_paths: &[],
                 write_to: &[],
+                fresh: Fresh { now: at(0), random: || None },
             };
             edits(&request)
         })

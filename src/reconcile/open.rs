@@ -21,7 +21,7 @@ use crate::model::tree::RepoTree;
 use crate::observe::repository::Snapshot;
 use crate::outside::git::{Mirror, check_path};
 use crate::propose::{ProposalCommit, Writer};
-use crate::render::{self, CheckedChanges, RenderRequest, Templates};
+use crate::render::{self, CheckedChanges, Fresh, RenderRequest, Templates};
 
 /// What a record and its change are made from. Nothing in it can write: `tars render` has one too.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Sketch<'a> {
     pub snapshot: &'a Snapshot,
     pub templates: &'a Templates,
     pub now: Timestamp,
+    /// 32 random bytes per call.
+    pub random: fn() -> Option<[u8; 32]>,
 }
 
 /// A record with its checked change, before there is a commit.
@@ -151,6 +153,7 @@ impl Sketch<'_> {
             old_tree: good,
             allowed_paths: &policy.allowed_paths,
             write_to: &policy.write_to,
+            fresh: Fresh { now: self.now, random: self.random },
         };
         let checked = match render::edits(&request) {
             Ok(checked) => checked,
@@ -252,8 +255,8 @@ fn result_change(record: &RemediationAction, field: &FieldChange) -> ResultChang
     ResultChange {
         resource: field.resource.to_string(),
         action: record.spec.playbook.as_str().to_owned(),
-        before: format!("{}={}", field.field, field.from.as_deref().unwrap_or("(absent)")),
-        after: format!("{}={}", field.field, field.to.as_deref().unwrap_or("(absent)")),
+        before: format!("{}={}", field.field, field.before()),
+        after: format!("{}={}", field.field, field.after()),
     }
 }
 
@@ -262,7 +265,11 @@ fn revert_hint(plan: &Plan, fields: &[FieldChange]) -> String {
         return "nothing to undo: the annotation only marks the restart".to_owned();
     }
     let back = |field: &FieldChange| {
-        format!("{} {} in {}", field.field, field.from.as_deref().unwrap_or("(remove)"), field.file)
+        let from = field.from.as_ref().map_or("(remove)", |_| field.before());
+        format!("{} {from} in {}", field.field, field.file)
     };
+    if fields.iter().any(FieldChange::is_sealed) {
+        return "revert the commit: the value is encrypted".to_owned();
+    }
     format!("set back {}", fields.iter().map(back).collect::<Vec<_>>().join(", "))
 }

@@ -21,6 +21,7 @@ use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::outside::git::{Mirror, RefUpdate};
+use crate::outside::random;
 use crate::propose::Rider;
 use crate::render;
 use crate::telemetry::events::Event;
@@ -125,6 +126,7 @@ impl Performer<'_> {
             snapshot: &self.view.snapshot,
             templates: &self.parts.templates,
             now: self.now,
+            random: random::block,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::model::policy::Policy;
 use crate::model::reason::Reason;
 use crate::observe::repository::{Repository, Snapshot};
 use crate::outside::git::Objects;
+use crate::outside::random;
 use crate::render::{self, CheckedChanges, Templates};
 
 /// What stands where an incident's cause would.
@@ -91,7 +92,8 @@ pub fn preview(
         cause,
     };
     let decision = Decision { incident, verb: Verb::Propose(Box::new(action.clone())) };
-    let sketch = Sketch { history: &history, limits: &limits, snapshot: clone.snapshot, templates, now };
+    let (history, limits, snapshot) = (&history, &limits, clone.snapshot);
+    let sketch = Sketch { history, limits, snapshot, templates, now, random: random::block };
     let record = sketch.record(&decision, &action, policy);
     let Prepared { record, checked, message } = match sketch.prepare(record, policy, good.as_ref())? {
         Ok(prepared) => prepared,

@@ -44,10 +44,8 @@ fn trailers(record: &RemediationAction) -> Vec<(&'static str, String)> {
     };
     let budget: Vec<String> =
         spec.budget.iter().map(|b| format!("{}={}/{}", b.name, b.used, b.limit)).collect();
-    let undo: Vec<String> = text::fields(record)
-        .iter()
-        .map(|c| format!("{}={}", c.field, c.from.as_deref().unwrap_or("absent")))
-        .collect();
+    let undo: Vec<String> =
+        text::fields(record).iter().map(|c| format!("{}={}", c.field, c.before())).collect();
     let goal =
         verify.below.map_or_else(|| "=expected".to_owned(), |limit| format!("<{}", text::number(limit)));
     let or_none = |parts: Vec<String>| if parts.is_empty() { "none".to_owned() } else { parts.join(";") };

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
-use super::{named, sealed, undo, values};
+use super::sealed::{self, Fresh};
+use super::{named, undo, values};
 use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
@@ -41,6 +42,7 @@ pub struct RenderRequest<'a> {
     pub allowed_paths: &'a [RepoPath],
     /// Places that people named for fields; they win over what is found.
     pub write_to: &'a [WriteTo],
+    pub fresh: Fresh,
 }
 
 /// Edited files whose effect was proven. Only [`edits`] makes one: holding it is the permission to push.
@@ -461,21 +463,29 @@ fn remove(resource: &WorkloadRef, place: &Place) -> Result<Planned, Reason> {
 
 fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChanges, Reason> {
     let mut by_file: BTreeMap<&RepoPath, Vec<yaml::Edit>> = BTreeMap::new();
-    let mut fields: Vec<FieldChange> = Vec::new();
+    let mut fields: Vec<(FieldChange, &yaml::Edit)> = Vec::new();
     for Planned { edit, change, .. } in planned {
         // Two containers may get their image from one entry.
-        if !fields.contains(change) {
+        if !fields.iter().any(|(it, _)| it == change) {
             by_file.entry(&change.file).or_default().push(edit.clone());
-            fields.push(change.clone());
+            fields.push((change.clone(), edit));
         }
     }
+    let rows: Vec<(String, &str, &str)> = fields
+        .iter()
+        .map(|(c, _)| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))
+        .collect();
+    let change_id = ChangeId::of(rows.iter().map(|(resource, field, to)| (resource.as_str(), *field, *to)));
     let mut files = BTreeMap::new();
     let mut diff = String::new();
     for (path, edits) in by_file {
         let before =
             request.tree.bytes(path, MAX_FILE_BYTES).map_err(|e| edit_refused(format!("{path} {e}")))?;
         let edited = if request.index.is_sealed(path) {
-            sealed::apply(path, &before, &edits)?
+            let edited = sealed::apply(path, &before, &edits, request.index.access(), request.fresh)?;
+            let of_file = fields.iter_mut().filter(|(change, _)| change.file == *path);
+            of_file.for_each(|(change, edit)| sealed::conceal(change, edit, &edited));
+            edited
         } else {
             yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?
         };
@@ -485,14 +495,10 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
     let mut intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
     intents.extend(planned.iter().flat_map(|p| values::carried(request.index, p)));
     let proven = prove(&request.index.effect(&files)?, &intents)?;
-    let rows: Vec<(String, &str, &str)> = fields
-        .iter()
-        .map(|c| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))
-        .collect();
     Ok(CheckedChanges {
-        change_id: ChangeId::of(rows.iter().map(|(resource, field, to)| (resource.as_str(), *field, *to))),
+        change_id,
         files: files.into_iter().collect(),
-        fields,
+        fields: fields.into_iter().map(|(change, _)| change).collect(),
         diff,
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),

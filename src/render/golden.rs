@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::*;
 use crate::layout::index;
 use crate::model::change::FieldChange;
-use crate::model::fixtures::oid;
+use crate::model::fixtures::{at, oid};
 use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::playbook::Plan;
 use crate::model::reason::Reason;
@@ -87,6 +87,7 @@ pub(super) fn render(
         old_tree: good,
         allowed_paths: &[],
         write_to: &[],
+        fresh: Fresh { now: at(0), random: || None },
     })
 }
 

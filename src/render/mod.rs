@@ -23,6 +23,7 @@ mod refusals;
 pub use commit_text::commit_message;
 pub use edits::{CheckedChanges, RenderRequest, edits};
 pub use pull_request::pull_request;
+pub use sealed::Fresh;
 pub use template_check::{TemplateError, Templates};
 pub use text::{decision_sentence, number, what as headline};
 pub use undo::stands;

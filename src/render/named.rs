@@ -84,7 +84,8 @@ fn at(
     }
     let current = index.value_at(file, *document, path).filter(|it| !it.is_null());
     let now = rendered.find(&index.object(object)?).cloned();
-    let write = part_of(current.as_ref(), now.as_ref(), wanted).ok_or_else(|| {
+    let seen = index.seen_at(file, *document, path).filter(|it| !it.is_null());
+    let write = part_of(seen.as_ref(), now.as_ref(), wanted).ok_or_else(|| {
         edit_refused(format!("{path} in {file} is a part of the field that cannot make it {wanted}"))
     })?;
     let change = FieldChange {
@@ -130,12 +131,12 @@ fn part_of(current: Option<&Json>, now: Option<&Json>, wanted: &Json) -> Option<
 mod tests {
     use super::*;
     use crate::layout::index;
-    use crate::model::fixtures::target;
+    use crate::model::fixtures::{at as time, target};
     use crate::model::ids::RepoPath;
     use crate::model::playbook::Plan;
     use crate::model::tree::RepoTree;
     use crate::render::golden::tree;
-    use crate::render::{CheckedChanges, edits};
+    use crate::render::{CheckedChanges, Fresh, edits};
 
     const BASE: &[u8] =
         b"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: backend}\nspec: {replicas: 3}\n";
@@ -174,6 +175,7 @@ mod tests {
             old_tree: None,
             allowed_paths: &[],
             write_to: &write_to,
+            fresh: Fresh { now: time(0), random: || None },
         })
     }
 
@@ -223,6 +225,7 @@ mod tests {
             old_tree: None,
             allowed_paths: &[],
             write_to: &[],
+            fresh: Fresh { now: time(0), random: || None },
         })
     }
 

@@ -86,12 +86,18 @@ fn differences(old: &Objects, new: &Objects, intents: &[Intent]) -> Vec<Differen
         let paths: BTreeSet<&FieldPath> = before.keys().chain(after.keys()).collect();
         for path in paths {
             let (from, to) = (before.get(path), after.get(path));
-            if from != to && !is_empty_parent(path, from.or(to), intents) {
+            if from != to && !is_seal(path) && !is_empty_parent(path, from.or(to), intents) {
                 found.push((key.clone(), path.clone(), to.cloned()));
             }
         }
     }
     found
+}
+
+/// Every edit of a SOPS file makes its time and its MAC anew, and an object that stands in one carries both. No kind
+/// has a field of this name.
+fn is_seal(path: &FieldPath) -> bool {
+    *path == FieldPath::keys(["sops", "mac"]) || *path == FieldPath::keys(["sops", "lastmodified"])
 }
 
 /// `annotations: {}` that comes or goes with the one annotation in it says nothing of its own.

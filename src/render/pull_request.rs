@@ -65,6 +65,7 @@ fn title(record: &RemediationAction) -> String {
 fn undo_title(object: &str, changes: &[FieldChange], purpose: &Purpose) -> String {
     let verb = if matches!(purpose, Purpose::Revert { .. }) { "revert" } else { "take back" };
     match changes {
+        [one] if one.is_sealed() => format!("{verb} the change of {object}"),
         [FieldChange { field, from: Some(from), to: Some(to), .. }] if text::is_count(field) => {
             format!("scale back {object} {from}→{to}")
         }
@@ -85,8 +86,8 @@ pub(super) fn context(record: &RemediationAction) -> Json {
         "changes": rows(text::fields(record), |c| json!({
             "field": code(&c.field),
             "file": code(c.file.as_str()),
-            "from": code(c.from.as_deref().unwrap_or("absent")),
-            "to": code(c.to.as_deref().unwrap_or("absent")),
+            "from": code(c.before()),
+            "to": code(c.after()),
         })),
         "risk": {"class": text::risk_word(spec.risk.class), "reason": inline(&spec.risk.reason)},
         "confidence": confidence(record),

@@ -220,6 +220,7 @@ fn protected_paths_and_paths_outside_the_policy_are_refused() {
         old_tree: None,
         allowed_paths: &allowed,
         write_to: &[],
+        fresh: Fresh { now: at(0), random: || None },
     };
     assert_eq!(edits(&request).unwrap_err()[0].code, ReasonCode::PathNotAllowed);
 }

@@ -1,28 +1,52 @@
-//! Edits of SOPS files that the reconciler may make: plain values that no MAC covers, without any key. Bytes and
-//! edits come in; bytes that sops still accepts go out, or a refusal before anything is written. Nothing is
-//! decrypted here.
+//! Edits of SOPS files: with an identity any existing value, without one plain values that no MAC covers. Bytes and
+//! edits come in; bytes that sops still accepts go out, or a refusal before anything is written. What an encrypted
+//! value was is never known here: an earlier one is put back as its ciphertext.
 
 use jiff::Timestamp;
 
-use crate::layout::edit_refused;
-use crate::model::causes::causes;
+use crate::layout::{edit_refused, sops_refused};
+use crate::model::change::FieldChange;
 use crate::model::ids::RepoPath;
 use crate::model::reason::Reason;
-use crate::sops::{self, Identities, Inputs, Plaintext, SopsFile, Store};
+use crate::sops::{self, Access, Inputs, Plaintext, SopsFile, Store};
 use crate::yaml;
+
+/// What encrypting needs from the world.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    /// The time to write into a file.
+    pub now: Timestamp,
+    /// 32 random bytes per call, never the same twice; `None` when there are none.
+    pub random: fn() -> Option<[u8; 32]>,
+}
 
 /// Makes the edits one after the other.
 ///
 /// # Errors
-/// `EditRefused` for everything but a new value of an existing plain scalar, and with what sops would object to.
-pub fn apply(path: &RepoPath, bytes: &[u8], edits: &[yaml::Edit]) -> Result<Vec<u8>, Reason> {
-    let refused = |error: sops::SopsError| edit_refused(format!("{path}: {}", causes(&error)));
+/// `EditRefused` for everything but a new value of an existing scalar, and with what sops would object to;
+/// `UnexpectedRecipients`.
+pub fn apply(
+    path: &RepoPath,
+    bytes: &[u8],
+    edits: &[yaml::Edit],
+    access: &Access,
+    fresh: Fresh,
+) -> Result<Vec<u8>, Reason> {
+    let refused = |error: sops::SopsError| sops_refused(path, &error);
+    let mut random = fresh.random;
+    let mut inputs = Inputs { now: fresh.now, random: &mut random };
     let mut bytes = bytes.to_vec();
     for edit in edits {
         let yaml::Edit::Set { document, path: at, value } = edit else {
             let why = "only an existing value of a file encrypted with SOPS can be changed";
             return Err(edit_refused(format!("{path}: {why}")));
         };
+        let file = SopsFile::read(Store::of_name(path.as_str()), &bytes).map_err(refused)?;
+        let sealed = file.sealed_text(*document, at).is_some();
+        if let (true, yaml::Value::Text(text)) = (sealed, value) {
+            bytes = sops::restore(&file, (*document, at), text, access, &mut inputs).map_err(refused)?;
+            continue;
+        }
         let value = match value {
             yaml::Value::Text(text) => Some(Plaintext::text(text)),
             yaml::Value::Int(number) => Some(Plaintext::int(*number)),
@@ -31,57 +55,22 @@ pub fn apply(path: &RepoPath, bytes: &[u8], edits: &[yaml::Edit]) -> Result<Vec<
             yaml::Value::Null => None,
         };
         let value = value.ok_or_else(|| edit_refused(format!("{path}: {at} would get no value")))?;
-        let file = SopsFile::read(Store::of_name(path.as_str()), &bytes).map_err(refused)?;
-        let edit = sops::Edit { document: *document, path: at, value: &value, expected: None };
-        // Without a key nothing is encrypted, so neither the time nor a random number is ever asked for.
-        let mut inputs = Inputs { now: Timestamp::UNIX_EPOCH, random: &mut || None };
-        bytes = sops::set(&file, edit, &Identities::default(), &mut inputs).map_err(refused)?;
+        let edit =
+            sops::Edit { document: *document, path: at, value: &value, expected: access.expected.as_ref() };
+        bytes = sops::set(&file, edit, &access.identities, &mut inputs).map_err(refused)?;
     }
     Ok(bytes)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::layout::index;
-    use crate::model::fixtures::target;
-    use crate::model::playbook::Plan;
-    use crate::render::golden::tree;
-    use crate::render::{CheckedChanges, RenderRequest, edits};
-
-    /// Written by sops 3.13.3 for a throw-away key, with `mac_only_encrypted` and `encrypted_regex: ^env$`.
-    const SEALED: &str = include_str!("../../tests/fixtures/sops/deployment-mac-only.yaml");
-
-    fn scale(text: &str) -> Result<CheckedChanges, Vec<Reason>> {
-        let tree = tree([("apps/backend.yaml", text.as_bytes())]);
-        edits(&RenderRequest {
-            tree: &tree,
-            index: &index(&tree),
-            target: &target("shop/Deployment/backend"),
-            plan: &Plan::Scale { from: 3, to: 5, autoscaler: None },
-            old_tree: None,
-            allowed_paths: &[],
-            write_to: &[],
-        })
-    }
-
-    #[test]
-    fn a_plain_value_that_no_mac_covers_changes_and_nothing_else() {
-        let checked = scale(SEALED).unwrap();
-        let (_, after) = &checked.files()[0];
-        let changed: Vec<(&str, &str)> = SEALED
-            .lines()
-            .zip(std::str::from_utf8(after).unwrap().lines())
-            .filter(|(old, new)| old != new)
-            .collect();
-        assert_eq!(changed, [("    replicas: 3", "    replicas: 5")]);
-    }
-
-    #[test]
-    fn a_mac_over_plain_values_is_never_broken() {
-        let covered = SEALED.replace("    mac_only_encrypted: true\n", "");
-        assert_ne!(covered, SEALED);
-        let reasons = scale(&covered).unwrap_err();
-        assert!(reasons[0].text.contains("mac_only_encrypted is not set"), "{reasons:?}");
+/// What the record says of an encrypted value that `edit` changed: its ciphertext, never what it was set to.
+pub fn conceal(change: &mut FieldChange, edit: &yaml::Edit, edited: &[u8]) {
+    let yaml::Edit::Set { document, path, .. } = edit else { return };
+    let Ok(file) = SopsFile::read(Store::of_name(change.file.as_str()), edited) else { return };
+    if let Some(text) = file.sealed_text(*document, path) {
+        change.to = Some(text.to_owned());
     }
 }
+
+#[cfg(test)]
+#[path = "sealed_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::escape::{name, one_line};
 use crate::model::action::{Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Anomaly;
-use crate::model::change::FieldChange;
+use crate::model::change::{FieldChange, shown};
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
 
@@ -37,7 +37,7 @@ pub fn what(record: &RemediationAction) -> String {
             )
         }
         Plan::Images { images, .. } => match &images[..] {
-            [one] => format!("Roll back {object} to {}", one_line(&one.to, 120)),
+            [one] => format!("Roll back {object} to {}", one_line(shown(Some(&one.to)), 120)),
             many => format!("Roll back {} images of {object}", many.len()),
         },
         Plan::PodTemplate { good } => format!("Roll back the pod template of {object} to {}", good.short()),
@@ -49,6 +49,7 @@ pub fn what(record: &RemediationAction) -> String {
 fn undo_title(object: &str, changes: &[FieldChange], purpose: &Purpose) -> String {
     let verb = if matches!(purpose, Purpose::Revert { .. }) { "Revert" } else { "Take back" };
     match changes {
+        [one] if one.is_sealed() => format!("{verb} {} of {object}", one_line(&one.field, 120)),
         [FieldChange { field, from: Some(from), to: Some(to), .. }] if is_count(field) => {
             let verb = if matches!(purpose, Purpose::Revert { .. }) { "Revert" } else { "Scale back" };
             format!("{verb} {object} from {from} to {to} replicas")
@@ -135,6 +136,7 @@ pub fn risk_word(class: RiskClass) -> &'static str {
 pub fn undo(record: &RemediationAction) -> String {
     let by_hand = match fields(record) {
         [] => "revert this commit".to_owned(),
+        [one] if one.is_sealed() => "revert this commit".to_owned(),
         [one] => match &one.from {
             Some(from) => {
                 format!("set {} back to {} in {}", one_line(&one.field, 120), one_line(from, 120), one.file)

@@ -48,7 +48,7 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
         object: resource.clone(),
         path,
         expected: match restored {
-            Some(value) if !is_image_entry => Expected::Value(plain(value)),
+            Some(value) if !is_image_entry && !change.is_sealed() => Expected::Value(plain(value)),
             // Without the entry, or with another tag, the layer below decides what is rendered.
             _ => Expected::Changed,
         },

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::edits::{Planned, document_of};
 use super::proof::{Expected, Intent};
 use crate::layout::{Address, Field, FieldPath, Index, ValuePlace, edit_refused, unwritten, written};
-use crate::model::change::FieldChange;
+use crate::model::change::{FieldChange, is_sealed};
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::Reason;
 use crate::yaml;
@@ -33,7 +33,7 @@ pub fn by_path(
 ) -> Option<Result<Planned, Reason>> {
     let place = index.value_place(target, path, wanted)?;
     Some(place.and_then(|place| {
-        let change = change(target, &place);
+        let change = change(index, target, &place);
         let expected = Expected::Value(wanted.clone());
         let intents = vec![Intent { object: target.clone(), path: path.clone(), expected }];
         let edit = edit(&change, place.document, &place.write, place.current.is_some())?;
@@ -72,12 +72,15 @@ pub fn carried(index: &Index, planned: &Planned) -> Vec<Intent> {
         .collect()
 }
 
-fn change(target: &WorkloadRef, place: &ValuePlace) -> FieldChange {
+fn change(index: &Index, target: &WorkloadRef, place: &ValuePlace) -> FieldChange {
+    let field = place.at.to_string();
+    let stands = index.value_at(&place.file, place.document, &field);
+    let sealed = stands.filter(|it| it.as_str().is_some_and(is_sealed));
     FieldChange {
         resource: target.clone(),
         file: place.file.clone(),
-        field: place.at.to_string(),
-        from: place.current.as_ref().and_then(written),
+        field,
+        from: sealed.as_ref().or(place.current.as_ref()).and_then(written),
         to: written(&place.write),
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::access::Access;
 use super::age_keys::Identities;
 use super::cipher::{Sealed, additional, seal};
 use super::error::SopsError;
@@ -43,6 +44,54 @@ pub struct Edit<'a> {
     pub expected: Option<&'a BTreeSet<Recipient>>,
 }
 
+/// What stands at the place afterwards.
+enum New<'a> {
+    Value(&'a Plaintext),
+    /// An earlier ciphertext of the same place and its value.
+    Earlier(&'a str, Plaintext),
+}
+
+impl New<'_> {
+    fn value(&self) -> &Plaintext {
+        match self {
+            Self::Value(value) => value,
+            Self::Earlier(_, value) => value,
+        }
+    }
+}
+
+/// Puts an earlier ciphertext of an encrypted value back, byte for byte. Nobody sees the value: not even the caller
+/// has to know it.
+///
+/// # Errors
+/// Any [`SopsError`]; `Refused` when the text is not this value under the data key of today.
+pub fn restore(
+    file: &SopsFile,
+    (document, path): (usize, &Path),
+    ciphertext: &str,
+    access: &Access,
+    inputs: &mut Inputs<'_>,
+) -> Result<Vec<u8>, SopsError> {
+    let no = Plaintext::text("");
+    let edit = Edit { document, path, value: &no, expected: access.expected.as_ref() };
+    if let Some(expected) = edit.expected {
+        file.expect_recipients(expected)?;
+    }
+    let at = target(file, edit)?;
+    let unlocked = file.unlock(&access.identities)?;
+    let leaf = &file.leaves[at];
+    let value = Sealed::parse(ciphertext)
+        .filter(|_| leaf.sealed)
+        .and_then(|sealed| sealed.open(&unlocked.key, &additional(&leaf.keys)))
+        .ok_or_else(|| {
+            refused(
+                edit,
+                "only an earlier ciphertext of this value, under the data key of today, can be put there",
+            )
+        })?;
+    set_unlocked(file, edit, at, &unlocked, &New::Earlier(ciphertext, value), inputs)
+}
+
 /// Sets a value and returns the new bytes. Setting the value that is there returns the bytes as they are.
 ///
 /// # Errors
@@ -58,7 +107,7 @@ pub fn set(
     }
     let at = target(file, edit)?;
     match file.unlock(identities) {
-        Ok(unlocked) => set_unlocked(file, edit, at, &unlocked, inputs),
+        Ok(unlocked) => set_unlocked(file, edit, at, &unlocked, &New::Value(edit.value), inputs),
         Err(SopsError::NoIdentity { .. }) => set_plain(file, edit, at),
         Err(error) => Err(error),
     }
@@ -111,21 +160,24 @@ fn set_unlocked(
     edit: Edit<'_>,
     at: usize,
     unlocked: &Unlocked,
+    new: &New<'_>,
     inputs: &mut Inputs<'_>,
 ) -> Result<Vec<u8>, SopsError> {
     let leaf = &file.leaves[at];
-    if unlocked.values[at].as_ref().is_some_and(|old| old.same(edit.value)) {
+    if unlocked.values[at].as_ref().is_some_and(|old| old.same(new.value())) {
         return Ok(file.source.clone().into_bytes());
     }
     let mut nonces = Nonces::of(file, inputs.random);
-    let value = if leaf.sealed {
-        let text = seal(edit.value, &unlocked.key, &additional(&leaf.keys), nonces.next()?);
-        Value::Text(text.ok_or_else(|| refused(edit, "the value is too long to encrypt"))?)
-    } else {
-        edit.value.to_yaml().ok_or_else(|| refused(edit, "the value is not text"))?
+    let value = match new {
+        New::Earlier(text, _) => Value::Text((*text).to_owned()),
+        New::Value(value) if leaf.sealed => {
+            let text = seal(value, &unlocked.key, &additional(&leaf.keys), nonces.next()?);
+            Value::Text(text.ok_or_else(|| refused(edit, "the value is too long to encrypt"))?)
+        }
+        New::Value(value) => value.to_yaml().ok_or_else(|| refused(edit, "the value is not text"))?,
     };
     let mut values = unlocked.values.clone();
-    values[at] = Some(edit.value.clone());
+    values[at] = Some(new.value().clone());
     let time = inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let mac = Plaintext::text(&file.mac_of(&values));
     let mac = seal(&mac, &unlocked.key, &time, nonces.next()?).ok_or(SopsError::Random)?;

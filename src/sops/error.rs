@@ -38,6 +38,8 @@ pub enum SopsError {
     Identity { line: usize, reason: &'static str },
     #[error("no identity opens this file; it is encrypted for {}", recipients.join(", "))]
     NoIdentity { recipients: Vec<String> },
+    #[error("its MAC covers plain values too (mac_only_encrypted is not set), and no identity is at hand")]
+    Covered,
     #[error("the shares of the data key do not fit together: {reason}")]
     Shares { reason: &'static str },
     #[error("line {line}, {path}: the value does not decrypt; it was changed, moved or renamed")]
@@ -67,7 +69,7 @@ impl SopsError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NoIdentity { .. } | Self::NeedsIdentity { .. } => {
+            Self::NoIdentity { .. } | Self::NeedsIdentity { .. } | Self::Covered => {
                 "give an age identity of a recipient: --age-key-file, SOPS_AGE_KEY_FILE or SOPS_AGE_KEY"
             }
             Self::MacMismatch | Self::Forged { .. } => {

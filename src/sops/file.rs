@@ -79,6 +79,14 @@ impl SopsFile {
         self.leaves.iter().map(|leaf| (leaf.document, &leaf.path, leaf.sealed))
     }
 
+    /// The text of an encrypted value; `None` for a plain one, and when nothing stands there.
+    #[must_use]
+    pub fn sealed_text(&self, document: usize, path: &Path) -> Option<&str> {
+        let node = self.documents.get(document)?.root.at(path).ok()?;
+        let leaf = self.leaves.iter().find(|leaf| leaf.document == document && leaf.span == node.span)?;
+        node.as_scalar().filter(|_| leaf.sealed).map(|scalar| scalar.text.as_str())
+    }
+
     /// Compares who can read the file with who should.
     ///
     /// # Errors

@@ -47,6 +47,22 @@ impl Recipient {
             None => Err(SopsError::Recipient { recipient: name.to_owned() }),
         }
     }
+
+    /// Reads what [`Recipient`]'s Display writes: an age or SSH recipient, or `kind:name` for a key service.
+    ///
+    /// # Errors
+    /// [`SopsError::Recipient`], also for plugins and other keys that age alone knows: no file of such a recipient
+    /// is ever changed.
+    pub fn parse(text: &str) -> Result<Self, SopsError> {
+        let refused = || SopsError::Recipient { recipient: text.to_owned() };
+        if let Some((kind, name)) = text.split_once(':')
+            && SERVICES.iter().any(|(_, known, _)| *known == kind)
+        {
+            let good = !name.is_empty() && !name.contains(char::is_control);
+            return good.then(|| Self { kind: kind.to_owned(), name: name.to_owned() }).ok_or_else(refused);
+        }
+        Self::age(text).ok().filter(|it| matches!(it.kind.as_str(), "age" | "ssh")).ok_or_else(refused)
+    }
 }
 
 impl fmt::Display for Recipient {

@@ -10,6 +10,7 @@
 //! The format has no specification. Facts are those of sops 3.13.3; the integration test runs the two
 //! against each other.
 
+mod access;
 mod age_keys;
 mod cipher;
 mod comments;
@@ -33,16 +34,17 @@ mod tree;
 mod value;
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;
 
+pub use access::Access;
 pub use age_keys::Identities;
 pub use compare::compare;
 pub use creation_rules::{CreationRule, CreationRules};
-pub use edit::{Edit, Inputs, set};
+pub use edit::{Edit, Inputs, restore, set};
 pub use encrypt::{Recipe, encrypt};
 pub use error::SopsError;
 pub use file::{SopsFile, Unlocked};

@@ -149,3 +149,32 @@ fn mistakes_and_refusals_are_told_apart() {
         assert!(said.err.contains(words), "{args:?}: {}", said.err);
     }
 }
+
+#[test]
+fn whose_repository_an_address_is_comes_from_the_settings() {
+    let clone = example();
+    let target = "fraud/Deployment/scorer";
+    let tree = |more: &[&str]| tars(clone.path(), &[&["tree", target][..], more].concat());
+    let said = tree(&[]);
+    assert_eq!(said.code, 0, "{said:#?}");
+    has(&said, &["is taken to bring teams/fraud from this repository"]);
+    let settings = clone.path().join("tars.yaml");
+    let ours = std::fs::read_to_string(&settings).unwrap();
+    let said = tree(&["--config", "tars.yaml"]);
+    assert!(said.code == 0 && !said.err.contains("is taken"), "{said:#?}");
+
+    let own = "url: https://git.example.com/shop/gitops.git";
+    let other = "url: ssh://git@git.example.com/platform/deploy.git";
+    std::fs::write(&settings, ours.replace(own, other)).unwrap();
+    let said = tree(&["--config", "tars.yaml"]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    has(&said, &["which is another repository", "repository.aliases"]);
+    for alias in ["git@GIT.example.com:shop/gitops", "https://git.example.com/shop/gitops.git/"] {
+        std::fs::write(&settings, ours.replace(own, &format!("{other}\n  aliases: [\"{alias}\"]"))).unwrap();
+        let said = tree(&["--config", "tars.yaml"]);
+        assert_eq!(said.code, 0, "{alias}: {said:#?}");
+    }
+    std::fs::write(&settings, ours.replace("branch: main", "branch: trunk")).unwrap();
+    let said = tree(&["--config", "tars.yaml"]);
+    has(&said, &["revision that follows main, not the watched branch trunk"]);
+}

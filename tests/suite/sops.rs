@@ -3,6 +3,7 @@
 
 mod documents;
 mod matrix;
+mod reconciler;
 mod world;
 
 use world::{World, differing};

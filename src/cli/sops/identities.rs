@@ -1,7 +1,7 @@
 //! Where age identities come from: flags, then the variables and the file that sops itself uses. Key files
 //! come in, identities go out; the texts are wiped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -40,24 +40,32 @@ impl Keyring {
             named.extend(settings.map(|it| it.join("sops/age/keys.txt")).filter(|it| it.exists()));
         }
         for file in named {
-            let bytes =
-                files::read_bounded(&file, KEY_FILE_BYTES_MAX).map(Zeroizing::new).map_err(|error| {
-                    Failure::usage(format!("could not read the age key file {}", file.display()))
-                        .because(error)
-                })?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| Failure::usage(format!("{} is not an age key file", file.display())))?;
-            ring.add(text, &file.display().to_string())?;
+            ring.identities.extend(read(&file)?);
             ring.files.push(file);
         }
         Ok(ring)
     }
 
     fn add(&mut self, text: &str, place: &str) -> Result<(), Failure> {
-        let identities = Identities::parse(text).map_err(|error| {
-            Failure::usage(format!("could not use the identities of {place}")).because(error)
-        })?;
-        self.identities.extend(identities);
+        self.identities.extend(parse(text, place)?);
         Ok(())
     }
+}
+
+/// The identities of one key file.
+///
+/// # Errors
+/// When it cannot be read or holds something else; never with anything of its content.
+pub fn read(file: &Path) -> Result<Identities, Failure> {
+    let bytes = files::read_bounded(file, KEY_FILE_BYTES_MAX).map(Zeroizing::new).map_err(|error| {
+        Failure::usage(format!("could not read the age key file {}", file.display())).because(error)
+    })?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Failure::usage(format!("{} is not an age key file", file.display())))?;
+    parse(text, &file.display().to_string())
+}
+
+fn parse(text: &str, place: &str) -> Result<Identities, Failure> {
+    Identities::parse(text)
+        .map_err(|error| Failure::usage(format!("could not use the identities of {place}")).because(error))
 }

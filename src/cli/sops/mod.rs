@@ -3,7 +3,7 @@
 
 mod diff;
 mod doctor;
-mod identities;
+pub mod identities;
 mod look;
 mod source;
 mod write;

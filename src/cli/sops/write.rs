@@ -20,12 +20,6 @@ use crate::yaml;
 /// Longest value taken from standard input, in bytes.
 const VALUE_BYTES_MAX: u64 = 512 * 1024;
 
-fn block() -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    random::fill(&mut bytes).ok()?;
-    Some(bytes)
-}
-
 fn refused(file: &Path, error: SopsError) -> Failure {
     let hint = error.hint();
     let mut failure = Failure::new(Kind::Refused, format!("nothing was written for {}", file.display()));
@@ -57,7 +51,7 @@ pub fn set(verb: &SopsVerb, console: &Console) -> Result<(), Failure> {
         .map_err(|error| Failure::usage("--expect takes age recipients").because(error))?;
     let (bytes, name, _) = source::one(file)?;
     let read = SopsFile::read(Store::of_name(&name), &bytes).map_err(|error| refused(file, error))?;
-    let mut random = block;
+    let mut random = random::block;
     let mut inputs = Inputs { now: SystemClock.now(), random: &mut random };
     let expected = (!expected.is_empty()).then_some(&expected);
     let edit = Edit { document: *document, path: &path, value: &value, expected };
@@ -110,7 +104,7 @@ pub fn encrypt(file: &Path, console: &Console) -> Result<(), Failure> {
         rule: rule.rule.clone(),
         mac_only_encrypted: rule.mac_only_encrypted,
     };
-    let mut random = block;
+    let mut random = random::block;
     let mut inputs = Inputs { now: SystemClock.now(), random: &mut random };
     let store = Store::of_name(&path);
     print(sops::encrypt(store, &bytes, &recipe, &mut inputs).map_err(|error| refused(file, error))?, console)

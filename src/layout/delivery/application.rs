@@ -75,7 +75,7 @@ fn one_source(
     };
     let whose = world.about.whose(url);
     if whose == Whose::Other {
-        return beyond(format!("brings {path} from {url}, which is another repository"));
+        return beyond(format!("brings {path} from {}", world.about.foreign(url)));
     }
     let Some(dir) = resolve("", path.trim_start_matches('/')) else {
         return beyond(format!("has the path {path:?}, which is outside the repository"));
@@ -236,7 +236,7 @@ fn value_file(dir: &str, name: &str, lenders: &Lenders<'_>, world: World<'_>) ->
             lenders.get(lender).ok_or_else(|| format!("names ${lender}, which no source has as ref"))?;
         let url = source["repoURL"].as_str().unwrap_or_default();
         if world.about.whose(url) == Whose::Other {
-            return Err(format!("takes {name} from {url}, which is another repository"));
+            return Err(format!("takes {name} from {}", world.about.foreign(url)));
         }
         world
             .about

@@ -17,7 +17,10 @@ pub fn generate(delivery: &Delivery, world: World<'_>) -> Reached {
         Ok(generated) => Reached { generated, ..Reached::default() },
         Err(why) => {
             let namespace = delivery.value["spec"]["template"]["spec"]["destination"]["namespace"].as_str();
-            Reached::beyond(delivery, namespace.filter(|it| !it.contains("{{")), why)
+            let mut reached = Reached::beyond(delivery, namespace.filter(|it| !it.contains("{{")), why);
+            // What it would have generated is not known: it may bring anything.
+            reached.beyond.iter_mut().for_each(|it| it.names.clear());
+            reached
         }
     }
 }

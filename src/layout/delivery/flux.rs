@@ -38,7 +38,7 @@ pub(super) fn origin(reference: &Json, namespace: &str, world: World<'_>) -> Ori
     let spec = &source.value["spec"];
     let url = spec["url"].as_str().unwrap_or_default();
     let note = match world.about.whose(url) {
-        Whose::Other => return Origin::Elsewhere(format!("comes from {url}, which is another repository")),
+        Whose::Other => return Origin::Elsewhere(format!("comes from {}", world.about.foreign(url))),
         Whose::Presumed => {
             Some(format!("the GitRepository {namespace}/{name} ({url}) is taken for this one"))
         }

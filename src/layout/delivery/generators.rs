@@ -66,7 +66,7 @@ fn flat(value: &Json) -> Json {
 fn git(body: &Json, go: bool, world: World<'_>) -> Result<Vec<Json>, String> {
     let url = body["repoURL"].as_str().unwrap_or_default();
     if world.about.whose(url) == Whose::Other {
-        return Err(format!("generates from {url}, which is another repository"));
+        return Err(format!("generates from {}", world.about.foreign(url)));
     }
     world
         .about

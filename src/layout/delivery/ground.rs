@@ -65,6 +65,15 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Contents of a file of values: encrypted counts are in the clear where they can be.
+    ///
+    /// # Errors
+    /// As [`Ground::bytes`].
+    pub fn values(&self, path: &RepoPath) -> Result<Arc<[u8]>, &'static str> {
+        self.bytes(path)?;
+        self.sources.values_of(path).ok_or("is too large to be read")
+    }
+
     /// Why `path` cannot be read.
     #[must_use]
     pub fn why_skipped(&self, path: &RepoPath) -> String {

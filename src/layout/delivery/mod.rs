@@ -106,7 +106,8 @@ pub struct Beyond {
     pub why: String,
     /// Where its objects go, when known.
     pub namespace: Option<String>,
-    /// Names its objects are likely to carry: only for a hint, never to decide anything.
+    /// Names its objects are likely to carry, none when it may bring anything: only for a hint, never to decide
+    /// anything.
     pub names: Vec<String>,
 }
 

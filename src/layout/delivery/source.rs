@@ -20,6 +20,14 @@ pub enum Whose {
 }
 
 impl About {
+    /// A sentence part about an address that is not ours.
+    #[must_use]
+    pub fn foreign(&self, url: &str) -> String {
+        format!(
+            "{url}, which is another repository; if it is this one, add the address to repository.aliases"
+        )
+    }
+
     #[must_use]
     pub fn whose(&self, url: &str) -> Whose {
         if self.urls.is_empty() {

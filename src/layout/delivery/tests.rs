@@ -1,6 +1,5 @@
 //! Deliveries end to end on small repositories: what reaches the cluster, and what is said about the rest.
 
-use crate::layout::helm::HelmRenders;
 use crate::layout::{About, Field, Index, Surroundings, index, index_in};
 use crate::model::fixtures::{oid, target};
 use crate::model::ids::RepoPath;
@@ -125,7 +124,7 @@ fn what_argo_cd_would_build_otherwise_is_refused() {
 fn another_repository_or_revision_is_said_and_not_rendered() {
     let about =
         About { urls: vec!["git@git.example.com:shop/gitops.git".into()], branch: Some("main".into()) };
-    let surroundings = Surroundings { about, helm: HelmRenders::default() };
+    let surroundings = Surroundings { about, ..Surroundings::default() };
     let other = application("other", "    path: apps\n").replace("shop/gitops", "shop/else");
     let files = [
         ("argocd/a.yaml", application("a", "    path: apps\n    targetRevision: v1.0.0\n")),
@@ -235,7 +234,7 @@ fn a_flux_source_elsewhere_is_said() {
         ("url: 'https://git.example.com/shop/gitops', ref: {tag: v1}", "stays at v1"),
         ("url: 'https://git.example.com/shop/gitops', ref: {branch: old}", "follows old"),
     ] {
-        let surroundings = Surroundings { about: about.clone(), helm: HelmRenders::default() };
+        let surroundings = Surroundings { about: about.clone(), ..Surroundings::default() };
         let files = [
             ("clusters/a.yaml", kustomization("a", "  path: apps\n  targetNamespace: shop\n")),
             ("clusters/s.yaml", source(spec)),

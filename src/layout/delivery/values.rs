@@ -47,7 +47,7 @@ pub fn own(delivery: &Delivery, world: World<'_>, at: &FieldPath, form: Form, sl
 /// # Errors
 /// Why it cannot be read.
 pub fn file(world: World<'_>, path: &RepoPath) -> Result<Part, String> {
-    let bytes = world.ground.bytes(path).map_err(|why| format!("the value file {path} {why}"))?;
+    let bytes = world.ground.values(path).map_err(|why| format!("the value file {path} {why}"))?;
     Ok(Part {
         file: path.clone(),
         document: 0,
