@@ -19,6 +19,7 @@ pub struct RawSettings {
     /// The most any policy may do; a policy may ask for less.
     pub mode: Mode,
     pub signing: SigningKeys,
+    pub forge: Forge,
     pub prometheus: Prometheus,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
@@ -143,6 +144,29 @@ impl Default for SigningKeys {
             name: "tars".into(),
             email: "tars@localhost".into(),
         }
+    }
+}
+
+/// Where proposals become pull requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forge {
+    /// local: proposals stay branches, and the ledger holds their text. gitea: Gitea and Forgejo.
+    #[schemars(extend("enum" = ["local", "gitea"]))]
+    pub kind: String,
+    /// Address of the web interface, as the forge itself writes it.
+    pub url: Option<String>,
+    /// owner/name
+    pub repository: Option<String>,
+    /// File with the access token, readable by its owner only; it is sent to the host of `url` only.
+    pub token_file: Option<String>,
+    /// Certificate authorities (PEM) that are believed beside the system's.
+    pub ca_file: Option<String>,
+}
+
+impl Default for Forge {
+    fn default() -> Self {
+        Self { kind: "local".into(), url: None, repository: None, token_file: None, ca_file: None }
     }
 }
 
