@@ -12,7 +12,7 @@ use crate::support::program::{Said, git, shell, tars};
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "demo",
     "run",
     "status",
@@ -25,6 +25,7 @@ const VERBS: [&str; 15] = [
     "check",
     "audit",
     "policy",
+    "forge",
     "config",
     "completion",
     "version",
