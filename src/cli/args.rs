@@ -95,6 +95,9 @@ pub enum Verb {
     /// Write and check policies
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Check the forge, list its pull requests
+    #[command(subcommand)]
+    Forge(ForgeVerb),
     /// Show, locate and check the settings
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -356,6 +359,22 @@ pub struct SettingsFile {
     /// Settings file
     #[arg(long, value_name = "FILE", env = "TARS_CONFIG", default_value = "tars.yaml")]
     pub config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ForgeVerb {
+    /// Each permission and setting that an automatic merge needs, and where to change it; writes nothing
+    Check(ForgeQuestion),
+    /// Open pull requests of tars: checks, approvals, whether they can merge
+    Prs(ForgeQuestion),
+}
+
+#[derive(Debug, Args)]
+pub struct ForgeQuestion {
+    #[command(flatten)]
+    pub settings: SettingsFile,
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,20 +1,17 @@
 //! `tars check`: everything tars needs, tried, with what to do about what is missing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
-use serde::Serialize;
-use serde_json::json;
 
 use super::args::Check;
-use super::failure::{Failure, Kind};
-use super::output::{Console, Page, Symbol, counted};
+use super::checklist::{self, Line, fail, pass, warn};
+use super::failure::Failure;
+use super::output::{Console, counted};
 use super::settings::{self, GitSide};
 use crate::config::{Overrides, Settings, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
-use crate::model::duration;
 use crate::model::ids::ObjectId;
 use crate::observe::metrics::MetricSource as _;
 use crate::observe::repository::{Repository, Snapshot};
@@ -23,81 +20,17 @@ use crate::outside::git::Mirror;
 use crate::reconcile::memory::Memory;
 use crate::sops::Access;
 
-/// Most warnings of one kind that a person gets to read; programs get all.
-const ALIKE_MAX: usize = 3;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Pass,
-    Warn,
-    Fail,
-}
-
-/// One line of the answer.
-#[derive(Debug, Serialize)]
-struct Line {
-    check: &'static str,
-    verdict: Verdict,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fix: Option<String>,
-}
-
-fn pass(check: &'static str, detail: impl Into<String>) -> Line {
-    Line { check, verdict: Verdict::Pass, detail: detail.into(), fix: None }
-}
-
-fn warn(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Line {
-    Line { check, verdict: Verdict::Warn, detail: detail.into(), fix: Some(fix.into()) }
-}
-
-fn fail(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Line {
-    Line { check, verdict: Verdict::Fail, detail: detail.into(), fix: Some(fix.into()) }
-}
-
 /// Checks everything and prints it.
 ///
 /// # Errors
 /// Exit code 1 when a check failed, 2 when the settings are wrong, 7 when the time is over.
 pub fn run(args: &Check, console: &Console) -> Result<(), Failure> {
     let settings = settings::load(&args.settings.config, &Overrides::default())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
     let file = args.settings.config.display().to_string();
     let mut lines = Vec::new();
     let checks = check(&settings, &file, &mut lines);
-    let outcome = runtime.block_on(within(args.patience.timeout, "the checks", checks));
-    // Whatever still waits for the outside is of no use any more.
-    runtime.shutdown_background();
-    if outcome.is_ok() || !lines.is_empty() {
-        print(&lines, console)?;
-    }
-    outcome?;
-    let failed = lines.iter().any(|line| line.verdict == Verdict::Fail);
-    if failed { Err(Failure::answered_no()) } else { Ok(()) }
-}
-
-/// Gives `work` at most this many seconds, if any.
-///
-/// # Errors
-/// Exit code 7 when they have passed; otherwise those of `work`.
-pub async fn within<T>(
-    timeout_s: Option<u32>,
-    what: &str,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    let Some(seconds) = timeout_s else { return work.await };
-    match tokio::time::timeout(Duration::from_secs(u64::from(seconds)), work).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            let after = duration::format_s(seconds);
-            Err(Failure::new(Kind::TimedOut, format!("{what} did not finish within {after}"))
-                .hint("give it more time with --timeout"))
-        }
-    }
+    let outcome = checklist::run(args.patience.timeout, "the checks", checks);
+    checklist::conclude(&lines, None, outcome, console)
 }
 
 /// Runs the checks in order; what is known stays in `lines`, however it ends.
@@ -276,19 +209,7 @@ async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
         let all = settings.signals.len();
         lines.push(pass("prometheus", format!("{answered} of {all} signals have data")));
     }
-    if let Some(outside) = source.outside_clock() {
-        let skew = outside.seen_at.duration_since(outside.says).as_secs();
-        let limit = i64::from(settings.clock_max_skew_s);
-        lines.push(if skew.abs() > limit {
-            fail(
-                "clock",
-                format!("{skew} s away from Prometheus"),
-                "synchronise the clocks; nothing merges until then",
-            )
-        } else {
-            pass("clock", format!("within {} s of Prometheus", skew.abs() + 1))
-        });
-    }
+    lines.extend(checklist::clock("Prometheus", source.outside_clock(), settings.clock_max_skew_s));
     Ok(lines)
 }
 
@@ -308,38 +229,4 @@ fn webhook(settings: &Settings) -> Line {
             }
         },
     }
-}
-
-fn print(lines: &[Line], console: &Console) -> Result<(), Failure> {
-    let names: Vec<String> = lines.iter().map(|line| line.check.to_owned()).collect();
-    let list = json!({ "apiVersion": "cli.tars/v1", "kind": "List", "items": lines });
-    console.answer(&names, &list, || {
-        let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
-        let mut page = Page::new();
-        for (at, line) in lines.iter().enumerate() {
-            let alike = |it: &&Line| (it.check, it.verdict) == (line.check, Verdict::Warn);
-            let before = lines[..at].iter().filter(alike).count();
-            let all = lines.iter().filter(alike).count();
-            if line.verdict == Verdict::Warn && before >= ALIKE_MAX && all > ALIKE_MAX + 1 {
-                if before == ALIKE_MAX {
-                    let more = all - ALIKE_MAX;
-                    page.put(format!("               and {more} more like these: -o json has them all"))
-                        .line();
-                }
-                continue;
-            }
-            page.put(match line.verdict {
-                Verdict::Pass => Symbol::Done,
-                Verdict::Warn => Symbol::Warning,
-                Verdict::Fail => Symbol::Failed,
-            });
-            page.put(format!(" {:<12} {}", line.check, line.detail)).line();
-            if let Some(fix) = &line.fix {
-                page.put(format!("               → {fix}")).line();
-            }
-        }
-        let (failed, warned) = (count(Verdict::Fail), count(Verdict::Warn));
-        page.put(format!("{failed} failed, {warned} warned, {} passed", count(Verdict::Pass))).line();
-        page
-    })
 }

@@ -12,7 +12,7 @@ use super::args::{Cli, Verb};
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Look commands", &["status", "get", "explain", "log", "tree", "audit"]),
     ("Act commands", &["run", "render", "diff"]),
-    ("Setup commands", &["demo", "check", "policy", "config", "sops", "completion", "version"]),
+    ("Setup commands", &["demo", "check", "forge", "policy", "config", "sops", "completion", "version"]),
 ];
 const OTHERS: &str = "Other commands";
 

@@ -6,10 +6,12 @@ mod args;
 mod audit;
 mod charts;
 mod check;
+mod checklist;
 mod config;
 mod demo;
 mod explain;
 mod failure;
+mod forge;
 mod get;
 mod help;
 mod history;
@@ -94,6 +96,7 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
         Verb::Render(args) => preview::render(args, console),
         Verb::Diff(args) => preview::diff(args, console),
         Verb::Policy(verb) => policy::run(verb, console),
+        Verb::Forge(verb) => forge::run(verb, console),
         Verb::Config(verb) => config::run(verb, console),
         Verb::Sops(verb) => sops::run(verb, console),
         Verb::Completion { shell } => completion(*shell, console),

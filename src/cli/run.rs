@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::args::{LogFormat, ModeArg, Run};
-use super::check::within;
+use super::checklist::within;
 use super::failure::{Failure, Kind, denied};
 use super::output::Console;
 use super::settings;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, Kind};
 use super::sops::identities;
-use crate::config::{self, Overrides, Settings, SyncSettings};
+use crate::config::{self, ForgeAt, Overrides, Settings, SyncSettings};
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
@@ -25,6 +25,7 @@ use crate::outside::secret::Secret;
 use crate::outside::sign::{AllowedSigners, SshSigner};
 use crate::outside::system;
 use crate::propose::Writer;
+use crate::propose::forge::gitea::Gitea;
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{Parts, Rules};
@@ -36,6 +37,12 @@ const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 const ALERT_AGE_MAX_S: u32 = 7 * 86_400;
 /// Most bytes of one answer of Prometheus.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of one answer of a forge: a page of fifty pull requests with long bodies.
+const FORGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// For one request to a forge.
+const FORGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest file of certificate authorities.
+const AUTHORITIES_BYTES_MAX: usize = 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads and resolves the settings.
@@ -146,13 +153,36 @@ fn access(settings: &Settings) -> Result<Access, Failure> {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn http(timeout: Duration) -> Result<Http, Failure> {
+    client(timeout, ANSWER_BYTES_MAX, None)
+}
+
+fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
     let settings = HttpSettings {
         timeout,
         connect_timeout: CONNECT_TIMEOUT,
-        body_max: ANSWER_BYTES_MAX,
+        body_max,
         user_agent: concat!("tars/", env!("CARGO_PKG_VERSION")).to_owned(),
+        authorities,
     };
     Http::new(&settings).map_err(|error| failed("the HTTP client")(error.into()))
+}
+
+/// The adapter for a Gitea or Forgejo.
+///
+/// # Errors
+/// When the token file cannot be read or others can, or an authority is no certificate.
+pub fn gitea(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Gitea, Failure> {
+    let token = Secret::from_private_file(&at.token_file).map_err(|error| {
+        failed(&format!("the forge's token in {}", at.token_file.display()))(error.into())
+            .hint("make one in the forge's Settings > Applications; SECURITY.md lists its scopes")
+    })?;
+    let authorities = at.ca_file.as_deref().map(|file| {
+        files::read_bounded(file, AUTHORITIES_BYTES_MAX)
+            .map_err(|error| failed(&format!("the authorities in {}", file.display()))(error.into()))
+    });
+    let http = client(FORGE_TIMEOUT, FORGE_BYTES_MAX, authorities.transpose()?)?;
+    Gitea::new(http, clock, &at.url, (&at.owner, &at.name), token)
+        .map_err(|error| failed("the forge's address")(error.into()))
 }
 
 /// How the settings say a commit is recognised as applied.

@@ -5,6 +5,7 @@
 //! The name of the variable follows from the place in the file: `repository.url` is `TARS_REPOSITORY_URL`.
 //! Secrets are named by file and never stand in a setting.
 
+mod forge;
 mod lines;
 mod overlay;
 mod raw;
@@ -15,6 +16,7 @@ mod resolve;
 mod tests;
 
 pub use {
+    forge::{ForgeAt, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, parse, schema},
     resolve::{Settings, SignalSettings, SyncSettings, WebhookAuth, resolve},

@@ -20,6 +20,7 @@ pub struct RawSettings {
     pub mode: Mode,
     pub signing: SigningKeys,
     pub sops: Sops,
+    pub forge: Forge,
     pub prometheus: Prometheus,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
@@ -165,6 +166,29 @@ pub struct Sops {
     /// Exactly who can read every file that is changed: age or SSH recipients, or `kind:name` for a key service. A
     /// file with one more or one less is left alone. Default: not checked. A `.sops.yaml` is never asked.
     pub recipients: Vec<String>,
+}
+
+/// Where proposals become pull requests.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forge {
+    /// local: proposals stay branches, and the ledger holds their text. gitea: Gitea and Forgejo.
+    #[schemars(extend("enum" = ["local", "gitea"]))]
+    pub kind: String,
+    /// Address of the web interface, as the forge itself writes it.
+    pub url: Option<String>,
+    /// owner/name
+    pub repository: Option<String>,
+    /// File with the access token, readable by its owner only; it is sent to the host of `url` only.
+    pub token_file: Option<String>,
+    /// Certificate authorities (PEM) that are believed beside the system's.
+    pub ca_file: Option<String>,
+}
+
+impl Default for Forge {
+    fn default() -> Self {
+        Self { kind: "local".into(), url: None, repository: None, token_file: None, ca_file: None }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

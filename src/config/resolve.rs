@@ -10,6 +10,7 @@ use crate::model::limits::GlobalLimits;
 use crate::model::policy::Mode;
 use crate::model::signal::SignalKey;
 
+use super::forge::ForgeSettings;
 use super::overlay::{self, Origins, Overrides};
 use super::raw::{self, LogFormat, RawSettings, SyncKind};
 use super::{ConfigError, repo_id};
@@ -47,6 +48,7 @@ pub struct Settings {
     pub mode: Mode,
     pub signing: Signing,
     pub sops: SopsSettings,
+    pub forge: ForgeSettings,
     pub prometheus_url: String,
     pub prometheus_token_file: Option<PathBuf>,
     pub prometheus_timeout_s: u32,
@@ -167,6 +169,7 @@ pub fn resolve(
         mode: raw.mode.into(),
         signing: at.signing(&raw.signing)?,
         sops: at.sops(&raw.sops)?,
+        forge: at.forge(&raw.forge)?,
         prometheus_url: at
             .http_url("prometheus.url", &at.required("prometheus.url", raw.prometheus.url.as_ref())?)?,
         prometheus_token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
@@ -193,12 +196,12 @@ pub fn resolve(
     })
 }
 
-struct Resolve<'a> {
-    origins: &'a Origins,
+pub(super) struct Resolve<'a> {
+    pub(super) origins: &'a Origins,
 }
 
 impl Resolve<'_> {
-    fn required(&self, path: &str, value: Option<&String>) -> Result<String, ConfigError> {
+    pub(super) fn required(&self, path: &str, value: Option<&String>) -> Result<String, ConfigError> {
         let value = value.filter(|it| !it.trim().is_empty()).cloned();
         value.ok_or_else(|| {
             let variable = format!("TARS_{}", path.to_ascii_uppercase().replace('.', "_"));
@@ -251,7 +254,7 @@ impl Resolve<'_> {
     }
 
     /// Plain http(s) with a host, and nobody's password in it; without a slash at the end.
-    fn http_url(&self, path: &str, text: &str) -> Result<String, ConfigError> {
+    pub(super) fn http_url(&self, path: &str, text: &str) -> Result<String, ConfigError> {
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or_default();
         let authority = rest.split('/').next().unwrap_or_default();
         if authority.contains('@') {

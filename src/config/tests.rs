@@ -91,6 +91,21 @@ fn a_signal_has_defaults_and_every_field_of_it_is_read() {
 }
 
 #[test]
+fn a_forge_is_local_or_a_place_that_can_be_asked() {
+    assert_eq!(resolved(MINIMAL).unwrap().forge, ForgeSettings::Local);
+    let lines =
+        "forge: {kind: gitea, url: 'https://git.example.com/', repository: shop/gitops, token_file: /t}";
+    let at = ForgeAt {
+        url: "https://git.example.com".into(),
+        owner: "shop".into(),
+        name: "gitops".into(),
+        token_file: "/t".into(),
+        ca_file: None,
+    };
+    assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::Gitea(at));
+}
+
+#[test]
 fn each_kind_of_sync_and_webhook_is_read() {
     let sync = |lines: &str| resolved(&with(&format!("sync: {lines}"))).unwrap().sync;
     assert_eq!(sync("{kind: fixedWait, wait: 5s}"), SyncSettings::FixedWait { wait_s: 5 });
@@ -108,9 +123,22 @@ fn each_kind_of_sync_and_webhook_is_read() {
 /// A variable, a value that is not its default, and what else must be set for that to be legal.
 type ChangedCase = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
+/// A forge, all of it.
+const FORGE: &[(&str, &str)] = &[
+    ("TARS_FORGE_KIND", "gitea"),
+    ("TARS_FORGE_URL", "https://git.example.com"),
+    ("TARS_FORGE_REPOSITORY", "shop/gitops"),
+    ("TARS_FORGE_TOKEN_FILE", "/t"),
+];
+
 const CHANGED: &[ChangedCase] = &[
     ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
+    ("TARS_FORGE_CA_FILE", "/ca", FORGE),
+    ("TARS_FORGE_KIND", "gitea", FORGE),
+    ("TARS_FORGE_REPOSITORY", "shop/gitops", FORGE),
+    ("TARS_FORGE_TOKEN_FILE", "/t", FORGE),
+    ("TARS_FORGE_URL", "https://git.example.com", FORGE),
     ("TARS_INSTANCE", "tars-0", &[]),
     ("TARS_LIMITS_MAX_EXECUTIONS_PER_HOUR", "3", &[]),
     ("TARS_LIMITS_MAX_OPEN_PROPOSALS", "4", &[]),
@@ -266,6 +294,31 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
         ),
         (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
         (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
+        (with("forge: {kind: github}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (with("forge: {kind: forgejo}"), "tars.yaml:10", "forge.kind", "write gitea"),
+        (with("forge: {kind: sourceforge}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (with("forge: {url: 'https://h'}"), "tars.yaml:10", "forge.url", "kind: gitea"),
+        (with("forge: {kind: gitea}"), "tars.yaml:10", "forge.url", "TARS_FORGE_URL"),
+        (with("forge: {kind: gitea, url: 'https://u:p@h'}"), "tars.yaml:10", "forge.url", "token"),
+        (with("forge: {kind: gitea, url: 'https://h?x=1'}"), "tars.yaml:10", "forge.url", "git.example.com"),
+        (
+            with("forge: {kind: gitea, url: 'https://h', repository: a/b/c}"),
+            "tars.yaml:10",
+            "forge.repository",
+            "owner/name",
+        ),
+        (
+            with("forge: {kind: gitea, url: 'https://h', repository: a/..}"),
+            "tars.yaml:10",
+            "forge.repository",
+            "owner/name",
+        ),
+        (
+            with("forge: {kind: gitea, url: 'https://h', repository: a/b}"),
+            "tars.yaml:10",
+            "forge.token_file",
+            "TARS_FORGE_TOKEN_FILE",
+        ),
         (with("sync: {kind: http}"), "tars.yaml:10", "sync.url", "TARS_SYNC_URL"),
         (with("sync: {kind: metric, query: up}"), "tars.yaml:10", "sync.query", "$commit"),
         (with("sync: {kind: http, wait: 1m}"), "tars.yaml:10", "sync.wait", "`url`"),

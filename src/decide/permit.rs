@@ -58,6 +58,15 @@ pub struct MergePermit {
 }
 
 impl MergePermit {
+    /// For tests of what a merge does; outside them, [`permit`] alone makes one.
+    #[cfg(test)]
+    #[must_use]
+    pub fn for_test(branch: &BranchName, head: &ObjectId, base: &ObjectId) -> Self {
+        let (action, tree) = (ActionId::new("act-000000000000"), ObjectId::new("0".repeat(40)));
+        let (action, tree) = (action.expect("12 digits"), tree.expect("40 digits"));
+        Self { action, branch: branch.clone(), head: head.clone(), tree, base: base.clone() }
+    }
+
     #[cfg(test)]
     #[must_use]
     pub fn action(&self) -> &ActionId {

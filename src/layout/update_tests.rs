@@ -305,10 +305,10 @@ fn what_several_readers_learned_beforehand_is_what_the_index_would_have_found() 
     files.insert(RepoPath::new("link.yaml").unwrap(), TreeFile::held(EntryMode::Symlink, &b"x"[..]));
     let tree = Arc::new(RepoTree::held(oid('a'), files.clone()));
     let mut saved = Saved::default();
-    let unknown = Unknown::of(&tree, &saved);
+    let unknown = Unknown::of(&tree, &saved, &Surroundings::default());
     assert_eq!(unknown.count(), files.len() - 1, "a link is not followed");
     (0..3).for_each(|share| saved.add(unknown.look(share, 3)));
-    assert_eq!(Unknown::of(&tree, &saved).count(), 0);
+    assert_eq!(Unknown::of(&tree, &saved, &Surroundings::default()).count(), 0);
     let mut index = index_with(tree, &saved, &Surroundings::default());
     assert_eq!(answers(&index), answers(&fresh(&files)));
     // They are as new as what the index found out by itself: the link, and three folders.
@@ -321,9 +321,9 @@ fn readers_learn_nothing_from_an_object_store_that_fails() {
     let (tree, blobs) = counted();
     blobs.broken.store(true, std::sync::atomic::Ordering::Relaxed);
     let mut saved = Saved::default();
-    let unknown = Unknown::of(&tree, &saved);
+    let unknown = Unknown::of(&tree, &saved, &Surroundings::default());
     saved.add(unknown.look(0, 1));
-    assert_eq!(Unknown::of(&tree, &saved).count(), unknown.count());
+    assert_eq!(Unknown::of(&tree, &saved, &Surroundings::default()).count(), unknown.count());
 }
 
 #[test]

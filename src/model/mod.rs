@@ -9,6 +9,7 @@ pub mod change;
 pub mod decision;
 pub mod duration;
 pub mod entry;
+pub mod forge;
 pub mod history;
 pub mod ids;
 pub mod limits;

@@ -16,6 +16,7 @@ pub fn http() -> Http {
         connect_timeout: Duration::from_secs(5),
         body_max: 8 << 20,
         user_agent: "tars-test".into(),
+        authorities: None,
     })
     .unwrap()
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::model::signal::Sample;
+use crate::outside::clock::OutsideClock;
 
 /// What an instant query gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,13 +25,6 @@ pub struct RangeResult {
     pub samples: Vec<Sample>,
     /// The source's own warnings, for example a partial answer. Untrusted text.
     pub warnings: Vec<String>,
-}
-
-/// A time that somebody else's clock showed, and the local time at which it arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutsideClock {
-    pub says: Timestamp,
-    pub seen_at: Timestamp,
 }
 
 /// A question that got no usable answer.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use super::metrics::{InstantResult, MetricSource, OutsideClock, RangeResult, SourceError};
+use super::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
 use super::prometheus_wire::{decode_instant, decode_range, form};
-use crate::outside::clock::{Clock, wait};
+use crate::outside::clock::{Clock, OutsideClock, wait};
 use crate::outside::http::{Http, HttpReply};
 use crate::outside::random::jitter;
 use crate::outside::secret::Secret;
@@ -57,7 +57,7 @@ impl Prometheus {
         let mut tries = 1;
         let mut pause = FIRST_PAUSE;
         loop {
-            let outcome = self.http.post(&url, FORM, body.clone(), self.bearer.as_ref()).await;
+            let outcome = self.http.post(&url, FORM, &body, self.bearer.as_ref()).await;
             let passing = match &outcome {
                 Ok(reply) => reply.status >= 500,
                 // A query changes nothing, so sending it twice is harmless.

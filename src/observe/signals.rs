@@ -226,7 +226,8 @@ mod tests {
     use super::*;
     use crate::model::fixtures::{at, signal};
     use crate::model::signal::Sample;
-    use crate::observe::metrics::{InstantResult, OutsideClock};
+    use crate::observe::metrics::InstantResult;
+    use crate::outside::clock::OutsideClock;
 
     /// Answers every slot with its own second of the epoch, except for the queries that are to fail.
     #[derive(Debug, Default)]

@@ -112,7 +112,8 @@ mod tests {
     use super::*;
     use crate::model::fixtures::{at, oid};
     use crate::observe::loopback::{Act, http, server};
-    use crate::observe::metrics::{InstantResult, OutsideClock, RangeResult};
+    use crate::observe::metrics::{InstantResult, RangeResult};
+    use crate::outside::clock::OutsideClock;
 
     #[derive(Debug)]
     struct Fixed(InstantResult, Mutex<String>);

@@ -52,6 +52,13 @@ impl Clock for VirtualClock {
     }
 }
 
+/// A time that somebody else's clock showed, and the local time at which it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutsideClock {
+    pub says: Timestamp,
+    pub seen_at: Timestamp,
+}
+
 /// Waits for `d`: the one sleep of the program. Everything else waits on a condition.
 pub async fn wait(d: Duration) {
     tokio::time::sleep(d).await;

@@ -1,6 +1,7 @@
 //! The one HTTP client: deadlines, a body cap, no redirects, no proxy of the environment, TLS by rustls.
-//! In: an address, parameters, a token. Out: status, server time and bytes, or the kind of failure. It never
-//! follows a redirect (a token would travel), never decompresses, never prints a user, password or query.
+//! In: an address, parameters, a token. Out: status, server time, the headers somebody asks for and bytes, or the
+//! kind of failure. It never follows a redirect (a token would travel), never decompresses, never prints a user,
+//! password or query.
 
 #![expect(clippy::disallowed_methods, reason = "the one file that builds an HTTP client")]
 
@@ -8,12 +9,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, DATE};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Client, Response, Url};
 use thiserror::Error;
 
 use super::secret::Secret;
+
+/// The headers of an answer that are kept: what says how to ask again, and when.
+const KEPT_HEADERS: [&str; 6] =
+    ["etag", "link", "location", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"];
+/// Longest kept header, in bytes; a longer one counts as absent.
+const HEADER_BYTES_MAX: usize = 4096;
 
 /// Bounds of every request.
 #[derive(Debug, Clone)]
@@ -25,6 +32,37 @@ pub struct HttpSettings {
     /// Most bytes of an answer's body.
     pub body_max: usize,
     pub user_agent: String,
+    /// Certificate authorities (PEM) that are believed beside the system's.
+    pub authorities: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// The word before a token in `Authorization`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Bearer,
+    Token,
+}
+
+/// One request, except where it goes to.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpRequest<'a> {
+    pub method: Method,
+    /// Encoded here.
+    pub query: &'a [(&'a str, &'a str)],
+    /// `Accept`, `If-None-Match`; what travels secretly does not belong here.
+    pub headers: &'a [(&'static str, &'a str)],
+    /// Content type and bytes.
+    pub body: Option<(&'a str, &'a [u8])>,
+    pub credential: Option<(Scheme, &'a Secret)>,
 }
 
 /// An answer, whatever its status: a redirect arrives here as a 3xx.
@@ -35,7 +73,16 @@ pub struct HttpReply {
     pub date: Option<Timestamp>,
     /// Empty when the server names none.
     pub content_type: String,
+    headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+}
+
+impl HttpReply {
+    /// A header of [`KEPT_HEADERS`], by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Why there is no answer. The request may still have been carried out, unless it is `Connect` or `Request`.
@@ -85,7 +132,7 @@ impl Http {
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
         // An error only says that one is installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder()
+        let mut builder = Client::builder()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
             .user_agent(&settings.user_agent)
@@ -94,56 +141,76 @@ impl Http {
             // Settings are resolved in one place; a variable of the environment is not that place.
             .no_proxy()
             // A request is never sent twice behind the caller's back.
-            .retry(reqwest::retry::never())
+            .retry(reqwest::retry::never());
+        if let Some(pem) = &settings.authorities {
+            let unusable = HttpError::Request("the certificate authorities are not PEM certificates");
+            let authorities = Certificate::from_pem_bundle(pem).ok().filter(|it| !it.is_empty());
+            builder = builder.tls_certs_merge(authorities.ok_or(unusable)?);
+        }
+        let client = builder
             .build()
             .map_err(|_| HttpError::Request("the client cannot be built from these settings"))?;
         Ok(Self { client, timeout: settings.timeout, body_max: settings.body_max })
     }
 
-    /// GET with query parameters, encoded here.
+    /// GET with query parameters.
     ///
     /// # Errors
-    /// See [`HttpError`]; a status of 400 and more is an answer, not an error.
+    /// As [`Http::send`].
     pub async fn get(
         &self,
         url: &str,
         query: &[(&str, &str)],
         bearer: Option<&Secret>,
     ) -> Result<HttpReply, HttpError> {
-        let url = parse(url)?;
-        self.send(self.client.get(url.clone()).query(query), &url, bearer).await
+        let credential = bearer.map(|token| (Scheme::Bearer, token));
+        self.send(url, HttpRequest { method: Method::Get, query, headers: &[], body: None, credential }).await
     }
 
     /// POST of a body.
     ///
     /// # Errors
-    /// As [`Http::get`].
+    /// As [`Http::send`].
     pub async fn post(
         &self,
         url: &str,
         content_type: &str,
-        body: Vec<u8>,
+        body: &[u8],
         bearer: Option<&Secret>,
     ) -> Result<HttpReply, HttpError> {
-        let url = parse(url)?;
-        self.send(self.client.post(url.clone()).header(CONTENT_TYPE, content_type).body(body), &url, bearer)
-            .await
+        let (body, credential) = (Some((content_type, body)), bearer.map(|token| (Scheme::Bearer, token)));
+        self.send(url, HttpRequest { method: Method::Post, query: &[], headers: &[], body, credential }).await
     }
 
-    async fn send(
-        &self,
-        request: RequestBuilder,
-        url: &Url,
-        bearer: Option<&Secret>,
-    ) -> Result<HttpReply, HttpError> {
-        let shown = printable_url(url);
-        let request = match bearer {
-            Some(token) => request.bearer_auth(token.expose()),
-            None => request,
+    /// One request, sent once.
+    ///
+    /// # Errors
+    /// See [`HttpError`]; a status of 300 and more is an answer, not an error.
+    pub async fn send(&self, url: &str, request: HttpRequest<'_>) -> Result<HttpReply, HttpError> {
+        let url = parse(url)?;
+        let shown = printable_url(&url);
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
         };
+        let mut builder = self.client.request(method, url).header(ACCEPT_ENCODING, "identity");
+        if !request.query.is_empty() {
+            builder = builder.query(request.query);
+        }
+        for (name, value) in request.headers {
+            builder = builder.header(*name, *value);
+        }
+        if let Some((content_type, bytes)) = request.body {
+            builder = builder.header(CONTENT_TYPE, content_type).body(bytes.to_vec());
+        }
+        if let Some(credential) = request.credential {
+            builder = builder.header(AUTHORIZATION, authorization(credential)?);
+        }
         let exchange = async {
-            let reply =
-                request.header(ACCEPT_ENCODING, "identity").send().await.map_err(|e| failed(&shown, e))?;
+            let reply = builder.send().await.map_err(|e| failed(&shown, e))?;
             self.read(reply, &shown).await
         };
         // The client's own deadline covers this too; this one does not depend on how it counts.
@@ -155,9 +222,12 @@ impl Http {
 
     async fn read(&self, mut reply: Response, shown: &str) -> Result<HttpReply, HttpError> {
         let too_large = || HttpError::BodyTooLarge { url: shown.to_owned(), bytes_max: self.body_max };
-        let header = |name| reply.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let date = header(DATE).and_then(|text| DateTimeParser::new().parse_timestamp(text).ok());
-        let content_type = header(CONTENT_TYPE).unwrap_or_default();
+        let date = header_of(&reply, DATE.as_str()).and_then(|text| http_date(&text));
+        let content_type = header_of(&reply, CONTENT_TYPE.as_str()).unwrap_or_default();
+        let kept = |name: &'static str| {
+            header_of(&reply, name).filter(|it| it.len() <= HEADER_BYTES_MAX).map(|it| (name, it))
+        };
+        let headers = KEPT_HEADERS.into_iter().filter_map(kept).collect();
         let status = reply.status().as_u16();
         let announced = reply.content_length().unwrap_or(0);
         if usize::try_from(announced).map_or(true, |length| length > self.body_max) {
@@ -170,11 +240,32 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(HttpReply { status, date, content_type, body })
+        Ok(HttpReply { status, date, content_type, headers, body })
     }
 }
 
-fn parse(text: &str) -> Result<Url, HttpError> {
+fn header_of(reply: &Response, name: &str) -> Option<String> {
+    reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// A time as HTTP headers write it.
+#[must_use]
+pub fn http_date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+fn authorization((scheme, token): (Scheme, &Secret)) -> Result<HeaderValue, HttpError> {
+    let word = match scheme {
+        Scheme::Bearer => "Bearer",
+        Scheme::Token => "token",
+    };
+    let mut value = HeaderValue::from_str(&format!("{word} {}", token.expose()))
+        .map_err(|_| HttpError::Request("the token cannot travel in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+pub(super) fn parse(text: &str) -> Result<Url, HttpError> {
     let url = Url::parse(text).map_err(|_| HttpError::Request("the address cannot be parsed"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(HttpError::Request("the address is neither http nor https"));
@@ -183,7 +274,7 @@ fn parse(text: &str) -> Result<Url, HttpError> {
 }
 
 /// Scheme, host, port and path: never a user, a password or a query.
-fn printable_url(url: &Url) -> String {
+pub(super) fn printable_url(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 

@@ -37,6 +37,7 @@ fn client(timeout_ms: u64, body_max: usize) -> Http {
         connect_timeout: Duration::from_secs(5),
         body_max,
         user_agent: "tars-test/1".to_owned(),
+        authorities: None,
     })
     .unwrap()
 }
@@ -63,7 +64,7 @@ async fn a_post_sends_its_body_and_a_broken_date_is_none() {
     let (address, mut requests, _) =
         serve("HTTP/1.1 200 OK\r\nDate: yesterday\r\nContent-Length: 0\r\n\r\n").await;
     let url = format!("http://{address}/x");
-    let reply = client(20_000, 10).post(&url, "application/json", b"{}".to_vec(), None).await.unwrap();
+    let reply = client(20_000, 10).post(&url, "application/json", b"{}", None).await.unwrap();
     assert_eq!((reply.status, reply.date), (200, None));
     let request = requests.recv().await.unwrap();
     assert!(request.starts_with("POST /x") && request.contains("application/json"));
@@ -129,5 +130,33 @@ async fn only_http_addresses_are_asked() {
     for bad in ["", "x", "file:///etc/passwd", "ftp://h/", "http://", "unix:/x"] {
         let error = client(1000, 10).get(bad, &[], None).await.unwrap_err();
         assert!(matches!(error, HttpError::Request(_)), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn chosen_headers_travel_and_the_kept_ones_come_back() {
+    let answer = "HTTP/1.1 304 X\r\nETag: \"a1\"\r\nX-Other: x\r\nContent-Length: 0\r\n\r\n";
+    let (address, mut requests, _) = serve(answer).await;
+    let headers = [("if-none-match", "\"a0\""), ("accept", "application/json")];
+    let request =
+        HttpRequest { method: Method::Delete, query: &[], headers: &headers, body: None, credential: None };
+    let reply = client(20_000, 10).send(&format!("http://{address}/x"), request).await.unwrap();
+    assert_eq!((reply.status, reply.header("etag"), reply.header("x-other")), (304, Some("\"a1\""), None));
+    let request = requests.recv().await.unwrap().to_lowercase();
+    assert!(request.starts_with("delete /x http/1.1") && request.contains("if-none-match: \"a0\""));
+    assert!(!request.contains("authorization"));
+}
+
+#[test]
+fn certificate_authorities_that_are_none_are_refused() {
+    for pem in ["", "not a certificate"] {
+        let settings = HttpSettings {
+            timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
+            body_max: 10,
+            user_agent: "tars-test/1".into(),
+            authorities: Some(pem.into()),
+        };
+        assert!(matches!(Http::new(&settings), Err(HttpError::Request(_))), "{pem:?}");
     }
 }

@@ -2,6 +2,7 @@
 //! Plain strings and bytes come in and go out. No word of the domain appears here, and nothing is logged:
 //! every failure is a value the caller must look at.
 
+pub mod api;
 pub mod clock;
 pub mod command;
 pub mod files;

@@ -3,7 +3,7 @@
 //! nothing about the contents.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -23,6 +23,8 @@ pub struct Secret(String);
 pub enum SecretError {
     #[error("cannot read the secret file")]
     File(#[source] FileError),
+    #[error("others can read the secret file {0} (mode {1:o}); chmod 600 it")]
+    Exposed(PathBuf, u32),
     #[error("the secret is empty")]
     Empty,
     /// Such a value would become structure in a header or a configuration line.
@@ -53,6 +55,18 @@ impl Secret {
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
         let bytes = files::read_bounded(path, SECRET_BYTES_MAX).map_err(SecretError::File)?;
         Self::new(&String::from_utf8(bytes).map_err(|_| SecretError::Characters)?)
+    }
+
+    /// Reads a file that nobody but its owner can read.
+    ///
+    /// # Errors
+    /// When others can read it, or as [`Secret::from_file`].
+    pub fn from_private_file(path: &Path) -> Result<Self, SecretError> {
+        let mode = files::permission_bits(path).map_err(SecretError::File)?;
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Exposed(path.to_owned(), mode));
+        }
+        Self::from_file(path)
     }
 
     /// The value, for the wire only.
@@ -111,6 +125,10 @@ mod tests {
         let path = dir.path().join("token");
         files::write_durable(&path, b"  abc\n").unwrap();
         assert_eq!(Secret::from_file(&path).unwrap().expose(), "abc");
+        assert_eq!(Secret::from_private_file(&path).unwrap().expose(), "abc");
+        let shared = dir.path().join("shared");
+        files::write_new(&shared, b"abc", 0o640).unwrap();
+        assert!(matches!(Secret::from_private_file(&shared), Err(SecretError::Exposed(_, 0o640))));
         files::write_durable(&path, &vec![b'a'; SECRET_BYTES_MAX + 1]).unwrap();
         assert!(matches!(Secret::from_file(&path), Err(SecretError::File(FileError::TooLarge { .. }))));
     }

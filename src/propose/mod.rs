@@ -3,6 +3,8 @@
 //! only way to a [`ProposalCommit`] is through `CheckedChanges`, the only way to a merge through a
 //! `MergePermit`. What to write is decided elsewhere.
 
+pub mod forge;
+
 use jiff::Timestamp;
 use thiserror::Error;
 

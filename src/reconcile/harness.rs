@@ -24,12 +24,12 @@ use crate::model::ids::{BranchName, InstanceId, ObjectId, RepoId, RepoPath, Sign
 use crate::model::limits::GlobalLimits;
 use crate::model::policy::Mode;
 use crate::model::signal::{Sample, SignalKey};
-use crate::observe::metrics::{InstantResult, MetricSource, OutsideClock, RangeResult, SourceError};
+use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
-use crate::outside::clock::{Clock as _, VirtualClock};
+use crate::outside::clock::{Clock as _, OutsideClock, VirtualClock};
 use crate::outside::files;
 use crate::outside::git::{CommitDraft, GitSettings, Objects};
 use crate::outside::http::{Http, HttpSettings};
@@ -384,6 +384,7 @@ fn http() -> Http {
         connect_timeout: Duration::from_secs(5),
         body_max: 1024,
         user_agent: "test".to_owned(),
+        authorities: None,
     };
     Http::new(&settings).unwrap()
 }

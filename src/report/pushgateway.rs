@@ -70,7 +70,7 @@ impl Pushgateway {
     }
 
     async fn send(&self, body: String) -> Result<(), PushError> {
-        let reply = self.http.post(&self.url, TEXT_FORMAT, body.into_bytes(), self.bearer.as_ref()).await;
+        let reply = self.http.post(&self.url, TEXT_FORMAT, body.as_bytes(), self.bearer.as_ref()).await;
         match reply.map_err(PushError::Http)?.status {
             200..300 => Ok(()),
             status => Err(PushError::Status(status)),
@@ -105,6 +105,7 @@ mod tests {
             connect_timeout: Duration::from_secs(5),
             body_max: 1024,
             user_agent: "tars-test".into(),
+            authorities: None,
         };
         let http = Http::new(&settings).unwrap();
         Pushgateway::new(http, base_url, &InstanceId::new("a.1").unwrap(), None)

@@ -26,6 +26,7 @@ const VERBS: [&str; 16] = [
     "check",
     "audit",
     "policy",
+    "forge",
     "config",
     "sops",
     "completion",

@@ -14,6 +14,7 @@ mod architecture;
 mod audit;
 mod cli;
 mod demo;
+mod forge;
 mod git;
 mod hostile;
 mod layouts;

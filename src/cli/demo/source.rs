@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::workload::Workload;
 use crate::model::signal::Sample;
-use crate::observe::metrics::{InstantResult, MetricSource, OutsideClock, RangeResult, SourceError};
-use crate::outside::clock::{Clock, VirtualClock};
+use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
+use crate::outside::clock::{Clock, OutsideClock, VirtualClock};
 
 /// What a query means to the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

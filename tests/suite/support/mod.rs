@@ -1,6 +1,7 @@
 //! What every test of the suite leans on: where the tree is, which files it holds, which real parts exist.
 
 pub(crate) mod git_http;
+pub(crate) mod gitea;
 pub(crate) mod metric_stub;
 pub(crate) mod parts;
 pub(crate) mod program;

@@ -60,6 +60,7 @@ fn every_part_that_the_script_installs_is_found() {
         "sops",
         "kustomize",
         "helm",
+        "gitea",
         "yaml-reader",
     ];
     for name in programs {

@@ -1,0 +1,144 @@
+//! Pull requests on a forge, behind one small trait. Nouns of `model::forge` go in and come out; one adapter
+//! for each product speaks its API. Whether anything should be proposed, merged or closed is decided elsewhere:
+//! a merge needs the permit, pinned to its head. Native auto-merge is never used.
+//!
+//! Writes that say the same twice are sent again by themselves. One whose answer was lost is
+//! [`error::Outlook::Unknown`]: the caller reads again (a new pull request by its head branch, a merge by its state).
+
+mod error;
+pub mod gitea;
+mod gitea_wire;
+
+use std::fmt::Debug;
+
+use futures_util::future::BoxFuture;
+
+pub use self::error::{ForgeError, Trouble};
+use crate::decide::MergePermit;
+use crate::model::forge::{
+    Account, Checks, ForgeCapabilities, Grants, MergeMethod, Protection, PullRequest, RepositoryFacts, Review,
+};
+use crate::model::ids::{BranchName, ObjectId};
+use crate::outside::clock::OutsideClock;
+
+/// What an operation gives.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
+
+/// A pull request to be.
+#[derive(Debug, Clone, Copy)]
+pub struct PullDraft<'a> {
+    pub head: &'a BranchName,
+    pub base: &'a BranchName,
+    pub title: &'a str,
+    pub body: &'a str,
+}
+
+/// One line under a commit; a context has one at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Status<'a> {
+    /// For example `tars/policy`.
+    pub context: &'a str,
+    pub state: StatusState,
+    pub description: &'a str,
+    pub url: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not post statuses yet"))]
+pub enum StatusState {
+    Pending,
+    Success,
+    Failure,
+}
+
+/// How a permitted merge is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Merging<'a> {
+    pub permit: &'a MergePermit,
+    pub method: MergeMethod,
+    /// Title and message of the commit that the forge makes; a fast-forward makes none.
+    pub title: &'a str,
+    pub message: &'a str,
+}
+
+/// A forge with one repository and one token.
+#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not open pull requests yet"))]
+pub trait Forge: Debug + Send + Sync {
+    fn capabilities(&self) -> ForgeCapabilities;
+
+    /// The newest time the forge's own clock showed; `None` before the first answer.
+    fn outside_clock(&self) -> Option<OutsideClock>;
+
+    /// Whose token it is.
+    fn whoami(&self) -> Answer<'_, Account>;
+
+    fn repository(&self) -> Answer<'_, RepositoryFacts>;
+
+    /// What the token's scopes allow, found out without writing anything.
+    fn grants(&self) -> Answer<'_, Grants>;
+
+    /// What protects `branch`; `None`: there is no such branch.
+    fn protection<'a>(&'a self, branch: &'a BranchName) -> Answer<'a, Option<Protection>>;
+
+    /// Every open pull request of the repository, newest first.
+    fn open_pulls(&self) -> Answer<'_, Vec<PullRequest>>;
+
+    /// The pull request from `head` to `base`: the open one, otherwise the newest.
+    fn find<'a>(&'a self, head: &'a BranchName, base: &'a BranchName) -> Answer<'a, Option<PullRequest>>;
+
+    fn read(&self, number: u64) -> Answer<'_, PullRequest>;
+
+    /// Opens a pull request. The forge refuses a second open one from the same head to the same base
+    /// ([`Trouble::Conflict`]).
+    fn create<'a>(&'a self, draft: PullDraft<'a>) -> Answer<'a, PullRequest>;
+
+    fn update<'a>(&'a self, number: u64, title: &'a str, body: &'a str) -> Answer<'a, PullRequest>;
+
+    /// Says why in a comment, then closes.
+    fn close<'a>(&'a self, number: u64, reason: &'a str) -> Answer<'a, PullRequest>;
+
+    /// Keeps exactly one comment of ours with this marker; `true` when something was written.
+    fn comment<'a>(&'a self, number: u64, marker: Marker, text: &'a str) -> Answer<'a, bool>;
+
+    /// Replaces all labels; those the repository does not know are made.
+    fn set_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()>;
+
+    fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()>;
+
+    /// Posts a status unless ours says the same already; `true` when it was written.
+    fn set_status<'a>(&'a self, head: &'a ObjectId, status: Status<'a>) -> Answer<'a, bool>;
+
+    /// The newest word of every check on exactly this commit.
+    fn checks<'a>(&'a self, head: &'a ObjectId) -> Answer<'a, Checks>;
+
+    fn reviews(&self, number: u64) -> Answer<'_, Vec<Review>>;
+
+    /// Merges the permitted head, and no other.
+    fn merge<'a>(&'a self, number: u64, merging: Merging<'a>) -> Answer<'a, PullRequest>;
+
+    /// Deletes one of tars' branches if it stands at `head`; `false` when it was gone already.
+    fn delete_branch<'a>(&'a self, branch: &'a BranchName, head: &'a ObjectId) -> Answer<'a, bool>;
+}
+
+/// What tells one kind of our comments from the others, hidden in its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not comment yet"))]
+pub enum Marker {
+    /// Why the pull request was closed.
+    Closed,
+    /// What `/tars explain` answers.
+    Explanation,
+}
+
+impl Marker {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "<!-- tars:closed -->",
+            Self::Explanation => "<!-- tars:explanation -->",
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "gitea_tests.rs"]
+mod gitea_tests;
