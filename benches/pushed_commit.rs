@@ -34,7 +34,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use outside::git::{CommitDraft, GitSettings, Mirror, PushOutcome, RefUpdate, TreeLimits};
-use outside::sign::SshSigner;
+use outside::sign::SigningKey;
 
 const MAIN: &str = "refs/heads/main";
 const LEDGER: &str = "refs/heads/tars/ledger";
@@ -102,7 +102,7 @@ fn generate(hub: &Path, files: usize) {
 /// tars' side of one repository.
 struct Ours {
     mirror: Mirror,
-    signer: SshSigner,
+    signer: SigningKey,
     main: String,
     ledger: Option<String>,
     /// What an index would remember of the one file: its blob.
@@ -126,7 +126,7 @@ impl Ours {
         let mirror = Mirror::open(&settings).await.unwrap();
         let main = mirror.fetch(&[MAIN, "refs/heads/tars/*"]).await.unwrap()[MAIN].clone();
         let cold = started.elapsed();
-        let signer = SshSigner::generate(&folder.join("key")).unwrap();
+        let (signer, _) = SigningKey::generate(&folder.join("key")).unwrap();
         let file = path(file);
         let wanted = |path: &str| path == file;
         let rows = mirror.objects().changed_entries(None, &main, TreeLimits::default(), &wanted).unwrap();
