@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::generator::{MAIN, UNIT_FILES, change, deployment_path, deployment_text, generate, git};
 use crate::outside::git::{CommitDraft, GitSettings, Mirror, PushOutcome, RefUpdate};
-use crate::outside::sign::SshSigner;
+use crate::outside::sign::SigningKey;
 use crate::{files, number, peak_mib};
 
 const LEDGER: &str = "refs/heads/tars/ledger";
@@ -24,7 +24,7 @@ const SMALL: usize = 1_000;
 /// tars' side of one repository.
 struct Ours {
     mirror: Mirror,
-    signer: SshSigner,
+    signer: SigningKey,
     main: String,
     ledger: Option<String>,
     /// What an index would remember of the one file: its blob.
@@ -49,7 +49,7 @@ impl Ours {
         let mirror = Mirror::open(&settings).await.unwrap();
         let main = mirror.fetch(&[MAIN, "refs/heads/tars/*"]).await.unwrap()[MAIN].clone();
         let cold = started.elapsed();
-        let signer = SshSigner::generate(&folder.join("key")).unwrap();
+        let (signer, _) = SigningKey::generate(&folder.join("key")).unwrap();
         let file = deployment_path(unit);
         let blob = mirror.objects().entry(&main, &file).unwrap().unwrap().oid;
         (Self { mirror, signer, main, ledger: None, blob, file }, cold)

@@ -120,9 +120,20 @@ pub struct Look {
     /// The watched branch
     #[arg(long, default_value = "main")]
     pub branch: String,
+    #[command(flatten)]
+    pub allowed: Allowed,
+}
+
+/// Whose signatures count. Keys of both kinds may be named at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Repository")]
+pub struct Allowed {
     /// OpenSSH allowed_signers file to check signatures with [default: the clone's gpg.ssh.allowedSignersFile]
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
+    /// Armored OpenPGP certificates to check signatures with
+    #[arg(long, value_name = "FILE")]
+    pub allowed_keys: Option<PathBuf>,
 }
 
 /// What a clone does not say of itself.

@@ -28,9 +28,11 @@ pub fn run(verb: &Audit, console: &Console) -> Result<(), Failure> {
 
 fn verify(look: &Look, console: &Console) -> Result<(), Failure> {
     let objects = history::open_clone(&look.repository)?;
-    let allowed = history::allowed_signers(&objects, look.allowed_signers.as_ref())?.ok_or_else(|| {
-        Failure::usage("an audit without a list of allowed keys proves nothing")
-            .hint("name one with --allowed-signers FILE, or set gpg.ssh.allowedSignersFile in the clone")
+    let allowed = history::allowed_signers(&objects, &look.allowed)?.ok_or_else(|| {
+        Failure::usage("an audit without a list of allowed keys proves nothing").hint(
+            "name one with --allowed-signers FILE or --allowed-keys FILE, or set \
+                 gpg.ssh.allowedSignersFile in the clone",
+        )
     })?;
     let head = history::branch(&objects, LEDGER_BRANCH)?
         .ok_or_else(|| Failure::usage(format!("the clone has no branch {LEDGER_BRANCH}")))?;
@@ -73,7 +75,7 @@ fn read_main(
     let mut commits = Vec::new();
     for oid in objects.walk_all(&[main.as_str()], COMMITS_MAX).map_err(reading)? {
         let raw = objects.commit(&oid).map_err(reading)?;
-        let signer = match allowed.verify(&raw.payload, raw.signature.as_deref()) {
+        let signer = match allowed.verify(&raw.payload, raw.signature.as_deref(), raw.time_s) {
             SignatureCheck::Allowed(key) => Signer::Allowed(key),
             SignatureCheck::Unsigned => Signer::Unsigned,
             SignatureCheck::Rejected(why) => Signer::Rejected(why),

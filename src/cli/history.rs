@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::args::Look;
+use super::args::{Allowed, Look};
 use super::failure::{Failure, Kind};
 use super::output::Console;
 use super::output::links::Forge;
@@ -75,24 +75,26 @@ pub fn watched_branch(objects: &Objects, name: &str) -> Result<ObjectId, Failure
     })
 }
 
-/// The list of allowed keys: the file given, or what the clone names; `None` when neither is there.
+/// The list of allowed keys: the files given, or what the clone names; `None` when there is neither.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn allowed_signers(
-    objects: &Objects,
-    given: Option<&PathBuf>,
-) -> Result<Option<AllowedSigners>, Failure> {
-    let file = match given {
+/// When a file cannot be read.
+pub fn allowed_signers(objects: &Objects, given: &Allowed) -> Result<Option<AllowedSigners>, Failure> {
+    let signers = match &given.allowed_signers {
         Some(file) => Some(file.clone()),
         None => objects
             .config_value("gpg.ssh.allowedSignersFile")
             .map_err(|error| Failure::new(Kind::No, "could not read the clone's settings").because(error))?
             .map(PathBuf::from),
     };
-    let Some(file) = file else { return Ok(None) };
-    AllowedSigners::load(&file).map(Some).map_err(|error| {
-        Failure::usage(format!("could not read the allowed signers in {}", file.display())).because(error)
+    let keys = given.allowed_keys.as_deref();
+    if signers.is_none() && keys.is_none() {
+        return Ok(None);
+    }
+    AllowedSigners::load(signers.as_deref(), keys).map(Some).map_err(|error| {
+        let files = signers.as_deref().into_iter().chain(keys).map(|it| it.display().to_string());
+        let files = files.collect::<Vec<_>>().join(" and ");
+        Failure::usage(format!("could not read the allowed keys in {files}")).because(error)
     })
 }
 
@@ -102,9 +104,11 @@ impl Ledger {
     /// # Errors
     /// When there is no clone, no ledger, or an entry that is none.
     pub fn of(look: &Look, console: &Console) -> Result<Self, Failure> {
-        let ledger = Self::read(&look.repository, &look.branch, look.allowed_signers.as_ref())?;
+        let ledger = Self::read(&look.repository, &look.branch, &look.allowed)?;
         if !ledger.signatures_checked {
-            console.warn("signatures are not checked: no allowed signers (--allowed-signers FILE)");
+            console.warn(
+                "signatures are not checked: no allowed keys (--allowed-signers FILE, --allowed-keys FILE)",
+            );
         }
         Ok(ledger)
     }
@@ -113,7 +117,7 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::of`].
-    pub fn read(dir: &Path, main: &str, allowed: Option<&PathBuf>) -> Result<Self, Failure> {
+    pub fn read(dir: &Path, main: &str, allowed: &Allowed) -> Result<Self, Failure> {
         let objects = open_clone(dir)?;
         let main = watched_branch(&objects, main)?;
         let allowed = allowed_signers(&objects, allowed)?;

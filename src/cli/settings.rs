@@ -22,7 +22,7 @@ use crate::outside::git::GitSettings;
 use crate::outside::http::{Http, HttpSettings};
 use crate::outside::random;
 use crate::outside::secret::Secret;
-use crate::outside::sign::{AllowedSigners, SshSigner};
+use crate::outside::sign::{AllowedSigners, SigningKey};
 use crate::outside::system;
 use crate::propose::Writer;
 use crate::propose::forge::gitea::Gitea;
@@ -234,21 +234,22 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
     files::create_private_dir(&settings.state_dir)
         .map_err(|error| failed("the state folder")(error.into()).hint(STATE_HINT))?;
     let signing = &settings.signing;
-    let signer = SshSigner::load(&signing.key_file).map_err(|error| {
+    let signer = SigningKey::load(&signing.key_file).map_err(|error| {
         failed(&format!("the signing key in {}", signing.key_file.display()))(error.into())
             .hint(format!("to make one: ssh-keygen -t ed25519 -N '' -f {}", signing.key_file.display()))
     })?;
-    let allowed_file = &signing.allowed_signers_file;
-    let allowed = AllowedSigners::load(allowed_file).map_err(|error| {
-        failed(&format!("the allowed signers in {}", allowed_file.display()))(error.into())
-    })?;
-    if !allowed.fingerprints().contains(&signer.fingerprint()) {
-        return Err(Failure::usage(format!(
-            "the signing key is not one of the keys in {}",
-            allowed_file.display()
+    let files = [&signing.allowed_signers_file, &signing.allowed_keys_file];
+    let named =
+        files.into_iter().flatten().map(|it| it.display().to_string()).collect::<Vec<_>>().join(" or ");
+    let allowed =
+        AllowedSigners::load(signing.allowed_signers_file.as_deref(), signing.allowed_keys_file.as_deref())
+            .map_err(|error| failed(&format!("the allowed keys in {named}"))(error.into()))?;
+    allowed.accepts(&signer, SystemClock.now().as_second()).map_err(|why| {
+        Failure::usage(format!("a signature of the signing key would not count now: {why}")).hint(format!(
+            "put its public half in {named}, or tars would not believe its own ledger: the line of the .pub file, or \
+             the certificate from gpg --armor --export"
         ))
-        .hint("add the line of its .pub file there, or tars would not believe its own ledger"));
-    }
+    })?;
     Ok(GitSide {
         git: git(settings)?,
         writer: Writer {

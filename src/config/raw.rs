@@ -136,10 +136,13 @@ impl From<Mode> for policy::Mode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SigningKeys {
-    /// OpenSSH private key without passphrase.
+    /// Private key without passphrase: in OpenSSH format, or an armored OpenPGP key. The file says which.
     pub key_file: Option<String>,
-    /// Keys whose ledger entries are believed, as ssh-keygen(1) describes under ALLOWED SIGNERS.
+    /// SSH keys whose ledger entries are believed, as ssh-keygen(1) describes under ALLOWED SIGNERS.
     pub allowed_signers_file: Option<String>,
+    /// OpenPGP keys whose ledger entries are believed: armored certificates, as gpg --armor --export writes them. Both
+    /// files may be named; one of them must be.
+    pub allowed_keys_file: Option<String>,
     /// Author of the commits.
     pub name: String,
     pub email: String,
@@ -150,6 +153,7 @@ impl Default for SigningKeys {
         Self {
             key_file: None,
             allowed_signers_file: None,
+            allowed_keys_file: None,
             name: "tars".into(),
             email: "tars@localhost".into(),
         }

@@ -73,7 +73,8 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Signing {
     pub key_file: PathBuf,
-    pub allowed_signers_file: PathBuf,
+    pub allowed_signers_file: Option<PathBuf>,
+    pub allowed_keys_file: Option<PathBuf>,
     pub name: String,
     pub email: String,
 }
@@ -289,11 +290,16 @@ impl Resolve<'_> {
                 ));
             }
         }
+        let key_file = self.required("signing.key_file", raw.key_file.as_ref())?.into();
+        let allowed_keys_file = raw.allowed_keys_file.as_ref().map(PathBuf::from);
+        let allowed_signers_file = match (&raw.allowed_signers_file, &allowed_keys_file) {
+            (None, Some(_)) => None,
+            (file, _) => Some(self.required("signing.allowed_signers_file", file.as_ref())?.into()),
+        };
         Ok(Signing {
-            key_file: self.required("signing.key_file", raw.key_file.as_ref())?.into(),
-            allowed_signers_file: self
-                .required("signing.allowed_signers_file", raw.allowed_signers_file.as_ref())?
-                .into(),
+            key_file,
+            allowed_signers_file,
+            allowed_keys_file,
             name: raw.name.clone(),
             email: raw.email.clone(),
         })

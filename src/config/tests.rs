@@ -163,6 +163,7 @@ const CHANGED: &[ChangedCase] = &[
         &[("TARS_REPOSITORY_URL", "https://git.example.com/shop/gitops.git")],
     ),
     ("TARS_REPOSITORY_URL", "/srv/git/other.git", &[]),
+    ("TARS_SIGNING_ALLOWED_KEYS_FILE", "/k", &[]),
     ("TARS_SIGNING_ALLOWED_SIGNERS_FILE", "/a", &[]),
     ("TARS_SIGNING_EMAIL", "ops@example.com", &[]),
     ("TARS_SIGNING_KEY_FILE", "/k", &[]),
@@ -336,6 +337,20 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
         (signal("staleness: 1s"), "tars.yaml:14", "signals.0.staleness", "30s to"),
         (signal("") + "  - {signal: a, service: b, query: down}\n", "tars.yaml:15", "signals.1", "rename"),
     ]
+}
+
+#[test]
+fn one_list_of_allowed_keys_is_enough_and_both_may_be_named() {
+    let (signers, keys) = ("allowed_signers_file: /keys/allowed", "allowed_keys_file: /keys/openpgp");
+    let lists = |text: String| {
+        let it = resolved(&text).unwrap().signing;
+        (it.allowed_signers_file, it.allowed_keys_file)
+    };
+    assert_eq!(lists(edited(signers, keys)), (None, Some("/keys/openpgp".into())));
+    let both = edited(signers, &format!("{signers}\n  {keys}"));
+    assert_eq!(lists(both), (Some("/keys/allowed".into()), Some("/keys/openpgp".into())));
+    let none = resolved(&edited(&format!("  {signers}\n"), "")).unwrap_err();
+    assert_eq!(none.field, "signing.allowed_signers_file");
 }
 
 #[test]

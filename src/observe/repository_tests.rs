@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use crate::model::ids::{ObjectId, RepoPath, WorkloadRef};
 use crate::outside::git::{CommitDraft, Objects};
-use crate::outside::sign::SshSigner;
+use crate::outside::sign::SigningKey;
 
 use super::*;
 
 struct World {
     folder: tempfile::TempDir,
     objects: Objects,
-    signer: SshSigner,
+    signer: SigningKey,
 }
 
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::init_bare(&folder.path().join("r.git")).unwrap();
-        let signer = SshSigner::generate(&folder.path().join("key")).unwrap();
+        let (signer, _) = SigningKey::generate(&folder.path().join("key")).unwrap();
         Self { folder, objects, signer }
     }
 

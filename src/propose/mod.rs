@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::decide::MergePermit;
 use crate::model::ids::{BranchName, InvalidName, ObjectId};
 use crate::outside::git::{CommitDraft, GitError, Mirror, PushOutcome, RefUpdate};
-use crate::outside::sign::SshSigner;
+use crate::outside::sign::SigningKey;
 use crate::render::CheckedChanges;
 
 /// Writing to git failed before it was known whether anything landed.
@@ -32,7 +32,7 @@ pub enum ProposeError {
 /// Who writes, and where.
 #[derive(Debug)]
 pub struct Writer {
-    pub signer: SshSigner,
+    pub signer: SigningKey,
     pub name: String,
     pub email: String,
     /// The watched branch.

@@ -68,6 +68,9 @@ pub enum TurnError {
     DraftCheckpoint(#[source] CheckpointError),
     #[error("the last seen ledger position could not be kept")]
     LastSeen(#[source] FileError),
+    /// Found before anything is signed: an entry that nobody believes would stop every reader.
+    #[error("the next ledger entry would not be believed: {0}")]
+    SigningKey(String),
     #[error("could not write")]
     Propose(#[source] ProposeError),
     #[error("could not make the pull request text")]
@@ -114,7 +117,9 @@ impl TurnError {
             Self::Fetch(GitError::Settings { .. }) => ErrorCategory::Configuration,
             Self::Fetch(error) if is_local(error) => ErrorCategory::Local,
             Self::Fetch(_) | Self::Refused(_) => ErrorCategory::Remote,
-            Self::NoMain(_) | Self::Repository(_) | Self::Text(_) => ErrorCategory::Configuration,
+            Self::NoMain(_) | Self::Repository(_) | Self::Text(_) | Self::SigningKey(_) => {
+                ErrorCategory::Configuration
+            }
             Self::Grammar { .. }
             | Self::Violation { .. }
             | Self::Files { .. }
@@ -141,9 +146,10 @@ impl TurnError {
         match self.category() {
             ErrorCategory::Remote => matches!(self, Self::Refused(_)),
             ErrorCategory::Ledger => false,
-            ErrorCategory::Configuration | ErrorCategory::Local => {
-                !matches!(self, Self::NoMain(_) | Self::LastSeen(_) | Self::Random(_) | Self::Fetch(_))
-            }
+            ErrorCategory::Configuration | ErrorCategory::Local => !matches!(
+                self,
+                Self::NoMain(_) | Self::SigningKey(_) | Self::LastSeen(_) | Self::Random(_) | Self::Fetch(_)
+            ),
         }
     }
 
@@ -186,6 +192,10 @@ impl TurnError {
                  and the space below `repository.state_dir`"
             }
             ErrorCategory::Configuration if matches!(self, Self::Fetch(_)) => "check `repository.url`",
+            ErrorCategory::Configuration if matches!(self, Self::SigningKey(_)) => {
+                "renew the key, or name another in `signing.key_file`; its public half belongs in the allowed keys; \
+                 then restart tars"
+            }
             ErrorCategory::Configuration => "check `repository.branch` and the files it names",
             ErrorCategory::Ledger => {
                 "tars writes nothing until a person has looked: run `tars audit verify` on a fresh clone"

@@ -33,7 +33,7 @@ use crate::outside::clock::{Clock as _, OutsideClock, VirtualClock};
 use crate::outside::files;
 use crate::outside::git::{CommitDraft, GitSettings, Objects};
 use crate::outside::http::{Http, HttpSettings};
-use crate::outside::sign::{AllowedSigners, SshSigner};
+use crate::outside::sign::{AllowedSigners, SigningKey};
 use crate::propose::Writer;
 use crate::render::Templates;
 
@@ -150,7 +150,7 @@ pub struct World {
     pub hub: PathBuf,
     pub clock: VirtualClock,
     pub metrics: Metrics,
-    person: SshSigner,
+    person: SigningKey,
 }
 
 impl World {
@@ -167,10 +167,10 @@ impl World {
         metrics.state.lock().unwrap().levels.push((Timestamp::MIN, Some(500.0)));
         let hub = temp.path().join("hub.git");
         Objects::init_bare(&hub).unwrap();
-        let signer = SshSigner::generate(&temp.path().join("key")).unwrap();
-        let line = format!("tars@x namespaces=\"git\" {}\n", signer.public_line().unwrap());
+        let (_, public) = SigningKey::generate(&temp.path().join("key")).unwrap();
+        let line = format!("tars@x namespaces=\"git\" {public}\n");
         files::write_durable(&temp.path().join("allowed"), line.as_bytes()).unwrap();
-        let person = SshSigner::generate(&temp.path().join("person")).unwrap();
+        let (person, _) = SigningKey::generate(&temp.path().join("person")).unwrap();
         let world = Self { temp, hub, clock, metrics, person };
         let edits: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
         world.commit(&edits);
@@ -203,7 +203,7 @@ impl World {
             email: "tars@example.org".to_owned(),
             token: None,
         };
-        let allowed = AllowedSigners::load(&self.temp.path().join("allowed")).unwrap();
+        let allowed = AllowedSigners::load(Some(&self.temp.path().join("allowed")), None).unwrap();
         let mut parts = Parts {
             clock: Arc::new(self.clock.clone()),
             observer: Observer::new(
@@ -213,7 +213,7 @@ impl World {
             ),
             spool: Arc::new(Spool::open(&state_dir.join("inbox"), 86_400).unwrap()),
             writer: Writer {
-                signer: SshSigner::load(&self.temp.path().join("key")).unwrap(),
+                signer: SigningKey::load(&self.temp.path().join("key")).unwrap(),
                 name: git.name.clone(),
                 email: git.email.clone(),
                 main: BranchName::new("main").unwrap(),
@@ -240,6 +240,11 @@ impl World {
         };
         change(&mut parts);
         Reconciler::new(parts)
+    }
+
+    /// A key of somebody who may not write the ledger.
+    pub fn unlisted_key(&self) -> SigningKey {
+        SigningKey::load(&self.temp.path().join("person")).unwrap()
     }
 
     pub fn objects(&self) -> Objects {

@@ -62,9 +62,10 @@ pub fn read_entry(
         touched.push((path, true));
     }
     check_files(commit, &envelope, record.as_ref(), &touched)?;
+    let time_s = envelope.time.as_second();
     let signer = match allowed {
         None => Signer::Allowed("not checked".to_owned()),
-        Some(allowed) => match allowed.verify(&raw.payload, raw.signature.as_deref()) {
+        Some(allowed) => match allowed.verify(&raw.payload, raw.signature.as_deref(), time_s) {
             SignatureCheck::Allowed(key) => Signer::Allowed(key),
             SignatureCheck::Unsigned => Signer::Unsigned,
             SignatureCheck::Rejected(why) => Signer::Rejected(why),
@@ -333,6 +334,7 @@ impl Memory {
             time: envelope.time,
         };
         self.rehearse(&envelope, record)?;
+        self.allowed.accepts(&writer.signer, envelope.time.as_second()).map_err(TurnError::SigningKey)?;
         let Recording { commit, updates, outcome } =
             writer.record(mirror, entry, rider).await.map_err(TurnError::Propose)?;
         let not_landed = |recorded, said| Ok(Appended { recorded, moved: Vec::new(), said });

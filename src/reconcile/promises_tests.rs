@@ -1,5 +1,6 @@
 //! The promises, on the whole order: real git, virtual time. Each test is one sentence about what tars does.
 
+use super::error::TurnError;
 use super::harness::*;
 use crate::model::action::{ActionState as S, MergedBy, Purpose};
 use crate::model::alert::AlertStatus;
@@ -298,4 +299,17 @@ async fn what_another_replica_is_at_is_left_to_it_while_it_is_not_silent() {
     assert_eq!(world.states(), [S::Proposed], "no second has passed: it is the other one's to rebuild");
     one.tick().await;
     assert_eq!(world.states(), [S::Proposed, S::Proposed, S::MergeReserved, S::Merged]);
+}
+
+/// A list that changed, a key that expired while tars ran: one entry that nobody believes would stop every replica.
+#[tokio::test]
+async fn a_key_whose_entries_nobody_would_believe_pushes_nothing() {
+    let world = World::new(&latency_policy("AutoMerge"));
+    let before = world.main();
+    let mut tars = world.reconciler_with("a", |parts| parts.writer.signer = world.unlisted_key());
+    let report = world.run(&mut tars, 3).await;
+    assert!(matches!(report.errors[..], [TurnError::SigningKey(_)]), "{report:?}");
+    assert!(report.errors[0].hint().contains("signing.key_file"));
+    assert!(world.entries().is_empty() && world.proposals().is_empty());
+    assert_eq!(world.main(), before);
 }

@@ -1,7 +1,7 @@
 //! What people and git do to a repository that tars works on, with the real program end to end: `tars run --once`
 //! against a bare repository and a stub of Prometheus. Facts are read with plain git.
 //! Regression tests for: back-dated commits, merges of every kind by a person, a branch that a person takes or
-//! deletes, a base that moves, stale locks, two spellings of one address, a rewritten ledger.
+//! deletes, a base that moves, stale locks, two spellings of one address, a rewritten ledger. OpenPGP: `openpgp`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use crate::support;
 use crate::support::metric_stub::{MetricStub, now_s};
 use crate::support::program::{Said, commits, git, git_with, kinds, tars, trailers};
+
+mod openpgp;
 
 const OVERLAY: &str = "apps/backend/overlays/production/kustomization.yaml";
 const POLICY: &str = "policies/backend-latency.yaml";

@@ -35,7 +35,7 @@ use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{Clock, VirtualClock};
 use crate::outside::git::GitSettings;
 use crate::outside::random;
-use crate::outside::sign::{AllowedSigners, SshSigner};
+use crate::outside::sign::{AllowedSigners, SigningKey};
 use crate::outside::system;
 use crate::propose::Writer;
 use crate::reconcile::evidence::Observer;
@@ -149,7 +149,7 @@ fn reconciler(
         })
     };
     let configs = vec![signal("latency_p95", "latency_p95")?, signal("error_ratio", "error_ratio")?];
-    let allowed = known(AllowedSigners::load(&world.allowed_signers))?;
+    let allowed = known(AllowedSigners::load(Some(&world.allowed_signers), None))?;
     let instance = known(InstanceId::new(instance))?;
     let git = GitSettings {
         url: world.repository.display().to_string(),
@@ -171,7 +171,7 @@ fn reconciler(
         ),
         spool: Arc::new(known(Spool::open(&state_dir.join("inbox"), 86_400))?),
         writer: Writer {
-            signer: known(SshSigner::load(&world.signing_key))?,
+            signer: known(SigningKey::load(&world.signing_key))?,
             name: git.name.clone(),
             email: git.email.clone(),
             main: known(BranchName::new("main"))?,

@@ -10,7 +10,7 @@ use super::story::Story;
 use super::workload::Workload;
 use super::world::{Cluster, World};
 use super::{after, known, queries, reconciler};
-use crate::cli::args::Demo;
+use crate::cli::args::{Allowed, Demo};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::history::Ledger;
 use crate::cli::output::Symbol;
@@ -103,7 +103,8 @@ fn alerts(start: Timestamp) -> Vec<Alert> {
 
 /// Counts again from git alone.
 fn prove(story: &Story<'_>, world: &World, races_lost: u32, now: Timestamp) -> Result<(), Failure> {
-    let ledger = Ledger::read(Path::new(&world.repository), "main", Some(&world.allowed_signers))?;
+    let allowed = Allowed { allowed_signers: Some(world.allowed_signers.clone()), allowed_keys: None };
+    let ledger = Ledger::read(Path::new(&world.repository), "main", &allowed)?;
     let count = |state: ActionState| {
         ledger.entries.iter().filter(|it| it.envelope.kind == EntryKind::Transition(state)).count()
     };

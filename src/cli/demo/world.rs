@@ -16,7 +16,7 @@ use crate::observe::repository::Repository;
 use crate::outside::clock::{Clock as _, VirtualClock};
 use crate::outside::files;
 use crate::outside::git::{CommitDraft, Objects};
-use crate::outside::sign::SshSigner;
+use crate::outside::sign::SigningKey;
 
 static EXAMPLE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/gitops-example");
 
@@ -35,7 +35,7 @@ pub struct World {
     pub repository: PathBuf,
     pub signing_key: PathBuf,
     pub allowed_signers: PathBuf,
-    person: SshSigner,
+    person: SigningKey,
     clock: VirtualClock,
 }
 
@@ -68,17 +68,18 @@ impl World {
         files::create_private_dir(folder).map_err(|it| failed("the folder")(it.into()))?;
         // Git and the clone's settings need paths that hold from everywhere.
         let folder = &folder.canonicalize().map_err(|it| failed("the folder")(it.into()))?;
+        let (person, _) =
+            SigningKey::generate(&folder.join("person-key")).map_err(|it| failed("a key")(it.into()))?;
         let world = Self {
             repository: folder.join("repo.git"),
             signing_key: folder.join("signing-key"),
             allowed_signers: folder.join("allowed_signers"),
             folder: folder.to_owned(),
-            person: SshSigner::generate(&folder.join("person-key"))
-                .map_err(|it| failed("a key")(it.into()))?,
+            person,
             clock: clock.clone(),
         };
-        let signer = SshSigner::generate(&world.signing_key).map_err(|it| failed("a key")(it.into()))?;
-        let public = signer.public_line().map_err(|it| failed("a key")(it.into()))?;
+        let (_, public) =
+            SigningKey::generate(&world.signing_key).map_err(|it| failed("a key")(it.into()))?;
         let line = format!("tars@demo.invalid namespaces=\"git\" {public}\n");
         files::write_durable(&world.allowed_signers, line.as_bytes())
             .map_err(|it| failed("the list of allowed keys")(it.into()))?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::command::{CommandOutput, CommandSpec, run};
-use super::super::sign::SshSigner;
+use super::super::sign::SigningKey;
 use super::write::Written;
 use super::{CommitDraft, Edit, GitSettings, Mirror, Objects};
 
@@ -14,7 +14,9 @@ pub(super) const MAIN: &str = "refs/heads/main";
 pub(super) struct World {
     pub(super) temp: tempfile::TempDir,
     pub(super) hub: PathBuf,
-    pub(super) signer: SshSigner,
+    pub(super) signer: SigningKey,
+    /// Its public half, as a line.
+    pub(super) line: String,
     pub(super) first: Written,
 }
 
@@ -24,11 +26,11 @@ impl World {
         let temp = tempfile::tempdir().unwrap();
         let hub = temp.path().join("hub.git");
         let objects = Objects::init_bare(&hub).unwrap();
-        let signer = SshSigner::generate(&temp.path().join("key")).unwrap();
+        let (signer, line) = SigningKey::generate(&temp.path().join("key")).unwrap();
         let edits = vec![edit("app.yaml", "replicas: 3\n"), edit("apps/backend/deploy.yaml", "image: a\n")];
         let first = objects.write_commit(&draft(None, &[], edits, "First"), &signer).unwrap();
         objects.set_local_ref(MAIN, &first.commit, None).unwrap();
-        Self { temp, hub, signer, first }
+        Self { temp, hub, signer, line, first }
     }
 
     pub(super) fn settings(&self) -> GitSettings {

@@ -2,7 +2,7 @@
 
 use super::fixture::{MAIN, World, draft, edit, git, text};
 use super::{GitError, Objects, TreeLimits};
-use crate::outside::sign::{AllowedSigners, SignatureCheck, SshSigner};
+use crate::outside::sign::{AllowedSigners, SignatureCheck, SigningKey};
 
 fn all(_: &str) -> bool {
     true
@@ -21,7 +21,7 @@ async fn blob(world: &World, bytes: &[u8]) -> String {
 async fn git_accepts_our_signature_and_so_do_we() {
     let world = World::new();
     let hub = world.hub();
-    let line = world.signer.public_line().unwrap();
+    let line = &world.line;
     let signers = world.temp.path().join("signers");
     super::super::files::write_new(&signers, format!("tars@example.org {line}\n").as_bytes(), 0o600).unwrap();
     let config = format!("gpg.ssh.allowedSignersFile={}", signers.display());
@@ -29,18 +29,21 @@ async fn git_accepts_our_signature_and_so_do_we() {
     assert!(verified.success(), "{}", verified.stderr);
 
     let commit = hub.commit(&world.first.commit).unwrap();
-    let allowed = AllowedSigners::load(&signers).unwrap();
-    let check = allowed.verify(&commit.payload, commit.signature.as_deref());
+    let allowed = AllowedSigners::load(Some(&signers), None).unwrap();
+    let check = allowed.verify(&commit.payload, commit.signature.as_deref(), commit.time_s);
     assert_eq!(check, SignatureCheck::Allowed(world.signer.fingerprint()));
 
     let mut tampered = commit.payload.clone();
     let last = tampered.len() - 2;
     tampered[last] ^= 1;
-    assert!(matches!(allowed.verify(&tampered, commit.signature.as_deref()), SignatureCheck::Rejected(_)));
-    assert_eq!(allowed.verify(&commit.payload, None), SignatureCheck::Unsigned);
-    let stranger = SshSigner::generate(&world.temp.path().join("stranger")).unwrap();
-    let foreign = stranger.sign(&commit.payload).unwrap();
-    assert!(matches!(allowed.verify(&commit.payload, Some(&foreign)), SignatureCheck::Rejected(_)));
+    assert!(matches!(
+        allowed.verify(&tampered, commit.signature.as_deref(), commit.time_s),
+        SignatureCheck::Rejected(_)
+    ));
+    assert_eq!(allowed.verify(&commit.payload, None, 0), SignatureCheck::Unsigned);
+    let (stranger, _) = SigningKey::generate(&world.temp.path().join("stranger")).unwrap();
+    let foreign = stranger.sign(&commit.payload, 0).unwrap();
+    assert!(matches!(allowed.verify(&commit.payload, Some(&foreign), 0), SignatureCheck::Rejected(_)));
 }
 
 #[tokio::test]
@@ -55,9 +58,9 @@ async fn we_accept_what_git_itself_signed() {
         )
         .await;
     let commit = world.hub().commit(&text(&signed)).unwrap();
-    let allowed = AllowedSigners::parse(&format!("t@x {}", world.signer.public_line().unwrap())).unwrap();
+    let allowed = AllowedSigners::parse(&format!("t@x {}", world.line), "").unwrap();
     assert!(matches!(
-        allowed.verify(&commit.payload, commit.signature.as_deref()),
+        allowed.verify(&commit.payload, commit.signature.as_deref(), commit.time_s),
         SignatureCheck::Allowed(_)
     ));
 }

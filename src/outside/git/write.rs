@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use git2::{FileMode, ObjectType, Oid, Repository, Tree};
 
-use super::super::sign::SshSigner;
+use super::super::sign::SigningKey;
 use super::GitError;
 use super::names::{check_path, parse_oid, refused};
 use super::objects::{Objects, peel_tree};
@@ -44,7 +44,7 @@ impl Objects {
     /// When a path is refused or goes through a link, a submodule or a file; when a deleted file is not
     /// there; when nothing changes (a merge, with two parents or more, may change nothing); when signing
     /// fails.
-    pub fn write_commit(&self, draft: &CommitDraft, signer: &SshSigner) -> Result<Written, GitError> {
+    pub fn write_commit(&self, draft: &CommitDraft, signer: &SigningKey) -> Result<Written, GitError> {
         let folder = Folder::of(&draft.edits)?;
         let repository = self.lock();
         let base = draft.base_tree.as_deref().map(|oid| peel_tree(&repository, oid)).transpose()?;
@@ -57,7 +57,7 @@ impl Objects {
             return Err(GitError::EmptyChange);
         }
         let payload = payload(&repository, draft, tree)?;
-        let signature = signer.sign(payload.as_bytes()).map_err(GitError::Sign)?;
+        let signature = signer.sign(payload.as_bytes(), draft.time_s).map_err(GitError::Sign)?;
         let raw = with_signature(&payload, &signature);
         // What we write must be what we would accept from others.
         super::commit::parse("new", raw.as_bytes()).map_err(|why| refused("commit", "new", why))?;

@@ -53,6 +53,7 @@ fn every_part_that_the_script_installs_is_found() {
     let programs = [
         "git",
         "ssh-keygen",
+        "gpg",
         "python3",
         "age",
         "prometheus",

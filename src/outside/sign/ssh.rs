@@ -1,147 +1,62 @@
 //! SSH signatures over bytes, as `git commit -S` makes them with `gpg.format=ssh` (OpenSSH PROTOCOL.sshsig).
-//! In: a key file, an allow-list, bytes. Out: an armored signature, or a typed verdict. A verdict is never an
-//! exit code, and what is not understood is rejected.
+//! In: the bytes of a key, an allow-list, bytes. Out: an armored signature, or a fingerprint, or why not. What is not
+//! understood is rejected.
 
-use std::fmt;
 use std::path::Path;
 
 use ssh_key::private::{Ed25519Keypair, PrivateKey};
 use ssh_key::public::{KeyData, PublicKey};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, SshSig};
-use thiserror::Error;
 
-use super::files::{self, FileError};
-use super::random::{self, RandomError};
+use super::SignError;
+use crate::outside::{files, random};
 
 /// What git signs under; a signature made for anything else must not count as a commit's.
 const NAMESPACE: &str = "git";
 
-/// Largest key file and allow-list, in bytes.
-const KEY_BYTES_MAX: usize = 16 * 1024;
-const SIGNERS_BYTES_MAX: usize = 1024 * 1024;
-
-/// Largest armored signature, in bytes; an ed25519 one has about 300.
-const SIGNATURE_BYTES_MAX: usize = 4096;
-
-/// Why a key or an allow-list cannot be used. Never holds key material.
-#[derive(Debug, Error)]
-pub enum SignError {
-    #[error("cannot use the key or signers file")]
-    File(#[from] FileError),
-    #[error("cannot make a key")]
-    Random(#[from] RandomError),
-    #[error("others can read the key file {0} (mode {1:o}); chmod 600 it")]
-    Exposed(String, u32),
-    #[error(
-        "{0} is not an unencrypted ed25519 key in OpenSSH format; make one with: ssh-keygen -t ed25519 -N ''"
-    )]
-    Key(String),
-    #[error("the key cannot sign")]
-    Sign(#[source] ssh_key::Error),
-    #[error("line {line} of the allowed signers is not usable: {why}")]
-    Signers { line: usize, why: &'static str },
-}
-
-/// A signing key. Its Debug shows the fingerprint only.
-pub struct SshSigner {
+/// A signing key.
+pub struct SshKey {
     key: PrivateKey,
 }
 
-impl SshSigner {
-    /// Reads an unencrypted ed25519 key that nobody but its owner can read.
-    ///
-    /// # Errors
-    /// When the file is missing, readable by others, or another kind of key.
-    pub fn load(path: &Path) -> Result<Self, SignError> {
-        let shown = path.display().to_string();
-        let mode = files::permission_bits(path)?;
-        if mode & 0o077 != 0 {
-            return Err(SignError::Exposed(shown, mode));
-        }
-        let bytes = files::read_bounded(path, KEY_BYTES_MAX)?;
-        match PrivateKey::from_openssh(&bytes) {
-            Ok(key) if key.algorithm() == Algorithm::Ed25519 && !key.is_encrypted() => Ok(Self { key }),
-            _ => Err(SignError::Key(shown)),
-        }
+impl SshKey {
+    /// An unencrypted ed25519 key, `None` when it is anything else.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let key = PrivateKey::from_openssh(bytes).ok()?;
+        (key.algorithm() == Algorithm::Ed25519 && !key.is_encrypted()).then_some(Self { key })
     }
 
-    /// Makes a key and writes it to `path` (0600) and its public half to `path.pub` (0644). Never overwrites.
-    ///
-    /// # Errors
-    /// When either file exists or cannot be written.
-    pub fn generate(path: &Path) -> Result<Self, SignError> {
+    /// As [`super::SigningKey::generate`].
+    pub fn generate(path: &Path) -> Result<(Self, String), SignError> {
         let mut seed = [0_u8; 32];
         random::fill(&mut seed)?;
-        let key =
-            PrivateKey::new(Ed25519Keypair::from_seed(&seed).into(), "tars").map_err(SignError::Sign)?;
-        let text = key.to_openssh(LineEnding::LF).map_err(SignError::Sign)?;
+        let key = PrivateKey::new(Ed25519Keypair::from_seed(&seed).into(), "tars").map_err(SignError::Ssh)?;
+        let text = key.to_openssh(LineEnding::LF).map_err(SignError::Ssh)?;
         files::write_new(path, text.as_bytes(), 0o600)?;
-        let signer = Self { key };
+        let line = key.public_key().to_openssh().map_err(SignError::Ssh)?;
         let mut public = path.as_os_str().to_owned();
         public.push(".pub");
-        files::write_new(Path::new(&public), format!("{}\n", signer.public_line()?).as_bytes(), 0o644)?;
-        Ok(signer)
+        files::write_new(Path::new(&public), format!("{line}\n").as_bytes(), 0o644)?;
+        Ok((Self { key }, line))
     }
 
-    /// An armored signature over `payload`, without a final line feed. The same bytes give the same
-    /// signature.
-    ///
-    /// # Errors
-    /// When the key cannot sign.
     pub fn sign(&self, payload: &[u8]) -> Result<String, SignError> {
-        let signature = self.key.sign(NAMESPACE, HashAlg::Sha512, payload).map_err(SignError::Sign)?;
-        Ok(signature.to_pem(LineEnding::LF).map_err(SignError::Sign)?.trim_end().to_owned())
+        let signature = self.key.sign(NAMESPACE, HashAlg::Sha512, payload).map_err(SignError::Ssh)?;
+        Ok(signature.to_pem(LineEnding::LF).map_err(SignError::Ssh)?.trim_end().to_owned())
     }
 
-    /// `ssh-ed25519 AAAA... comment`, as in a `.pub` file.
-    ///
-    /// # Errors
-    /// When the key cannot be written as text.
-    pub fn public_line(&self) -> Result<String, SignError> {
-        self.key.public_key().to_openssh().map_err(SignError::Sign)
-    }
-
-    /// `SHA256:...`, as `ssh-keygen -l` shows it.
-    #[must_use]
     pub fn fingerprint(&self) -> String {
         self.key.fingerprint(HashAlg::Sha256).to_string()
     }
 }
 
-impl fmt::Debug for SshSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SshSigner({})", self.fingerprint())
-    }
-}
-
-/// The verdict on one signature.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignatureCheck {
-    /// Valid, and made by a listed key: its `SHA256:` fingerprint.
-    Allowed(String),
-    Unsigned,
-    /// Invalid, not understood, or by a key that is not listed; with the reason.
-    Rejected(String),
-}
-
 /// The keys that may sign commits: OpenSSH's allowed signers file (ssh-keygen(1), "ALLOWED SIGNERS").
 #[derive(Debug, Clone, Default)]
-pub struct AllowedSigners {
+pub struct SshSigners {
     keys: Vec<PublicKey>,
 }
 
-impl AllowedSigners {
-    /// Reads a file as [`AllowedSigners::parse`].
-    ///
-    /// # Errors
-    /// When it cannot be read, or as `parse`.
-    pub fn load(path: &Path) -> Result<Self, SignError> {
-        let bytes = files::read_bounded(path, SIGNERS_BYTES_MAX)?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| SignError::Signers { line: 1, why: "it is not UTF-8" })?;
-        Self::parse(&text)
-    }
-
+impl SshSigners {
     /// One signer per line: `principals [options] keytype key [comment]`. A key limited to other namespaces
     /// than `git` is left out. Options that would limit a key further than we check are an error, so that a
     /// limit is never ignored: certificate authorities and validity times.
@@ -161,34 +76,24 @@ impl AllowedSigners {
         Ok(Self { keys })
     }
 
-    /// The fingerprints of the listed keys.
-    #[must_use]
-    pub fn fingerprints(&self) -> Vec<String> {
-        self.keys.iter().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect()
+    pub fn lists(&self, signer: &SshKey) -> bool {
+        self.keys.iter().any(|key| key.key_data() == signer.key.public_key().key_data())
     }
 
-    /// Checks an armored signature over `payload`.
-    #[must_use]
-    pub fn verify(&self, payload: &[u8], signature: Option<&str>) -> SignatureCheck {
-        let Some(armored) = signature else { return SignatureCheck::Unsigned };
-        match self.check(payload, armored) {
-            Ok(fingerprint) => SignatureCheck::Allowed(fingerprint),
-            Err(why) => SignatureCheck::Rejected(why),
-        }
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.keys.len()
     }
 
-    fn check(&self, payload: &[u8], armored: &str) -> Result<String, String> {
-        if armored.len() > SIGNATURE_BYTES_MAX {
-            return Err("the signature is too long".to_owned());
-        }
-        let signature =
-            SshSig::from_pem(armored.trim_end()).map_err(|_| "it is not an SSH signature".to_owned())?;
+    /// The fingerprint of the listed key that signed exactly `payload`, or why the signature counts for nothing.
+    pub fn check(&self, payload: &[u8], armored: &str) -> Result<String, String> {
+        let signature = SshSig::from_pem(armored).map_err(|_| "it is not an SSH signature".to_owned())?;
         // The library overlooks a wrong version and wrong lengths, which the signature does not cover: only
         // the form it would write itself is taken, so that nobody can give a signed commit a second id.
         let (key, inner) = (signature.public_key().clone(), signature.signature().clone());
         let own = SshSig::new(key, signature.namespace(), signature.hash_alg(), inner);
         let own = own.and_then(|own| own.to_pem(LineEnding::LF)).unwrap_or_default();
-        if own.trim_end() != armored.trim_end() {
+        if own.trim_end() != armored {
             return Err("it is not in the one form an SSH signature has".to_owned());
         }
         if signature.namespace() != NAMESPACE {
@@ -263,7 +168,3 @@ fn fields(line: &str) -> Result<Vec<String>, &'static str> {
         .collect();
     if quoted { Err("a quote is not closed") } else { Ok(fields) }
 }
-
-#[cfg(test)]
-#[path = "sign_tests.rs"]
-mod tests;
