@@ -101,6 +101,8 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
     ("config view", &[("tars config view --config tars.yaml", "what counts, after environment and flags")]),
     ("config validate", &[("tars config validate --config tars.yaml", "before a roll-out")]),
+    ("forge check", &[("tars forge check", "what would keep pull requests from merging by themselves")]),
+    ("forge prs", &[("tars forge prs", "open pull requests of tars, with their checks")]),
     (
         "sops check",
         &[
@@ -186,6 +188,7 @@ pub fn waiting_for(verb: &Verb) -> Option<&'static str> {
         Verb::Tree(_) | Verb::Render(_) | Verb::Diff(_) => Some("reading the repository"),
         Verb::Check(_) => Some("trying everything tars needs"),
         Verb::Audit(_) => Some("checking the audit trail"),
+        Verb::Forge(_) => Some("asking the forge"),
         Verb::Policy(_) | Verb::Sops(_) => Some("reading the files"),
         Verb::Demo(_) | Verb::Run(_) | Verb::Config(_) | Verb::Completion { .. } | Verb::Version => None,
     }
