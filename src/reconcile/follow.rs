@@ -4,7 +4,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::courtesy::{self, COURTESY_S, Waiting};
 use super::error::TurnError;
 use super::step::Step;
 use super::turn::Turn;
@@ -18,6 +17,9 @@ use crate::model::verdict::{Outcome, Verdict};
 use crate::observe::sync_probe::ProbeAnswer;
 use crate::verify::{self, VerifyInput};
 
+/// A merge that somebody else reserved is left to them for this long, then any replica finishes it. Only
+/// courtesy: the merge and its entry are one push, which one replica alone can win.
+const FINISH_AFTER_S: i64 = 5;
 /// A reservation somebody else made is given back only after this long: they may know more than we do, and
 /// the slot of the budget is gone.
 const GIVE_BACK_AFTER_S: i64 = 30;
@@ -30,54 +32,34 @@ const HOLDS_LATER_S: i64 = 3600;
 /// After this many lines they are not recorded any more: a record has a largest size.
 const HOLDS_MAX: usize = 300;
 
-/// What an open action needs.
-#[derive(Debug)]
-pub enum Due<'a> {
-    Nothing,
-    /// Another replica is about to move the watched branch for it: what waits for that would be in vain.
-    Soon,
-    Now(Step),
-    /// To be computed again on today's head, when its turn comes.
-    InTurn(Waiting<'a>),
-    /// Why it waits is worth an entry, but nothing that is due waits for that.
-    Note(Step),
-}
-
-impl From<Option<Step>> for Due<'_> {
-    fn from(step: Option<Step>) -> Self {
-        step.map_or(Due::Nothing, Due::Now)
-    }
-}
-
-/// What `record` needs now.
+/// The next step for `record`, if there is one now.
 ///
 /// # Errors
 /// When the local copy cannot be read.
-pub async fn next<'a>(turn: &Turn<'_>, record: &'a RemediationAction) -> Result<Due<'a>, TurnError> {
-    let Some(change) = &record.spec.change else { return Ok(Due::Nothing) };
+pub async fn next(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
+    let Some(change) = &record.spec.change else { return Ok(None) };
     match record.state() {
         ActionState::Proposed => proposed(turn, record, change),
-        ActionState::MergeReserved => reserved(turn, record, change).map(Due::from),
-        ActionState::Merged => merged(turn, record).await.map(Due::from),
-        ActionState::Synced => Ok(synced(turn, record).into()),
-        _ => Ok(Due::Nothing),
+        ActionState::MergeReserved => reserved(turn, record, change),
+        ActionState::Merged => merged(turn, record).await,
+        ActionState::Synced => Ok(synced(turn, record)),
+        _ => Ok(None),
     }
 }
 
-fn proposed<'a>(
+fn proposed(
     turn: &Turn<'_>,
-    record: &'a RemediationAction,
+    record: &RemediationAction,
     change: &ProposedChange,
-) -> Result<Due<'a>, TurnError> {
+) -> Result<Option<Step>, TurnError> {
     match turn.view.fate(change)? {
         BranchFate::Merged(commit) => {
             let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
-            let next = landed(turn, record, commit, MergedBy::Person);
-            return Ok(Due::Now(Step::enter(next, branch_left)));
+            return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), branch_left)));
         }
         BranchFate::Deleted => {
             let reason = Reason::new(ReasonCode::ClosedByPerson, "the branch was deleted without a merge");
-            return Ok(Due::Now(Step::enter(closed(turn, record, reason), false)));
+            return Ok(Some(Step::enter(closed(turn, record, reason), false)));
         }
         BranchFate::Taken(head) => {
             let text = format!("{} is not tars' commit; tars leaves this branch alone", head.short());
@@ -86,53 +68,34 @@ fn proposed<'a>(
         BranchFate::Waiting => {}
     }
     if let Some(reason) = recovered_first(turn, record) {
-        return Ok(Due::Now(Step::enter(closed(turn, record, reason), true)));
+        return Ok(Some(Step::enter(closed(turn, record, reason), true)));
     }
     let moved = turn.view.moved_paths(change)?.is_some();
-    let is_left = is_left(turn, record);
-    Ok(match turn.permit(record)? {
+    match turn.permit(record)? {
         // The watched branch is about to move: a reservation or a rebuild on today's would be in vain.
-        Ok(_) if merge_under_way(turn) => Due::Nothing,
-        Ok(_) if is_left => Due::Soon,
-        Ok(_) => Due::Now(Step::enter(reserve(turn, record), false)),
-        // Whoever proposed it may know of the alert that we were not told of.
-        Err(reasons) if is_left && only(&reasons, ReasonCode::EvidenceStale) => Due::Soon,
-        Err(reasons) if only(&reasons, ReasonCode::BaseMoved) => {
-            if merge_under_way(turn) {
-                Due::Nothing
-            } else if moved {
-                Due::Now(Step::Rebuild(Box::new(record.clone())))
-            } else {
-                Due::InTurn(waiting(turn, record))
-            }
+        Ok(_) if merge_under_way(turn) => Ok(None),
+        Err(reasons)
+            if merge_under_way(turn) && reasons.iter().all(|it| it.code == ReasonCode::BaseMoved) =>
+        {
+            Ok(None)
+        }
+        Ok(_) => {
+            let mut next = record.clone();
+            next.status.holds.clear();
+            next.enter(
+                ActionState::MergeReserved,
+                turn.now,
+                "a slot of the budget is reserved for the merge",
+            );
+            Ok(Some(Step::enter(next, false)))
         }
         // A branch that moved under the files must be followed at once; one that moved elsewhere only when
         // nothing else stands in the way, so that a person's approval survives.
-        Err(_) if moved => Due::Now(Step::Rebuild(Box::new(record.clone()))),
-        Err(reasons) => holds_changed(turn, record, reasons),
-    })
-}
-
-/// Is `record` left to the replica that wrote of it last?
-fn is_left(turn: &Turn<'_>, record: &RemediationAction) -> bool {
-    courtesy::is_left(turn.memory.is_anothers(record.id()), seconds_since(last_event(record), turn.now))
-}
-
-fn only(reasons: &[Reason], code: ReasonCode) -> bool {
-    reasons.iter().all(|it| it.code == code)
-}
-
-fn waiting<'a>(turn: &Turn<'_>, record: &'a RemediationAction) -> Waiting<'a> {
-    let last = last_event(record).max(courtesy::last_moved(turn.history()).unwrap_or(Timestamp::MIN));
-    let is_anothers = turn.memory.is_anothers(record.id());
-    Waiting { record, is_anothers, quiet_s: seconds_since(last, turn.now) }
-}
-
-fn reserve(turn: &Turn<'_>, record: &RemediationAction) -> RemediationAction {
-    let mut next = record.clone();
-    next.status.holds.clear();
-    next.enter(ActionState::MergeReserved, turn.now, "a slot of the budget is reserved for the merge");
-    next
+        Err(reasons) if moved || reasons.iter().all(|it| it.code == ReasonCode::BaseMoved) => {
+            Ok(Some(Step::Rebuild(Box::new(record.clone()))))
+        }
+        Err(reasons) => Ok(holds_changed(turn, record, reasons)),
+    }
 }
 
 /// Is an action reserved and not merged yet? Merges go one after the other, because each moves the base of
@@ -153,8 +116,7 @@ fn reserved(
     }
     let age_s = seconds_since(last_event(record), turn.now);
     let is_own = turn.memory.reserved_here(record.id());
-    // The merge and its entry are one push, which one replica alone can win: this is only courtesy.
-    if courtesy::is_left(!is_own, age_s) {
+    if !is_own && age_s < FINISH_AFTER_S {
         return Ok(None);
     }
     match turn.permit(record)? {
@@ -178,9 +140,6 @@ fn reserved(
 
 async fn merged(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
     let Some(merge) = &record.status.merge else { return Ok(None) };
-    if is_left(turn, record) {
-        return Ok(None);
-    }
     if let Some(at) = synced_at(turn, merge).await? {
         let mut next = record.clone();
         next.status.synced_at = Some(at);
@@ -323,7 +282,7 @@ fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason
 }
 
 /// Records the reasons a proposal waits for, when they are others than before.
-fn holds_changed(turn: &Turn<'_>, record: &RemediationAction, reasons: Vec<Reason>) -> Due<'static> {
+fn holds_changed(turn: &Turn<'_>, record: &RemediationAction, reasons: Vec<Reason>) -> Option<Step> {
     let codes = |reasons: &[Reason]| {
         let mut codes: Vec<ReasonCode> = reasons.iter().map(|it| it.code).collect();
         codes.sort_unstable();
@@ -331,24 +290,18 @@ fn holds_changed(turn: &Turn<'_>, record: &RemediationAction, reasons: Vec<Reaso
         codes
     };
     if codes(&record.status.holds) == codes(&reasons) {
-        return Due::Nothing;
+        return None;
     }
     let recorded = record.status.timeline.len();
     let pause_s = if recorded < HOLDS_OFTEN { HOLDS_UPDATE_S } else { HOLDS_LATER_S };
-    let pause_s = match turn.memory.is_anothers(record.id()) {
-        false => pause_s,
-        // What we miss may only be that the alert was told to another replica.
-        true if reasons.iter().any(|it| it.code == ReasonCode::EvidenceStale) => HOLDS_LATER_S,
-        true => pause_s + COURTESY_S,
-    };
     if recorded >= HOLDS_MAX || seconds_since(last_event(record), turn.now) < pause_s {
-        return Due::Nothing;
+        return None;
     }
     let text = reasons.first().map_or_else(|| "nothing holds it any more".to_owned(), ToString::to_string);
     let mut next = record.clone();
     next.status.holds = reasons;
     next.enter(ActionState::Proposed, turn.now, text);
-    Due::Note(Step::enter(next, false))
+    Some(Step::enter(next, false))
 }
 
 fn last_event(record: &RemediationAction) -> Timestamp {

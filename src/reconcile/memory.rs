@@ -127,8 +127,6 @@ pub struct Memory {
     instance: InstanceId,
     /// Actions this very process reserved: nobody else may be in the middle of merging them.
     reserved: BTreeSet<ActionId>,
-    /// Open actions whose newest entry another instance wrote, as far as entries were read one by one.
-    anothers: BTreeSet<ActionId>,
     last_seen: PathBuf,
 }
 
@@ -185,7 +183,6 @@ impl Memory {
             repo,
             instance,
             reserved: BTreeSet::new(),
-            anothers: BTreeSet::new(),
             last_seen,
         }
     }
@@ -204,13 +201,6 @@ impl Memory {
     #[must_use]
     pub fn reserved_here(&self, action: &ActionId) -> bool {
         self.reserved.contains(action)
-    }
-
-    /// Did another instance write the newest entry of `action`? It may be at it still. What was folded into a
-    /// checkpoint is nobody's.
-    #[must_use]
-    pub fn is_anothers(&self, action: &ActionId) -> bool {
-        self.anothers.contains(action)
     }
 
     /// Follows the ledger branch to `remote`, which was just fetched.
@@ -252,7 +242,6 @@ impl Memory {
             ledger::check_not_future(newest, now)
                 .map_err(|source| TurnError::Violation { commit: newest.commit.clone(), source })?;
         }
-        let mut anothers = std::mem::take(&mut self.anothers);
         for entry in entries {
             if history.seq.is_none() && entry.envelope.kind == EntryKind::Checkpoint {
                 history = ledger::from_json(entry.checkpoint.as_deref().unwrap_or_default())
@@ -260,15 +249,7 @@ impl Memory {
             }
             ledger::step(&mut history, &entry)
                 .map_err(|source| TurnError::Violation { commit: entry.commit.clone(), source })?;
-            if let Some(record) = &entry.record {
-                let is_over = !record.state().is_open();
-                match is_over || entry.envelope.instance == self.instance {
-                    true => anothers.remove(record.id()),
-                    false => anothers.insert(record.id().clone()),
-                };
-            }
         }
-        self.anothers = anothers;
         if history.repo.as_ref().is_some_and(|repo| *repo != self.repo) {
             return Err(TurnError::Rewritten(format!("it belongs to another repository than {}", self.repo)));
         }
@@ -352,9 +333,6 @@ impl Memory {
         ledger::step(&mut self.history, &entry)
             .map_err(|source| TurnError::Violation { commit: commit.clone(), source })?;
         self.remember(&commit)?;
-        if let Some(record) = record {
-            self.anothers.remove(record.id());
-        }
         if let (EntryKind::Transition(ActionState::MergeReserved), Some(record)) = (kind, record) {
             self.reserved.insert(record.id().clone());
         }

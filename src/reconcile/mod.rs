@@ -11,7 +11,6 @@ pub mod memory;
 pub mod preview;
 pub mod report;
 
-mod courtesy;
 mod follow;
 mod open;
 mod perform;
@@ -34,12 +33,12 @@ mod simulation_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use self::error::TurnError;
 use self::evidence::{Evidence, Observer, Since};
-use self::follow::Due;
 use self::memory::Memory;
 use self::perform::{Done, Performer};
 use self::report::{Held, TickReport};
@@ -57,13 +56,14 @@ use crate::model::limits::GlobalLimits;
 use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
-use crate::observe::repository::{Repository, Snapshot};
+use crate::observe::repository::Repository;
 use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
-use crate::outside::clock::{Clock, Stopwatch};
+use crate::outside::clock::{self, Clock, Stopwatch};
 use crate::outside::git::{GitSettings, Mirror, RefUpdate};
 use crate::outside::http::Http;
+use crate::outside::random;
 use crate::propose::Writer;
 use crate::render::Templates;
 
@@ -74,6 +74,12 @@ const STEPS_MAX: usize = 500;
 const KNOWN_STEPS_MAX: usize = 20;
 /// Lost races after which a tick gives the others room until the next one.
 const RACES_MAX: u32 = 40;
+/// Least mean wait before reading again after a lost race.
+const RACE_WAIT: Duration = Duration::from_millis(50);
+/// Most mean wait.
+const RACE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Most doublings of a wait.
+const RACE_DOUBLINGS_MAX: u32 = 6;
 /// A local copy is made anew after this long.
 const COPY_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
@@ -95,6 +101,14 @@ pub struct Parts {
     pub mode_ceiling: Mode,
 }
 
+/// Branches of the remote as our own pushes left them, full name to commit.
+#[derive(Debug)]
+struct Known {
+    refs: BTreeMap<String, String>,
+    /// Steps taken since they were read.
+    steps: usize,
+}
+
 /// Watches one repository.
 #[derive(Debug)]
 pub struct Reconciler {
@@ -102,12 +116,9 @@ pub struct Reconciler {
     mirror: Option<Mirror>,
     copied_at: Option<Timestamp>,
     /// What the remote must have after our last push, if that landed: no need to ask.
-    known: Option<Branches>,
-    /// A push was tried since the remote was read: it has what the local copy has not.
-    pushed: bool,
+    known: Option<Known>,
     since: Since,
-    /// As of the last look; `None`: there was none yet.
-    policies: Option<Vec<Policy>>,
+    policies: Vec<Policy>,
     suspended: bool,
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
@@ -137,6 +148,14 @@ impl PutAside {
     }
 }
 
+/// How long to wait, on average, after a lost race: as long as the attempt took, doubled with each race lost in a
+/// row. On a slow or crowded machine an attempt takes long, and losers that try again at once would leave no
+/// room for the one that is winning: whoever wins goes on until it has nothing to write, and is gone.
+fn race_wait(attempt: Duration, lost_in_a_row: u32) -> Duration {
+    let doubled = attempt.max(RACE_WAIT).saturating_mul(1 << lost_in_a_row.min(RACE_DOUBLINGS_MAX));
+    doubled.min(RACE_WAIT_MAX)
+}
+
 /// A push that did not land, and what the remote looked like before it.
 type Lost = (About, BTreeMap<String, String>);
 
@@ -148,9 +167,8 @@ impl Reconciler {
             mirror: None,
             copied_at: None,
             known: None,
-            pushed: false,
             since: Since::default(),
-            policies: None,
+            policies: Vec::new(),
             suspended: false,
             seen: BTreeMap::new(),
             rivals: Rivals::default(),
@@ -175,7 +193,7 @@ impl Reconciler {
     /// Policies as read at the last tick.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
-        self.policies.as_deref().unwrap_or_default()
+        &self.policies
     }
 
     /// Did the watched branch say stop at the last tick?
@@ -193,13 +211,7 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.known = None;
         self.keep_house(now, &mut report);
-        if self.policies.is_none() {
-            // The queries of their triggers are asked before the repository is read, so that a slow one holds no
-            // push up; only the first tick has to read it to know any. What fails here fails below and is told.
-            let _ = self.read(&mut report).await;
-        }
-        let policies = self.policies.as_deref().unwrap_or_default();
-        let evidence = self.parts.observer.look(&self.parts.spool, policies, now).await;
+        let evidence = self.parts.observer.look(&self.parts.spool, &self.policies, now).await;
         let mut lost_in_a_row = 0;
         for _ in 0..STEPS_MAX {
             // Only the last look counts: what was held while another step was due may be free now.
@@ -232,9 +244,9 @@ impl Reconciler {
                     }
                     lost = Some(this);
                     report.races_lost += 1;
-                    let wait = courtesy::race_wait(attempt.elapsed(), lost_in_a_row);
+                    let wait = race_wait(attempt.elapsed(), lost_in_a_row);
                     lost_in_a_row += 1;
-                    courtesy::give_way(self.mirror.as_ref(), &self.parts.writer.ledger, wait).await;
+                    clock::wait(random::jitter(wait, 1.0)).await;
                 }
                 Ok(Some(Done::Failed(about, error))) => {
                     doubts_copy |= error.doubts_copy();
@@ -278,25 +290,23 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Reads the git side: branches, ledger, and the watched branch with its policies.
-    async fn read(
+    /// Reads the git side and takes the first step that is due; `None` when there is none.
+    async fn look_and_step(
         &mut self,
+        evidence: &Evidence,
+        aside: &PutAside,
         report: &mut TickReport,
-    ) -> Result<Option<(Branches, Arc<Snapshot>)>, TurnError> {
+    ) -> Result<Option<Done>, TurnError> {
         self.open_copy().await?;
         let Some(mirror) = &self.mirror else { return Ok(None) };
         let parts = &mut self.parts;
         let main_ref = format!("refs/heads/{}", parts.writer.main);
         let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
-        let branches = match self.known.take() {
-            Some(known) if known.steps < KNOWN_STEPS_MAX => known,
-            _ => {
-                let with_others = !parts.memory.history().open.is_empty();
-                read_branches(mirror, &parts.writer, with_others, std::mem::take(&mut self.pushed)).await?
-            }
+        let Branches { mut refs, steps, mut others } = match self.known.take() {
+            Some(Known { refs, steps }) if steps < KNOWN_STEPS_MAX => Branches { refs, steps, others: None },
+            _ => read_branches(mirror, &parts.writer, !parts.memory.history().open.is_empty()).await?,
         };
-        let refs = &branches.refs;
-        self.seen.clone_from(refs);
+        self.seen.clone_from(&refs);
         let objects = mirror.objects();
         let now = parts.clock.now();
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
@@ -305,30 +315,13 @@ impl Reconciler {
         let charts = parts.repository.charts();
         let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
         let snapshot = snapshot.map_err(TurnError::Repository)?;
-        self.policies = Some(ceiling(&snapshot.policies, parts.mode_ceiling));
+        self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);
-        Ok(Some((branches, snapshot)))
-    }
-
-    /// Reads the git side and takes the first step that is due; `None` when there is none.
-    async fn look_and_step(
-        &mut self,
-        evidence: &Evidence,
-        aside: &PutAside,
-        report: &mut TickReport,
-    ) -> Result<Option<Done>, TurnError> {
-        let Some((branches, snapshot)) = self.read(report).await? else { return Ok(None) };
-        let Branches { mut refs, steps, mut others } = branches;
-        let Some(mirror) = &self.mirror else { return Ok(None) };
-        let parts = &mut self.parts;
-        let policies = self.policies.as_deref().unwrap_or_default();
-        // What is open may merge by itself; what is new asks when its change is known.
-        if others.is_none() && !parts.memory.history().open.is_empty() {
+        // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
+        if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
             others = read_others(mirror, &parts.writer).await;
         }
-        let now = parts.clock.now();
-        let objects = mirror.objects();
         let view = View { refs: &refs, objects, snapshot, others, rivals: &self.rivals };
         let turn = Turn {
             now,
@@ -336,7 +329,7 @@ impl Reconciler {
             view: &view,
             memory: &parts.memory,
             rules: &parts.rules,
-            policies,
+            policies: &self.policies,
             probe: &parts.probe,
             source: parts.observer.source(),
             http: &parts.http,
@@ -352,14 +345,19 @@ impl Reconciler {
             return Ok(Some(Done::ReadFirst));
         }
         let mut moved = Vec::new();
-        let mut performer =
-            Performer { parts, mirror, view: &view, policies, report, moved: &mut moved, now };
-        self.pushed = true;
+        let mut performer = Performer {
+            parts,
+            mirror,
+            view: &view,
+            policies: &self.policies,
+            report,
+            moved: &mut moved,
+            now,
+        };
         let done = performer.perform(step).await?;
         if matches!(done, Done::Wrote | Done::Opened(_)) {
-            let others = view.others;
             apply(&mut refs, moved);
-            self.known = Some(Branches { refs, steps: steps + 1, others });
+            self.known = Some(Known { refs, steps: steps + 1 });
         }
         Ok(Some(done))
     }
@@ -369,9 +367,8 @@ impl Reconciler {
 type Refs = BTreeMap<String, String>;
 
 /// What is known of the remote's branches.
-#[derive(Debug)]
 struct Branches {
-    /// The watched branch, the ledger and every proposal: as they were read, and moved by our own pushes since.
+    /// The watched branch, the ledger and every proposal.
     refs: Refs,
     /// Steps taken since they were read.
     steps: usize,
@@ -381,16 +378,11 @@ struct Branches {
 
 /// Fetches our branches and, with one question to the remote, those of others. When that fails, because some
 /// branch holds what git refuses, ours are fetched by themselves.
-async fn read_branches(
-    mirror: &Mirror,
-    writer: &Writer,
-    with_others: bool,
-    moved: bool,
-) -> Result<Branches, TurnError> {
+async fn read_branches(mirror: &Mirror, writer: &Writer, with_others: bool) -> Result<Branches, TurnError> {
     let (main, ledger) = (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
     let mut unreadable = None;
     if with_others {
-        match mirror.fetch_beside(&["refs/heads/*"], moved).await {
+        match mirror.fetch_beside(&["refs/heads/*"]).await {
             Ok(all) => {
                 let ours =
                     |name: &String| *name == main || *name == ledger || name.starts_with("refs/heads/tars/");
@@ -410,7 +402,7 @@ async fn read_branches(
 
 /// Every other branch: those that somebody else may be changing the same files on.
 async fn read_others(mirror: &Mirror, writer: &Writer) -> Option<Result<Refs, String>> {
-    match read_branches(mirror, writer, true, false).await {
+    match read_branches(mirror, writer, true).await {
         Ok(branches) => branches.others,
         Err(error) => Some(Err(format!("the other branches cannot be read: {error}"))),
     }
@@ -450,10 +442,17 @@ async fn next_step(
     if turn.history().seq.map(|seq| seq.saturating_add(1)).is_some_and(ledger::checkpoint_due) {
         return Ok(Next::Step(Step::Checkpoint));
     }
-    let note = match follow_open(turn, aside).await? {
-        Followed::Now(next) => return Ok(next),
-        Followed::Later(note) => note,
-    };
+    let mut note = None;
+    for record in turn.history().open.values().filter(|it| !aside.actions.contains(it.id())) {
+        match follow::next(turn, record).await {
+            // Why a proposal waits is worth an entry, but nothing that is due waits for it.
+            Ok(Some(step)) if step.is_note(record) => note = note.or(Some(step)),
+            Ok(None) => {}
+            Ok(Some(step)) => return Ok(Next::Step(step)),
+            Err(error) if error.is_local_to_step() => return Ok(Next::Stuck(record.id().clone(), error)),
+            Err(error) => return Err(error),
+        }
+    }
     let ends = |it: &&Effect| it.undone && !aside.actions.contains(it.record.id());
     if let Some(effect) = turn.history().effects.values().find(ends) {
         return Ok(Next::Step(follow::undone(turn, effect)));
@@ -471,43 +470,13 @@ async fn next_step(
             return Ok(Next::Step(step));
         }
     }
-    let mut incidents = turn.incidents(since);
-    courtesy::spread(&mut incidents, turn.memory.instance());
-    for incident in incidents {
+    for incident in turn.incidents(since) {
         let decision = decide_one(turn, &incident, repository);
         if let Some(step) = answer(decision, aside, held) {
             return Ok(Next::Step(step));
         }
     }
     Ok(note.map_or(Next::Settled, Next::Step))
-}
-
-/// What a look at everything that is open came to.
-enum Followed {
-    Now(Next),
-    /// Nothing is due; the note is worth an entry when nothing else is.
-    Later(Option<Step>),
-}
-
-async fn follow_open(turn: &Turn<'_>, aside: &PutAside) -> Result<Followed, TurnError> {
-    let (mut note, mut waiting, mut merges_soon) = (None, Vec::new(), false);
-    for record in turn.history().open.values().filter(|it| !aside.actions.contains(it.id())) {
-        match follow::next(turn, record).await {
-            Ok(Due::Nothing) => {}
-            Ok(Due::Soon) => merges_soon = true,
-            Ok(Due::InTurn(it)) => waiting.push(it),
-            Ok(Due::Note(step)) => note = note.or(Some(step)),
-            Ok(Due::Now(step)) => return Ok(Followed::Now(Next::Step(step))),
-            Err(error) if error.is_local_to_step() => {
-                return Ok(Followed::Now(Next::Stuck(record.id().clone(), error)));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(match courtesy::first_in_turn(&waiting).filter(|_| !merges_soon) {
-        Some(record) => Followed::Now(Next::Step(Step::Rebuild(Box::new(record.clone())))),
-        None => Followed::Later(note),
-    })
 }
 
 fn decide_one(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {

@@ -29,7 +29,7 @@ fn codes(report: &super::report::TickReport) -> Vec<ReasonCode> {
 async fn a_low_risk_action_merges_is_verified_and_put_back_when_its_time_has_come() {
     let world = World::new(&auto_revert());
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 1).await;
+    world.run(&mut tars, 2).await;
     assert_eq!(world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
     assert!(world.file(APP).contains("replicas: 5 # three"), "{}", world.file(APP));
     world.until(&mut tars, 3, is_open_as(S::Synced)).await;
@@ -210,7 +210,7 @@ async fn an_open_proposal_is_not_closed_while_its_query_still_answers() {
     let world = World::new(&latency_policy("Propose"));
     world.metrics.calm_past(200.0);
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 9).await;
+    world.run(&mut tars, 10).await;
     assert_eq!(world.states(), [S::Proposed], "the query answers, although the judged signal is calm");
     world.metrics.quench(SLOW);
     world.until(&mut tars, 20, |history| history.open.is_empty()).await;
@@ -285,20 +285,6 @@ async fn a_proposal_whose_process_is_gone_is_merged_by_another() {
     world.until(&mut tars, 2, is_open_as(S::Merged)).await;
     let writers: Vec<_> = world.entries().iter().map(|it| it.envelope.instance.to_string()).collect();
     assert_eq!(writers, ["a", "a", "b", "b", "b"], "genesis and proposal; rebuild, reservation and merge");
-}
-
-#[tokio::test]
-async fn what_another_replica_is_at_is_left_to_it_while_it_is_not_silent() {
-    let world = World::new(&latency_policy("AutoMerge"));
-    world.commit(&[("policies/SUSPENDED", Some("wait"))]);
-    let (mut one, mut other) = (world.reconciler("a"), world.reconciler("b"));
-    let (_, report) = one.tick().await;
-    assert!(report.errors.is_empty(), "{:?}", report.errors);
-    world.commit(&[("policies/SUSPENDED", None)]);
-    other.tick().await;
-    assert_eq!(world.states(), [S::Proposed], "no second has passed: it is the other one's to rebuild");
-    one.tick().await;
-    assert_eq!(world.states(), [S::Proposed, S::Proposed, S::MergeReserved, S::Merged]);
 }
 
 /// A list that changed, a key that expired while tars ran: one entry that nobody believes would stop every replica.

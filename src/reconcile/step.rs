@@ -36,6 +36,13 @@ impl Step {
         matches!(self, Self::Enter { record, .. } if record.state() == ActionState::MergeReserved)
     }
 
+    /// Does it only say anew why `before` waits?
+    #[must_use]
+    pub fn is_note(&self, before: &RemediationAction) -> bool {
+        let waits = |it: &RemediationAction| it.state() == ActionState::Proposed;
+        matches!(self, Self::Enter { record, .. } if waits(record) && waits(before))
+    }
+
     #[must_use]
     pub fn about(&self) -> About {
         match self {

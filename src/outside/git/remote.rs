@@ -126,41 +126,28 @@ impl Mirror {
     /// # Errors
     /// [`GitError::Remote`] when the remote cannot be read; [`GitError::Doubtful`] when the clone must go.
     pub async fn fetch(&self, refs: &[&str]) -> Result<BTreeMap<String, String>, GitError> {
-        self.fetch_counting(refs, true, false).await
+        self.fetch_counting(refs, true).await
     }
 
     /// As [`Mirror::fetch`], for branches that we can do without: that they cannot be had, however often,
-    /// says nothing against the clone. With `moved`, the remote is known to have something new: whole folders are
-    /// then brought without asking first what it has.
+    /// says nothing against the clone.
     ///
     /// # Errors
     /// As `fetch`.
-    pub async fn fetch_beside(
-        &self,
-        refs: &[&str],
-        moved: bool,
-    ) -> Result<BTreeMap<String, String>, GitError> {
-        // A name, unlike a folder, must exist to be asked for.
-        let unasked = moved && refs.iter().all(|it| it.ends_with("/*"));
-        self.fetch_counting(refs, false, unasked).await
+    pub async fn fetch_beside(&self, refs: &[&str]) -> Result<BTreeMap<String, String>, GitError> {
+        self.fetch_counting(refs, false).await
     }
 
     async fn fetch_counting(
         &self,
         refs: &[&str],
         counts: bool,
-        unasked: bool,
     ) -> Result<BTreeMap<String, String>, GitError> {
         for pattern in refs {
             check_ref_pattern(pattern)?;
         }
         let _turn = self.fetching.lock().await;
         self.check_trust("fetch")?;
-        if unasked {
-            let all: Vec<_> = refs.iter().map(|pattern| format!("+{pattern}:{pattern}")).collect();
-            self.transfer(&all, counts).await?;
-            return self.local(refs);
-        }
         let remote = self.advertised(refs).await?;
         let local = self.local(refs)?;
         if remote == local {
@@ -178,15 +165,6 @@ impl Mirror {
             self.transfer(&wanted, counts).await?;
         }
         self.local(refs)
-    }
-
-    /// Where the remote has one branch now, without bringing it here; `None`: it does not exist.
-    ///
-    /// # Errors
-    /// When the remote cannot be read.
-    pub async fn head_of(&self, name: &str) -> Result<Option<String>, GitError> {
-        check_ref(name)?;
-        Ok(self.advertised(&[name]).await?.remove(name))
     }
 
     /// Pushes branches with a lease on each: all of them or none (`--atomic`, `--force-with-lease`).
