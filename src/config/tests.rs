@@ -49,7 +49,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(it.policies_path.as_str(), "policies");
     assert_eq!(it.repo_id.as_str(), "git.example.com/shop/gitops");
     assert_eq!((it.mode, it.tick_s, it.listen.to_string().as_str()), (Mode::AutoMerge, 30, "127.0.0.1:8080"));
-    assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals), (6, 10));
+    assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals, it.batch), (6, 10, None));
     assert_eq!((it.clock_max_skew_s, it.evidence_age_max_s, it.sync_timeout_s), (30, 300, 900));
     assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
     assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
@@ -109,6 +109,8 @@ fn each_kind_of_sync_and_webhook_is_read() {
 type ChangedCase = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const CHANGED: &[ChangedCase] = &[
+    ("TARS_BATCH_MAX_ACTIONS", "3", &[("TARS_BATCH_WINDOW", "5m")]),
+    ("TARS_BATCH_WINDOW", "5m", &[]),
     ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
     ("TARS_INSTANCE", "tars-0", &[]),
@@ -256,6 +258,8 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
             "https address",
         ),
         (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
+        (with("batch: {window: 25h}"), "tars.yaml:10", "batch.window", "1s to 24h"),
+        (with("batch: {max_actions: 1}"), "tars.yaml:10", "batch.max_actions", "2 to 50"),
         (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
         (
             with("limits: {max_executions_per_hour: 0}"),
@@ -324,7 +328,7 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 15);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 16);
     assert_eq!(schema["additionalProperties"], false);
 }
 

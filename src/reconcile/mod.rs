@@ -11,6 +11,7 @@ pub mod memory;
 pub mod preview;
 pub mod report;
 
+mod batch;
 mod follow;
 mod open;
 mod perform;
@@ -18,6 +19,8 @@ mod step;
 mod turn;
 mod view;
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -138,7 +141,11 @@ impl PutAside {
     /// Puts `about` aside; `false`: nothing can go on without it.
     fn put(&mut self, about: About, why: &TurnError) -> bool {
         match about {
-            About::Action(id) => self.actions.insert(id),
+            About::Actions(ids) => {
+                let before = self.actions.len();
+                self.actions.extend(ids);
+                self.actions.len() > before
+            }
             About::Cause(fingerprint) => {
                 let reason = Reason::new(ReasonCode::RemoteUnreachable, why.to_string());
                 self.causes.insert(fingerprint, vec![reason]).is_none()
@@ -338,7 +345,9 @@ impl Reconciler {
         let step = match next {
             Next::Settled => return Ok(None),
             Next::Step(step) => step,
-            Next::Stuck(action, error) => return Ok(Some(Done::Failed(About::Action(action), error))),
+            Next::Stuck(action, error) => {
+                return Ok(Some(Done::Failed(About::Actions(BTreeSet::from([action])), error)));
+            }
         };
         // A slot is taken only for what the watched branch is now.
         if steps > 0 && step.reserves() {
