@@ -345,9 +345,7 @@ impl Reconciler {
         let step = match next {
             Next::Settled => return Ok(None),
             Next::Step(step) => step,
-            Next::Stuck(action, error) => {
-                return Ok(Some(Done::Failed(About::Actions(BTreeSet::from([action])), error)));
-            }
+            Next::Stuck(about, error) => return Ok(Some(Done::Failed(about, error))),
         };
         // A slot is taken only for what the watched branch is now.
         if steps > 0 && step.reserves() {
@@ -437,7 +435,7 @@ enum Next {
     Settled,
     Step(Step),
     /// The next step of this action cannot be found out.
-    Stuck(ActionId, TurnError),
+    Stuck(About, TurnError),
 }
 
 /// Finish what is open first, then undo what is due, then answer what is new.
@@ -458,7 +456,9 @@ async fn next_step(
             Ok(Some(step)) if step.is_note(record) => note = note.or(Some(step)),
             Ok(None) => {}
             Ok(Some(step)) => return Ok(Next::Step(step)),
-            Err(error) if error.is_local_to_step() => return Ok(Next::Stuck(record.id().clone(), error)),
+            Err(error) if error.is_local_to_step() => {
+                return Ok(Next::Stuck(About::actions([record]), error));
+            }
             Err(error) => return Err(error),
         }
     }
