@@ -423,8 +423,7 @@ async fn one_action_is_reverted_alone_and_tars_notices() {
     assert!(world.file(&app(&name)).contains("replicas: 3 # three"));
     assert!(world.file(&app(&name_of(&line[0]))).contains("replicas: 5 # three"));
     world.until(&mut tars, 120, |history| !history.effects.contains_key(&reverted)).await;
-    let last =
-        world.entries().into_iter().filter_map(|it| it.record).filter(|it| *it.id() == reverted).next_back();
+    let last = world.entries().into_iter().filter_map(|it| it.record).rfind(|it| *it.id() == reverted);
     assert_eq!(last.unwrap().state(), S::Expired);
     world.run(&mut tars, 2).await;
     let undoing = line_of_undos(&world, &tars);
