@@ -53,7 +53,7 @@ pub fn run(args: &Explain, console: &Console) -> Result<(), Failure> {
             if index > 0 {
                 page.line();
             }
-            explain(&mut page, record, forge.as_ref());
+            explain(&mut page, record, &ledger.together(record), forge.as_ref());
         }
         page
     })
@@ -83,7 +83,7 @@ fn commit(id: &ObjectId, forge: Option<&Forge>) -> Piece {
     Piece::from(id.short()).linked(forge.map(|it| it.commit(id.as_str())))
 }
 
-fn explain(page: &mut Page, record: &RemediationAction, forge: Option<&Forge>) {
+fn explain(page: &mut Page, record: &RemediationAction, line: &[&RemediationAction], forge: Option<&Forge>) {
     let spec = &record.spec;
     page.put(Piece::from(record.id().as_str()).styled(Style::Strong));
     page.put(format!(" is {}.", record.state().as_str())).line();
@@ -101,6 +101,11 @@ fn explain(page: &mut Page, record: &RemediationAction, forge: Option<&Forge>) {
     for field in spec.change.iter().flat_map(|change| &change.fields) {
         let (from, to) = (field.before(), field.after());
         fact(page, "change", format!("{}: {} {from} -> {to}", field.file, field.field));
+    }
+    let others: Vec<&str> =
+        line.iter().filter(|it| it.id() != record.id()).map(|it| it.id().as_str()).collect();
+    if let (Some(change), false) = (&spec.change, others.is_empty()) {
+        fact(page, "branch", format!("{}, with {}", change.branch, others.join(", ")));
     }
     outcome(page, record, forge);
     page.line();

@@ -11,9 +11,11 @@ use super::selector::{Labels, Selection};
 use super::settings;
 use crate::config::Overrides;
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction};
+use crate::model::change::PullRequestText;
 use crate::model::ids::RepoPath;
 use crate::model::policy::Policy;
 use crate::observe::repository::{Repository, Snapshot};
+use crate::render;
 
 /// Prints a list, or one object.
 ///
@@ -192,15 +194,27 @@ struct Proposal<'a> {
     body: &'a str,
 }
 
+/// The text of a branch: of its one action, or of all.
+fn text_of(line: &[&RemediationAction]) -> PullRequestText {
+    match line {
+        [one] => one.spec.pull_request.clone().unwrap_or_else(|| render::batch(line)),
+        _ => render::batch(line),
+    }
+}
+
 fn proposals(args: &Get, selection: &Selection, console: &Console) -> Result<(), Failure> {
     let ledger = Ledger::of(&args.look, console)?;
     let mut found = Vec::new();
+    let mut branches: Vec<Vec<&RemediationAction>> = Vec::new();
     for record in chosen(&ledger, args, selection)? {
         let is_open = record.state() == ActionState::Proposed || args.name.is_some();
         let (Some(change), Some(text), true) = (&record.spec.change, &record.spec.pull_request, is_open)
         else {
             continue;
         };
+        if !branches.iter().flatten().any(|it| it.id() == record.id()) {
+            branches.push(ledger.together(record));
+        }
         found.push(Proposal {
             name: record.id().to_string(),
             branch: change.branch.to_string(),
@@ -214,27 +228,31 @@ fn proposals(args: &Get, selection: &Selection, console: &Console) -> Result<(),
     if args.name.is_some() && console.is_for_people() {
         return console.answer(&names, &found, || {
             let mut page = Page::new();
-            for it in &found {
-                page.block(format!("# {}\n\n{}\n", it.title, it.body.trim_end()));
+            for text in branches.iter().map(|line| text_of(line)) {
+                page.block(format!("# {}\n\n{}\n", text.title, text.body.trim_end()));
             }
             page
         });
     }
     let forge = ledger.forge();
-    let row = |it: &Proposal<'_>| -> Vec<Piece> {
-        let page = forge.as_ref().map(|forge| forge.commit(&it.head));
+    let row = |line: &Vec<&RemediationAction>| -> Vec<Piece> {
+        let change = line.last().and_then(|it| it.spec.change.as_ref());
+        let branch = change.map_or_else(String::new, |it| it.branch.to_string());
+        let head = change.map_or_else(String::new, |it| it.head.to_string());
+        let page = forge.as_ref().map(|forge| forge.commit(&head));
         vec![
-            it.name.as_str().into(),
-            it.title.into(),
-            it.state.into(),
-            it.branch.as_str().into(),
-            Piece::from(it.head.as_str()).linked(page),
+            line.first().map_or("", |it| it.id().as_str()).into(),
+            text_of(line).title.into(),
+            line.len().to_string().into(),
+            line.first().map_or("", |it| it.state().as_str()).into(),
+            branch.into(),
+            Piece::from(head.as_str()).linked(page),
         ]
     };
     let table = Table {
-        headers: vec!["NAME", "TITLE", "STATE", "BRANCH", "HEAD"],
+        headers: vec!["NAME", "TITLE", "ACTIONS", "STATE", "BRANCH", "HEAD"],
         wide: 1,
-        rows: found.iter().map(row).collect(),
+        rows: branches.iter().map(row).collect(),
     };
     console.list(&table, &names, &found, "no open proposals")
 }

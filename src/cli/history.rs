@@ -12,6 +12,7 @@ use super::output::Console;
 use super::output::links::Forge;
 use crate::ledger;
 use crate::model::action::RemediationAction;
+use crate::model::batch;
 use crate::model::entry::{Entry, Signer};
 use crate::model::history::History;
 use crate::model::ids::{ActionId, ObjectId};
@@ -160,6 +161,15 @@ impl Ledger {
                 .because(violation)
                 .hint("tars audit verify lists everything that is wrong")
         })
+    }
+
+    /// Every action that waits on the branch of `record`, the lowest commit first; `record` alone when it waits
+    /// no more.
+    #[must_use]
+    pub fn together<'a>(&'a self, record: &'a RemediationAction) -> Vec<&'a RemediationAction> {
+        let branch = record.spec.change.as_ref().map(|change| &change.branch);
+        let line = branch.map(|branch| batch::line(self.actions.values(), branch)).unwrap_or_default();
+        if line.iter().any(|it| it.id() == record.id()) { line } else { vec![record] }
     }
 
     /// Where commits of this clone can be looked at, if its `origin` says so.

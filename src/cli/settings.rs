@@ -304,6 +304,7 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
             max_skew_s: settings.clock_max_skew_s,
             evidence_age_max_s: settings.evidence_age_max_s,
             sync_timeout_s: settings.sync_timeout_s,
+            batch: settings.batch.clone(),
         },
         probe: probe(settings),
         http: http(Duration::from_secs(10))?,

@@ -27,6 +27,7 @@ pub struct RawSettings {
     /// Time between two looks at the world (duration).
     pub tick: Tick,
     pub limits: Limits,
+    pub batch: Batch,
     pub sync: Sync,
     pub webhook: Webhook,
     /// Address of API, metrics and webhook.
@@ -248,6 +249,23 @@ impl Default for Limits {
             max_executions_per_hour: it.max_executions_per_hour,
             max_open_proposals: it.max_open_proposals,
         }
+    }
+}
+
+/// Proposals that wait for a person on one branch, one commit each. What may merge by itself never joins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Batch {
+    /// How long others may join a branch after its first commit (duration). Default: never; each has its own.
+    pub window: Option<String>,
+    /// Most actions on one branch.
+    #[schemars(range(min = 2, max = 50))]
+    pub max_actions: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { window: None, max_actions: 10 }
     }
 }
 

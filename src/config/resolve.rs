@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::model::duration;
 use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, SignalName};
-use crate::model::limits::GlobalLimits;
+use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
 use crate::model::signal::SignalKey;
 
@@ -55,6 +55,8 @@ pub struct Settings {
     pub signals: Vec<SignalSettings>,
     pub tick_s: u32,
     pub limits: GlobalLimits,
+    /// `None`: every proposal has a branch of its own.
+    pub batch: Option<BatchLimits>,
     pub sync: SyncSettings,
     /// Without a report for this long after the merge the outcome is Unknown, seconds.
     pub sync_timeout_s: u32,
@@ -178,6 +180,7 @@ pub fn resolve(
         signals: at.signals(&raw.signals)?,
         tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
         limits: at.limits(&raw.limits)?,
+        batch: at.batch(&raw.batch)?,
         sync: at.sync(&raw.sync)?,
         sync_timeout_s: at.duration("sync.timeout", &raw.sync.timeout, (1, DAY_S))?,
         webhook: at.webhook(&raw.webhook, listen)?,
@@ -361,6 +364,13 @@ impl Resolve<'_> {
                 (1, 1000),
             )?,
         })
+    }
+
+    fn batch(&self, raw: &raw::Batch) -> Result<Option<BatchLimits>, ConfigError> {
+        let max_actions = self.bounded("batch.max_actions", raw.max_actions, (2, 50))?;
+        let Some(window) = &raw.window else { return Ok(None) };
+        let window_s = self.duration("batch.window", window, (1, DAY_S))?;
+        Ok(Some(BatchLimits { window_s, max_actions }))
     }
 
     fn signals(&self, raw: &[raw::Signal]) -> Result<Vec<SignalSettings>, ConfigError> {

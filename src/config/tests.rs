@@ -49,7 +49,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(it.policies_path.as_str(), "policies");
     assert_eq!(it.repo_id.as_str(), "git.example.com/shop/gitops");
     assert_eq!((it.mode, it.tick_s, it.listen.to_string().as_str()), (Mode::AutoMerge, 30, "127.0.0.1:8080"));
-    assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals), (6, 10));
+    assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals, it.batch), (6, 10, None));
     assert_eq!((it.clock_max_skew_s, it.evidence_age_max_s, it.sync_timeout_s), (30, 300, 900));
     assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
     assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
@@ -132,6 +132,8 @@ const FORGE: &[(&str, &str)] = &[
 ];
 
 const CHANGED: &[ChangedCase] = &[
+    ("TARS_BATCH_MAX_ACTIONS", "3", &[("TARS_BATCH_WINDOW", "5m")]),
+    ("TARS_BATCH_WINDOW", "5m", &[]),
     ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
     ("TARS_FORGE_CA_FILE", "/ca", FORGE),
@@ -286,6 +288,8 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
             "https address",
         ),
         (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
+        (with("batch: {window: 25h}"), "tars.yaml:10", "batch.window", "1s to 24h"),
+        (with("batch: {max_actions: 1}"), "tars.yaml:10", "batch.max_actions", "2 to 50"),
         (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
         (
             with("limits: {max_executions_per_hour: 0}"),

@@ -113,6 +113,11 @@ pub fn permit(request: &PermitRequest<'_>) -> Result<MergePermit, Vec<Reason>> {
     against.extend(evidence(request));
     against.extend(request.contested.iter().cloned());
     against.extend(brakes(request.history, request.guards, request.now));
+    // Nothing that may merge by itself joins a batch: not a reason to wait for, but one to stop at.
+    if against.is_empty() && shares_branch(request, change) {
+        let text = format!("{} carries other actions too: a person merges it", change.branch);
+        against.push(Reason::new(ReasonCode::ReviewRequired, text));
+    }
     if !against.is_empty() {
         return Err(against);
     }
@@ -203,11 +208,18 @@ fn policy(request: &PermitRequest<'_>) -> Vec<Reason> {
     reasons
 }
 
+/// Do others wait on the same branch? Then its newest commit is not this action's one, or does not stand on
+/// the watched branch.
+fn shares_branch(request: &PermitRequest<'_>, change: &ProposedChange) -> bool {
+    request.history.waiting_on(&change.branch).len() > 1
+}
+
 /// What the server holds: our one commit, unchanged, on the base it was computed on.
 fn branches(request: &PermitRequest<'_>, change: &ProposedChange) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let mut add = |code, text: String| reasons.push(Reason::new(code, text));
     match request.branch {
+        _ if shares_branch(request, change) => {}
         None => add(ReasonCode::HumanCommits, format!("branch {} is gone", change.branch)),
         Some(seen) if seen.head != change.head => {
             let text = format!(
@@ -227,7 +239,7 @@ fn branches(request: &PermitRequest<'_>, change: &ProposedChange) -> Vec<Reason>
     // be the computed one.
     if request.paths_moved {
         add(ReasonCode::BaseMoved, "the watched branch changed the same files".to_owned());
-    } else if *request.main != change.base {
+    } else if !shares_branch(request, change) && *request.main != change.base {
         let text =
             format!("computed on {}, the watched branch is at {}", change.base.short(), request.main.short());
         add(ReasonCode::BaseMoved, text);

@@ -97,6 +97,17 @@ fn a_proposal_in_order_is_permitted() {
 }
 
 #[test]
+fn an_action_that_shares_its_branch_is_never_permitted() {
+    let mut world = World::new();
+    let mut other = proposed("frontend-latency", &target("shop/Deployment/frontend"), 8, at(-50));
+    let branch = world.record.spec.change.as_ref().unwrap().branch.clone();
+    let change = other.spec.change.as_mut().unwrap();
+    (change.branch, change.base, change.head) = (branch, oid('c'), oid('e'));
+    world.history.open.insert(other.spec.target.key(), other);
+    assert_eq!(world.codes(), [C::ReviewRequired], "although the newest commit is its own");
+}
+
+#[test]
 fn every_difference_is_refused_with_its_own_reason() {
     type Edit = fn(&mut World);
     let cases: [(&[C], Edit); 35] = [

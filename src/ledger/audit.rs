@@ -254,6 +254,8 @@ fn explain(commit: &MainCommit, rows: &[Row<'_>]) -> Result<(), String> {
     };
     let mut known: Vec<_> = rows.iter().filter(is_merge).collect();
     known.extend(rows.iter().filter(is_proposal));
+    // Above the commit of one action may stand that of the next: its own action is asked first.
+    known.sort_by_key(|row| row.record.spec.change.as_ref().is_none_or(|it| it.head != commit.commit));
     let Some(first) = known.first() else {
         return Err("it carries our trailers and no entry proposed or merged it".to_owned());
     };

@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::scripted::{Script, entry, signed};
+use super::scripted::{Script, commit, entry, signed};
 use super::*;
 use crate::model::action::ActionState as S;
 use crate::model::action::*;
 use crate::model::alert::{Alert, AlertStatus};
+use crate::model::batch;
 use crate::model::entry::{EntryKind, Signer};
 use crate::model::fixtures::{anomaly, at, labels, oid, proposed, signal, target};
 use crate::model::history::{History, plan_id};
@@ -188,6 +189,69 @@ fn a_rebuild_renews_the_commit_but_not_the_change() {
     script.try_record(&record, at(1)).unwrap();
     record.spec.change.as_mut().unwrap().change_id = ChangeId::of([(BACKEND, "spec.replicas", "10")]);
     assert_eq!(script.try_record(&record, at(1)).unwrap_err().rule, Rule::Fixed);
+}
+
+/// A proposal that waits for a person, as the next entry: on `branch`, on the commit of `base`.
+fn waiting(script: &Script, name: &str, branch: Option<&BranchName>, base: ObjectId) -> RemediationAction {
+    let seq = next_seq(&script.history);
+    let mut record = proposed("p", &target(&format!("shop/Deployment/{name}")), seq, at(0));
+    record.spec.mode = Mode::Propose;
+    let own = batch::branch(record.id()).unwrap();
+    let change = record.spec.change.as_mut().unwrap();
+    change.branch = branch.cloned().unwrap_or(own);
+    (change.base, change.head) = (base, commit(0xbeef_0000 + seq));
+    record
+}
+
+fn head_of(record: &RemediationAction) -> ObjectId {
+    record.spec.change.as_ref().unwrap().head.clone()
+}
+
+#[test]
+fn a_batch_grows_only_on_top_and_only_by_what_waits_for_a_person() {
+    let mut script = Script::new(at(0));
+    let first = waiting(&script, "a", None, oid('b'));
+    script.try_record(&first, at(0)).unwrap();
+    let branch = first.spec.change.as_ref().unwrap().branch.clone();
+    let second = waiting(&script, "b", Some(&branch), head_of(&first));
+    script.try_record(&second, at(0)).unwrap();
+    let refused = |record: &RemediationAction| script.clone().try_record(record, at(0)).unwrap_err().rule;
+    let beside = waiting(&script, "c", Some(&branch), head_of(&first));
+    assert_eq!(refused(&beside), Rule::Identity, "a commit between two others");
+    let elsewhere = waiting(&script, "c", Some(&branch), oid('b'));
+    assert_eq!(refused(&elsewhere), Rule::Identity, "not on the branch at all");
+    let foreign = BranchName::new("tars/p/shop.deployment.a/act-0123456789ab").unwrap();
+    let taken = waiting(&script, "c", Some(&foreign), head_of(&second));
+    assert_eq!(refused(&taken), Rule::Identity, "a branch that is nobody's to join");
+    let mut automatic = waiting(&script, "c", Some(&branch), head_of(&second));
+    automatic.spec.mode = Mode::AutoMerge;
+    assert_eq!(refused(&automatic), Rule::Identity, "it might merge by itself");
+    let third = waiting(&script, "c", Some(&branch), head_of(&second));
+    script.try_record(&third, at(0)).unwrap();
+    let line: Vec<_> = script.history.waiting_on(&branch).iter().map(|it| it.id().clone()).collect();
+    assert_eq!(line, [first.id().clone(), second.id().clone(), third.id().clone()]);
+}
+
+#[test]
+fn who_leaves_a_batch_goes_to_a_branch_of_its_own() {
+    let mut script = Script::new(at(0));
+    let first = waiting(&script, "a", None, oid('b'));
+    script.try_record(&first, at(0)).unwrap();
+    let branch = first.spec.change.as_ref().unwrap().branch.clone();
+    let second = waiting(&script, "b", Some(&branch), head_of(&first));
+    script.try_record(&second, at(0)).unwrap();
+    let mut moved = script.get(second.id());
+    moved.enter(S::Proposed, at(1), "rebuilt");
+    let change = moved.spec.change.as_mut().unwrap();
+    (change.base, change.head) = (oid('9'), oid('8'));
+    assert_eq!(
+        script.try_record(&moved, at(1)).unwrap_err().rule,
+        Rule::Identity,
+        "it stands on nothing there"
+    );
+    moved.spec.change.as_mut().unwrap().branch = batch::branch(second.id()).unwrap();
+    script.try_record(&moved, at(1)).unwrap();
+    assert_eq!(script.history.waiting_on(&branch).len(), 1);
 }
 
 #[test]

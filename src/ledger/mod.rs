@@ -24,9 +24,9 @@ pub use checkpoint::{
 pub use files::{MAX_RECORD_BYTES, RecordError, files, paths, record_from_yaml};
 pub use fold::{Draft, fold, next_envelope, next_seq, step};
 pub use grammar::{GrammarError, message, parse_message};
-pub use rules::{Violation, check_not_future};
+pub use rules::{Rule, Violation, check_not_future};
 
 #[cfg(test)]
 pub use files::record_to_yaml;
 #[cfg(test)]
-pub use rules::{FUTURE_LIMIT_S, Rule};
+pub use rules::FUTURE_LIMIT_S;

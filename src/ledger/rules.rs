@@ -5,9 +5,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::checkpoint;
-use crate::model::action::{
-    API_VERSION, ActionSpec, ActionState, MergedBy, Purpose, RemediationAction, RiskClass,
-};
+use crate::model::action::{API_VERSION, ActionSpec, ActionState, MergedBy, Purpose, RemediationAction};
+use crate::model::change::ProposedChange;
 use crate::model::entry::{Entry, EntryKind, Signer, Subject};
 use crate::model::history::{Effect, History, plan_id};
 use crate::model::ids::{ActionId, Fingerprint, IncidentId};
@@ -229,9 +228,7 @@ impl Check<'_> {
             return;
         }
         if let Some(change) = &spec.change {
-            let branch = change.branch.as_str();
-            let own = branch.starts_with("tars/") && branch.ends_with(&format!("/{}", record.id()));
-            self.must(own, Rule::Identity, || format!("branch {branch} is not the action's own"));
+            self.branch(record, change);
             let again = history.is_refused(&spec.fingerprint, &change.change_id)
                 || history.is_refused(&spec.fingerprint, &plan_id(&spec.target, &spec.plan));
             self.must(!again, Rule::RevertedBefore, || "the change was reverted for this cause".to_owned());
@@ -245,6 +242,26 @@ impl Check<'_> {
             format!("{waiting} of {limit} proposals are open")
         });
         self.undo(record, of);
+    }
+
+    /// The branch is the action's own, or that of a batch whose newest commit the change stands on; and what
+    /// may merge by itself waits for nobody.
+    fn branch(&mut self, record: &RemediationAction, change: &ProposedChange) {
+        let joins = || {
+            let line = self.history.waiting_on(&change.branch);
+            let others = line.iter().filter(|it| it.id() != record.id());
+            let changes: Vec<_> = others.filter_map(|it| it.spec.change.as_ref()).collect();
+            change.is_on_batch()
+                && changes.iter().any(|it| it.head == change.base)
+                && changes.iter().all(|it| it.base != change.base)
+        };
+        let legal = change.is_on_own_branch(record.id()) || joins();
+        self.must(legal, Rule::Identity, || {
+            format!("branch {} is neither the action's own nor one it may join there", change.branch)
+        });
+        self.must(!change.is_on_batch() || !record.spec.is_automatic(), Rule::Identity, || {
+            "an action that may merge by itself has a branch of its own".to_owned()
+        });
     }
 
     fn undo(&mut self, record: &RemediationAction, of: Option<&Effect>) {
@@ -277,6 +294,11 @@ impl Check<'_> {
             && before.kind == after.kind
             && after.spec == allowed_change(&before.spec, &after.spec, to);
         self.must(same, Rule::Fixed, || format!("{} is no longer what was proposed", after.id()));
+        if let (Some(old), Some(new)) = (&before.spec.change, &after.spec.change)
+            && (&old.branch, &old.head, &old.base) != (&new.branch, &new.head, &new.base)
+        {
+            self.branch(after, new);
+        }
         let (old, new) = (&before.status, &after.status);
         self.must(new.timeline.starts_with(&old.timeline), Rule::Fixed, || {
             "its timeline was rewritten".to_owned()
@@ -325,8 +347,7 @@ impl Check<'_> {
     fn reservation(&mut self, record: &RemediationAction) {
         let (history, spec, id) = (self.history, &record.spec, record.id());
         let now = self.entry.envelope.time;
-        let automatic = spec.mode == Mode::AutoMerge && spec.risk.class == RiskClass::Low;
-        self.must(automatic, Rule::Reservation, || {
+        self.must(spec.is_automatic(), Rule::Reservation, || {
             "only a low-risk action in AutoMerge mode is reserved".to_owned()
         });
         let own = history.executions_within(now, Some(&spec.policy), Some(id)).used;
@@ -350,7 +371,7 @@ impl Check<'_> {
 
 /// What `before` may look like in an entry to state `to` that carries `after`: the text of the pull request
 /// follows the story; a rebuild (back to Proposed) also renews the evidence and the ids of the computed
-/// commit, but neither the change itself nor its branch.
+/// commit, but neither the change itself nor its branch, unless it leaves the branch of a batch.
 fn allowed_change(before: &ActionSpec, after: &ActionSpec, to: ActionState) -> ActionSpec {
     let mut spec = before.clone();
     spec.pull_request.clone_from(&after.pull_request);
@@ -363,9 +384,12 @@ fn allowed_change(before: &ActionSpec, after: &ActionSpec, to: ActionState) -> A
     spec.cause.alerts.clone_from(&after.cause.alerts);
     spec.cause.alerts_total = after.cause.alerts_total;
     if let (Some(old), Some(new)) = (&mut spec.change, &after.change) {
-        let (change_id, branch) = (old.change_id.clone(), old.branch.clone());
+        let earlier = old.clone();
         old.clone_from(new);
-        (old.change_id, old.branch) = (change_id, branch);
+        old.change_id = earlier.change_id.clone();
+        if !earlier.is_on_batch() {
+            old.branch = earlier.branch;
+        }
     }
     spec
 }

@@ -17,6 +17,15 @@ impl Default for GlobalLimits {
     }
 }
 
+/// When a proposal that waits for a person joins the branch of another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchLimits {
+    /// A branch is joined for this long after its first commit, seconds.
+    pub window_s: u32,
+    /// Most actions on one branch.
+    pub max_actions: u32,
+}
+
 /// The limits in force when a reservation was made; recorded with it, so that an audit can recount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -4,6 +4,7 @@
 pub mod action;
 pub mod alert;
 pub mod anomaly;
+pub mod batch;
 pub mod causes;
 pub mod change;
 pub mod decision;

@@ -70,20 +70,19 @@ pub struct EntryDraft<'a> {
     pub time: Timestamp,
 }
 
-/// An entry that was pushed: its commit, every branch of the push, and how it ended.
+/// A push of ledger entries: every branch of it, and how it ended.
 #[derive(Debug)]
 pub struct Recording {
-    pub commit: ObjectId,
     pub updates: Vec<RefUpdate>,
     pub outcome: PushOutcome,
 }
 
-/// A proposal branch that rides in the same atomic push as a ledger entry.
+/// A proposal branch that rides in the same atomic push as its ledger entries.
 #[derive(Debug)]
 pub enum Rider<'a> {
     /// Create the branch; it must not exist.
     Create(&'a BranchName, &'a ProposalCommit),
-    /// Move the branch from the commit tars made before.
+    /// Move the branch from the commit tars made before: to one that replaces it, or to one on top of it.
     Rebuild(&'a BranchName, &'a ProposalCommit, &'a ObjectId),
     /// Delete the branch if it still holds the commit tars made.
     Delete(&'a BranchName, &'a ObjectId),
@@ -154,39 +153,55 @@ impl Writer {
         Ok(ProposalCommit { head: object_id(written.commit)?, tree: object_id(written.tree)? })
     }
 
-    /// Commits one ledger entry and pushes it, with the rider, in one atomic push that holds only if the
-    /// ledger still stands at `entry.parent`.
+    /// Commits one ledger entry, into the local object store only.
     ///
     /// # Errors
-    /// When the commit could not be made or git could not be started; a push that may or may not have
-    /// landed is not an error but [`PushOutcome::Unknown`].
-    pub async fn record(
-        &self,
-        mirror: &Mirror,
-        entry: EntryDraft<'_>,
-        rider: Option<&Rider<'_>>,
-    ) -> Result<Recording, ProposeError> {
+    /// When the object store cannot be written.
+    pub fn write_entry(&self, mirror: &Mirror, entry: EntryDraft<'_>) -> Result<ObjectId, ProposeError> {
         let parent = entry.parent.map(ToString::to_string);
         let draft = CommitDraft {
             base_tree: parent.clone(),
             edits: entry.files,
-            parents: parent.iter().cloned().collect(),
+            parents: parent.into_iter().collect(),
             message: entry.message.to_owned(),
             author: self.identity(),
             time_s: entry.time.as_second(),
         };
-        let git = |source| ProposeError::Git { what: "a ledger entry", source };
-        if let Some(Rider::Merge(_, permit)) = rider {
+        let written = mirror
+            .objects()
+            .write_commit(&draft, &self.signer)
+            .map_err(|source| ProposeError::Git { what: "a ledger entry", source })?;
+        object_id(written.commit)
+    }
+
+    /// Pushes the entries that were written on top of `head`, up to `newest`, with the riders, in one atomic
+    /// push that holds only if the ledger still stands at `head`: all of it lands, or nothing.
+    ///
+    /// # Errors
+    /// When git could not be started, or a merge would not bring the tree that was computed; a push that may
+    /// or may not have landed is not an error but [`PushOutcome::Unknown`].
+    pub async fn record(
+        &self,
+        mirror: &Mirror,
+        head: Option<&ObjectId>,
+        newest: &ObjectId,
+        riders: &[Rider<'_>],
+    ) -> Result<Recording, ProposeError> {
+        let git = |source| ProposeError::Git { what: "the ledger", source };
+        for rider in riders {
+            let Rider::Merge(_, permit) = rider else { continue };
             let tree = mirror.objects().tree_of(permit.head().as_str()).map_err(git)?;
             if tree != permit.tree().as_str() {
                 return Err(ProposeError::OtherTree { head: permit.head().clone() });
             }
         }
-        let written = mirror.objects().write_commit(&draft, &self.signer).map_err(git)?;
-        let mut updates =
-            vec![RefUpdate { name: full(&self.ledger), new: Some(written.commit.clone()), expect: parent }];
-        updates.extend(rider.map(Rider::updates).unwrap_or_default());
+        let mut updates = vec![RefUpdate {
+            name: full(&self.ledger),
+            new: Some(newest.to_string()),
+            expect: head.map(ToString::to_string),
+        }];
+        updates.extend(riders.iter().flat_map(Rider::updates));
         let outcome = mirror.push(&updates).await.map_err(git)?;
-        Ok(Recording { commit: object_id(written.commit)?, updates, outcome })
+        Ok(Recording { updates, outcome })
     }
 }

@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::batch;
 use super::error::TurnError;
 use super::step::Step;
 use super::turn::Turn;
@@ -52,14 +53,18 @@ fn proposed(
     record: &RemediationAction,
     change: &ProposedChange,
 ) -> Result<Option<Step>, TurnError> {
-    match turn.view.fate(change)? {
+    let line = turn.history().waiting_on(&change.branch);
+    if line.len() > 1 {
+        return batch::next(turn, record, &line);
+    }
+    match turn.fate(change)? {
         BranchFate::Merged(commit) => {
             let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
             return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), branch_left)));
         }
         BranchFate::Deleted => {
             let reason = Reason::new(ReasonCode::ClosedByPerson, "the branch was deleted without a merge");
-            return Ok(Some(Step::enter(closed(turn, record, reason), false)));
+            return Ok(Some(Step::enter(closed(turn.now, record, reason), false)));
         }
         BranchFate::Taken(head) => {
             let text = format!("{} is not tars' commit; tars leaves this branch alone", head.short());
@@ -68,7 +73,7 @@ fn proposed(
         BranchFate::Waiting => {}
     }
     if let Some(reason) = recovered_first(turn, record) {
-        return Ok(Some(Step::enter(closed(turn, record, reason), true)));
+        return Ok(Some(Step::enter(closed(turn.now, record, reason), true)));
     }
     let moved = turn.view.moved_paths(change)?.is_some();
     match turn.permit(record)? {
@@ -92,7 +97,7 @@ fn proposed(
         // A branch that moved under the files must be followed at once; one that moved elsewhere only when
         // nothing else stands in the way, so that a person's approval survives.
         Err(reasons) if moved || reasons.iter().all(|it| it.code == ReasonCode::BaseMoved) => {
-            Ok(Some(Step::Rebuild(Box::new(record.clone()))))
+            Ok(Some(Step::rebuild(record, change)))
         }
         Err(reasons) => Ok(holds_changed(turn, record, reasons)),
     }
@@ -109,7 +114,7 @@ fn reserved(
     record: &RemediationAction,
     change: &ProposedChange,
 ) -> Result<Option<Step>, TurnError> {
-    let fate = turn.view.fate(change)?;
+    let fate = turn.fate(change)?;
     if let BranchFate::Merged(commit) = fate {
         // Our own merge and its entry are one push: whoever brought it in without one was somebody else.
         return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), false)));
@@ -127,7 +132,10 @@ fn reserved(
         Err(_) if !is_own && age_s < GIVE_BACK_AFTER_S => Ok(None),
         Err(reasons) if fate == BranchFate::Deleted => {
             let text = reasons.first().map_or_else(String::new, ToString::to_string);
-            Ok(Some(Step::enter(closed(turn, record, Reason::new(ReasonCode::ClosedByPerson, text)), false)))
+            Ok(Some(Step::enter(
+                closed(turn.now, record, Reason::new(ReasonCode::ClosedByPerson, text)),
+                false,
+            )))
         }
         Err(reasons) => {
             let mut next = record.clone();
@@ -218,7 +226,12 @@ fn synced(turn: &Turn<'_>, record: &RemediationAction) -> Option<Step> {
 }
 
 /// The record after its change arrived in the watched branch.
-fn landed(turn: &Turn<'_>, record: &RemediationAction, commit: ObjectId, by: MergedBy) -> RemediationAction {
+pub(super) fn landed(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    commit: ObjectId,
+    by: MergedBy,
+) -> RemediationAction {
     let mut next = record.clone();
     let text = match by {
         MergedBy::Tars => format!("merged as {}", commit.short()),
@@ -249,15 +262,15 @@ pub fn undone(turn: &Turn<'_>, effect: &Effect) -> Step {
     Step::enter(next, false)
 }
 
-fn closed(turn: &Turn<'_>, record: &RemediationAction, reason: Reason) -> RemediationAction {
+pub(super) fn closed(now: Timestamp, record: &RemediationAction, reason: Reason) -> RemediationAction {
     let mut next = record.clone();
-    next.enter(ActionState::Closed, turn.now, reason.to_string());
+    next.enter(ActionState::Closed, now, reason.to_string());
     next.status.holds = vec![reason];
     next
 }
 
 /// A waiting proposal whose cause went away by itself is closed, not merged.
-fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
+pub(super) fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
     if record.spec.purpose != Purpose::Remediate {
         // A scale-back that nobody merged must not keep the target from being helped again.
         let text =
@@ -282,7 +295,11 @@ fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason
 }
 
 /// Records the reasons a proposal waits for, when they are others than before.
-fn holds_changed(turn: &Turn<'_>, record: &RemediationAction, reasons: Vec<Reason>) -> Option<Step> {
+pub(super) fn holds_changed(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    reasons: Vec<Reason>,
+) -> Option<Step> {
     let codes = |reasons: &[Reason]| {
         let mut codes: Vec<ReasonCode> = reasons.iter().map(|it| it.code).collect();
         codes.sort_unstable();

@@ -15,9 +15,10 @@ use super::memory::{Memory, read_entry};
 use super::report::TickReport;
 use super::{Parts, Reconciler, Rules};
 use crate::detect::EnsembleSettings;
+use crate::ledger::MainCommit;
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::alert::{Alert, AlertStatus};
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, Signer};
 use crate::model::fixtures::at;
 use crate::model::history::History;
 use crate::model::ids::{BranchName, InstanceId, ObjectId, RepoId, RepoPath, SignalName, WorkloadRef};
@@ -33,7 +34,7 @@ use crate::outside::clock::{Clock as _, OutsideClock, VirtualClock};
 use crate::outside::files;
 use crate::outside::git::{CommitDraft, GitSettings, Objects};
 use crate::outside::http::{Http, HttpSettings};
-use crate::outside::sign::{AllowedSigners, SigningKey};
+use crate::outside::sign::{AllowedSigners, SignatureCheck, SigningKey};
 use crate::propose::Writer;
 use crate::render::Templates;
 
@@ -233,6 +234,7 @@ impl World {
                 max_skew_s: 30,
                 evidence_age_max_s: 300,
                 sync_timeout_s: 1_200,
+                batch: None,
             },
             probe: SyncProbe::FixedWait { wait_s: 30 },
             http: http(),
@@ -293,6 +295,74 @@ impl World {
             }
             None => hub.find_reference(branch).unwrap().delete().unwrap(),
         }
+    }
+
+    /// A person brings `commits` into main, one after the other, each as git would cherry-pick it.
+    pub fn cherry_pick(&self, commits: &[ObjectId]) {
+        for commit in commits {
+            let message = self.objects().commit(commit.as_str()).unwrap().message;
+            self.apply(commit, &message, |hub, commit, main| hub.cherrypick_commit(commit, main, 0, None));
+        }
+    }
+
+    /// A person reverts one commit of main, as git would.
+    pub fn revert(&self, commit: &ObjectId) {
+        let message = format!("Revert {}\n", commit.short());
+        self.apply(commit, &message, |hub, commit, main| hub.revert_commit(commit, main, 0, None));
+    }
+
+    fn apply(
+        &self,
+        commit: &ObjectId,
+        message: &str,
+        how: impl Fn(&git2::Repository, &git2::Commit<'_>, &git2::Commit<'_>) -> Result<git2::Index, git2::Error>,
+    ) {
+        let hub = git2::Repository::open_bare(&self.hub).unwrap();
+        let find = |id: &ObjectId| hub.find_commit(git2::Oid::from_str(id.as_str()).unwrap()).unwrap();
+        let (commit, main) = (find(commit), find(&self.main()));
+        let mut index = how(&hub, &commit, &main).unwrap();
+        assert!(!index.has_conflicts(), "it does not apply cleanly");
+        let tree = hub.find_tree(index.write_tree_to(&hub).unwrap()).unwrap();
+        let now = git2::Time::new(self.clock.now().as_second(), 0);
+        let person = git2::Signature::new("Person", "person@example.org", &now).unwrap();
+        hub.commit(Some(MAIN), &person, &person, message, &tree, &[&main]).unwrap();
+    }
+
+    /// A person merges a commit into main: with a merge commit, or squashed into one.
+    pub fn merge(&self, commit: &ObjectId, squash: bool) {
+        let hub = git2::Repository::open_bare(&self.hub).unwrap();
+        let find = |id: &ObjectId| hub.find_commit(git2::Oid::from_str(id.as_str()).unwrap()).unwrap();
+        let (commit, main) = (find(commit), find(&self.main()));
+        let mut index = hub.merge_commits(&main, &commit, None).unwrap();
+        assert!(!index.has_conflicts(), "it does not merge cleanly");
+        let tree = hub.find_tree(index.write_tree_to(&hub).unwrap()).unwrap();
+        let now = git2::Time::new(self.clock.now().as_second(), 0);
+        let person = git2::Signature::new("Person", "person@example.org", &now).unwrap();
+        let parents = if squash { vec![&main] } else { vec![&main, &commit] };
+        hub.commit(Some(MAIN), &person, &person, "Merge it\n", &tree, &parents).unwrap();
+    }
+
+    /// What `tars audit verify` would say of the repository as it is now.
+    pub fn audit(&self) -> crate::ledger::AuditReport {
+        let (objects, allowed) =
+            (self.objects(), AllowedSigners::load(&self.temp.path().join("allowed")).unwrap());
+        let read = |commit: String| {
+            let raw = objects.commit(&commit).unwrap();
+            MainCommit {
+                commit: ObjectId::new(raw.id).unwrap(),
+                parents: raw.parents.into_iter().map(|it| ObjectId::new(it).unwrap()).collect(),
+                tree: ObjectId::new(raw.tree).unwrap(),
+                signer: match allowed.verify(&raw.payload, raw.signature.as_deref(), raw.time_s) {
+                    SignatureCheck::Allowed(key) => Signer::Allowed(key),
+                    SignatureCheck::Unsigned => Signer::Unsigned,
+                    SignatureCheck::Rejected(why) => Signer::Rejected(why),
+                },
+                message: raw.message,
+                time: Timestamp::from_second(raw.time_s).unwrap(),
+            }
+        };
+        let main = objects.walk_all(&[self.main().as_str()], 10_000).unwrap();
+        crate::ledger::audit(&self.entries(), &main.into_iter().map(read).collect::<Vec<_>>())
     }
 
     /// Installs a hook on the shared side.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::error::TurnError;
-use crate::ledger;
+use crate::ledger::{self, Rule};
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::entry::{Entry, EntryKind, Envelope, Signer};
 use crate::model::history::History;
@@ -130,6 +130,24 @@ pub struct Memory {
     last_seen: PathBuf,
 }
 
+/// The files of an entry on top of `history`.
+fn files_of(
+    history: &History,
+    kind: EntryKind,
+    record: Option<&RemediationAction>,
+) -> Result<Vec<Edit>, TurnError> {
+    let edits = match (kind, record) {
+        (EntryKind::Checkpoint, _) => {
+            let path = ledger::checkpoint_file().map_err(TurnError::DraftCheckpoint)?;
+            let text = ledger::to_json(history).map_err(TurnError::DraftCheckpoint)?;
+            vec![(path, Some(text))]
+        }
+        (_, Some(record)) => ledger::files(record).map_err(TurnError::DraftRecord)?,
+        (_, None) => return Ok(vec![(README_FILE.to_owned(), Some(README_TEXT.as_bytes().to_vec()))]),
+    };
+    Ok(edits.into_iter().map(|(path, text)| (path.to_string(), text.map(String::into_bytes))).collect())
+}
+
 /// What an entry's subject line says about a record.
 fn headline(record: &RemediationAction) -> String {
     format!("{} {}", record.state().as_str(), crate::render::headline(record))
@@ -141,8 +159,6 @@ pub struct NextEntry<'a> {
     pub kind: EntryKind,
     /// The record as it is to be afterwards; `None` for genesis and checkpoints.
     pub record: Option<&'a RemediationAction>,
-    /// Goes out in the same push.
-    pub rider: Option<&'a Rider<'a>>,
 }
 
 /// How an attempt to record ended.
@@ -289,83 +305,83 @@ impl Memory {
         files::write_durable(&self.last_seen, head.as_str().as_bytes()).map_err(TurnError::LastSeen)
     }
 
-    /// Records one entry on top of what was read, with `rider` in the same push. After anything but a clear
-    /// success the branch is read again: the push may have landed all the same.
+    /// Records `entries`, in order, on top of what was read, with `riders` in the same push: all of it lands,
+    /// or nothing. After anything but a clear success the branch is read again: the push may have landed all
+    /// the same.
     ///
     /// # Errors
-    /// When the entry would break the ledger's rules or git cannot be run.
+    /// When an entry would break the ledger's rules or git cannot be run.
     pub async fn append(
         &mut self,
         mirror: &Mirror,
         writer: &Writer,
-        next: &NextEntry<'_>,
+        entries: &[NextEntry<'_>],
+        riders: &[Rider<'_>],
         now: Timestamp,
     ) -> Result<Appended, TurnError> {
-        let NextEntry { kind, record, rider } = *next;
-        let id = EntryId::new(random::hex(16).map_err(TurnError::Random)?)?;
-        let draft = ledger::Draft { kind, record, now };
-        let envelope =
-            ledger::next_envelope(&self.history, &draft, id, self.repo.clone(), self.instance.clone());
-        let message = ledger::message(&envelope, &record.map(headline).unwrap_or_default())
-            .map_err(TurnError::Message)?;
-        let entry = EntryDraft {
-            parent: self.head.as_ref(),
-            message: &message,
-            files: self.files(kind, record)?,
-            time: envelope.time,
-        };
-        self.rehearse(&envelope, record)?;
-        self.allowed.accepts(&writer.signer, envelope.time.as_second()).map_err(TurnError::SigningKey)?;
-        let Recording { commit, updates, outcome } =
-            writer.record(mirror, entry, rider).await.map_err(TurnError::Propose)?;
+        let landed = |recorded, moved| Ok(Appended { recorded, moved, said: String::new() });
         let not_landed = |recorded, said| Ok(Appended { recorded, moved: Vec::new(), said });
+        let (ahead, newest) = self.write(mirror, writer, entries, now)?;
+        let Some(newest) = newest.filter(|_| !entries.is_empty()) else {
+            return landed(Recorded::Landed, Vec::new());
+        };
+        let Recording { updates, outcome } =
+            writer.record(mirror, self.head.as_ref(), &newest, riders).await.map_err(TurnError::Propose)?;
         let recorded = match outcome {
             PushOutcome::Landed => Recorded::Landed,
             PushOutcome::Rejected(said) => return not_landed(Recorded::Lost, said),
             PushOutcome::Unknown(said) => {
-                if !self.did_land(mirror, writer, &commit).await? {
+                if !self.did_land(mirror, writer, &newest).await? {
                     return not_landed(Recorded::Unsettled, said);
                 }
                 Recorded::LandedUnsaid
             }
         };
-        let entry = read_entry(mirror.objects(), &commit, Some(&self.allowed))?;
-        ledger::step(&mut self.history, &entry)
-            .map_err(|source| TurnError::Violation { commit: commit.clone(), source })?;
-        self.remember(&commit)?;
-        if let (EntryKind::Transition(ActionState::MergeReserved), Some(record)) = (kind, record) {
-            self.reserved.insert(record.id().clone());
+        self.history = ahead;
+        self.remember(&newest)?;
+        for record in entries.iter().filter_map(|it| it.record) {
+            if record.state() == ActionState::MergeReserved {
+                self.reserved.insert(record.id().clone());
+            }
         }
-        Ok(Appended { recorded, moved: updates, said: String::new() })
+        landed(recorded, updates)
     }
 
-    fn files(&self, kind: EntryKind, record: Option<&RemediationAction>) -> Result<Vec<Edit>, TurnError> {
-        let edits = match (kind, record) {
-            (EntryKind::Checkpoint, _) => {
-                let path = ledger::checkpoint_file().map_err(TurnError::DraftCheckpoint)?;
-                let text = ledger::to_json(&self.history).map_err(TurnError::DraftCheckpoint)?;
-                vec![(path, Some(text))]
-            }
-            (_, Some(record)) => ledger::files(record).map_err(TurnError::DraftRecord)?,
-            (_, None) => {
-                return Ok(vec![(README_FILE.to_owned(), Some(README_TEXT.as_bytes().to_vec()))]);
-            }
-        };
-        Ok(edits.into_iter().map(|(path, text)| (path.to_string(), text.map(String::into_bytes))).collect())
-    }
-
-    /// Steps the entry on a copy before anything is pushed: an illegal entry would stop every reader.
-    fn rehearse(&self, envelope: &Envelope, record: Option<&RemediationAction>) -> Result<(), TurnError> {
-        let EntryKind::Transition(_) = envelope.kind else { return Ok(()) };
-        let entry = Entry {
-            commit: ObjectId::new("0".repeat(40))?,
-            parents: self.head.iter().cloned().collect(),
-            signer: Signer::Allowed(String::new()),
-            envelope: envelope.clone(),
-            record: record.cloned(),
-            checkpoint: None,
-        };
-        ledger::step(&mut self.history.clone(), &entry).map_err(TurnError::Draft)
+    /// Commits `entries` into the local copy, each stepped on a copy of the history before anything is pushed:
+    /// an illegal entry would stop every reader. Gives the history afterwards, and the newest commit.
+    fn write(
+        &self,
+        mirror: &Mirror,
+        writer: &Writer,
+        entries: &[NextEntry<'_>],
+        now: Timestamp,
+    ) -> Result<(History, Option<ObjectId>), TurnError> {
+        let (mut ahead, mut newest) = (self.history.clone(), self.head.clone());
+        for NextEntry { kind, record } in entries {
+            let id = EntryId::new(random::hex(16).map_err(TurnError::Random)?)?;
+            let draft = ledger::Draft { kind: *kind, record: *record, now };
+            let envelope =
+                ledger::next_envelope(&ahead, &draft, id, self.repo.clone(), self.instance.clone());
+            let message = ledger::message(&envelope, &record.map(headline).unwrap_or_default())
+                .map_err(TurnError::Message)?;
+            let time_s = envelope.time.as_second();
+            self.allowed.accepts(&writer.signer, time_s).map_err(TurnError::SigningKey)?;
+            let entry = EntryDraft {
+                parent: newest.as_ref(),
+                message: &message,
+                files: files_of(&ahead, *kind, *record)?,
+                time: envelope.time,
+            };
+            let commit = writer.write_entry(mirror, entry).map_err(TurnError::Propose)?;
+            // Read back as everybody else will read it, our own signature included.
+            let entry = read_entry(mirror.objects(), &commit, Some(&self.allowed))?;
+            ledger::step(&mut ahead, &entry).map_err(|source| match source.rule {
+                Rule::Signature => TurnError::Violation { commit: commit.clone(), source },
+                _ => TurnError::Draft(source),
+            })?;
+            newest = Some(commit);
+        }
+        Ok((ahead, newest))
     }
 
     /// Is `commit` in the remote ledger now? The only honest answer after an unknown outcome.

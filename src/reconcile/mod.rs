@@ -11,6 +11,7 @@ pub mod memory;
 pub mod preview;
 pub mod report;
 
+mod batch;
 mod follow;
 mod open;
 mod perform;
@@ -18,6 +19,8 @@ mod step;
 mod turn;
 mod view;
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -56,12 +59,12 @@ use crate::model::limits::GlobalLimits;
 use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
-use crate::observe::repository::Repository;
+use crate::observe::repository::{Repository, Snapshot};
 use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{self, Clock, Stopwatch};
-use crate::outside::git::{GitSettings, Mirror, RefUpdate};
+use crate::outside::git::{GitSettings, Mirror, Objects, RefUpdate};
 use crate::outside::http::Http;
 use crate::outside::random;
 use crate::propose::Writer;
@@ -118,7 +121,8 @@ pub struct Reconciler {
     /// What the remote must have after our last push, if that landed: no need to ask.
     known: Option<Known>,
     since: Since,
-    policies: Vec<Policy>,
+    /// As of the last look; `None`: there was none yet.
+    policies: Option<Vec<Policy>>,
     suspended: bool,
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
@@ -138,7 +142,11 @@ impl PutAside {
     /// Puts `about` aside; `false`: nothing can go on without it.
     fn put(&mut self, about: About, why: &TurnError) -> bool {
         match about {
-            About::Action(id) => self.actions.insert(id),
+            About::Actions(ids) => {
+                let before = self.actions.len();
+                self.actions.extend(ids);
+                self.actions.len() > before
+            }
             About::Cause(fingerprint) => {
                 let reason = Reason::new(ReasonCode::RemoteUnreachable, why.to_string());
                 self.causes.insert(fingerprint, vec![reason]).is_none()
@@ -168,7 +176,7 @@ impl Reconciler {
             copied_at: None,
             known: None,
             since: Since::default(),
-            policies: Vec::new(),
+            policies: None,
             suspended: false,
             seen: BTreeMap::new(),
             rivals: Rivals::default(),
@@ -193,7 +201,7 @@ impl Reconciler {
     /// Policies as read at the last tick.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
-        &self.policies
+        self.policies.as_deref().unwrap_or_default()
     }
 
     /// Did the watched branch say stop at the last tick?
@@ -211,7 +219,12 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.known = None;
         self.keep_house(now, &mut report);
-        let evidence = self.parts.observer.look(&self.parts.spool, &self.policies, now).await;
+        if self.policies.is_none() {
+            // What fails here fails again below, and is told there.
+            let _ = self.read_policies().await;
+        }
+        let policies = self.policies.as_deref().unwrap_or_default();
+        let evidence = self.parts.observer.look(&self.parts.spool, policies, now).await;
         let mut lost_in_a_row = 0;
         for _ in 0..STEPS_MAX {
             // Only the last look counts: what was held while another step was due may be free now.
@@ -290,6 +303,18 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Reads the policies alone. Their queries are asked before the repository is looked at, so that a slow one
+    /// holds no push up; only the first tick has to read it beforehand to know any.
+    async fn read_policies(&mut self) -> Result<(), TurnError> {
+        self.open_copy().await?;
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        let main = format!("refs/heads/{}", self.parts.writer.main);
+        let refs = mirror.fetch(&[&main]).await.map_err(TurnError::Fetch)?;
+        let snapshot = look_at_main(&mut self.parts, mirror.objects(), &refs).await?;
+        self.policies = Some(ceiling(&snapshot.policies, self.parts.mode_ceiling));
+        Ok(())
+    }
+
     /// Reads the git side and takes the first step that is due; `None` when there is none.
     async fn look_and_step(
         &mut self,
@@ -300,7 +325,6 @@ impl Reconciler {
         self.open_copy().await?;
         let Some(mirror) = &self.mirror else { return Ok(None) };
         let parts = &mut self.parts;
-        let main_ref = format!("refs/heads/{}", parts.writer.main);
         let ledger_ref = format!("refs/heads/{}", parts.writer.ledger);
         let Branches { mut refs, steps, mut others } = match self.known.take() {
             Some(Known { refs, steps }) if steps < KNOWN_STEPS_MAX => Branches { refs, steps, others: None },
@@ -310,12 +334,8 @@ impl Reconciler {
         let objects = mirror.objects();
         let now = parts.clock.now();
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
-        let main = refs.get(&main_ref).ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
-        let main = ObjectId::new(main.as_str())?;
-        let charts = parts.repository.charts();
-        let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
-        let snapshot = snapshot.map_err(TurnError::Repository)?;
-        self.policies = ceiling(&snapshot.policies, parts.mode_ceiling);
+        let snapshot = look_at_main(parts, objects, &refs).await?;
+        let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);
         // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
@@ -329,7 +349,7 @@ impl Reconciler {
             view: &view,
             memory: &parts.memory,
             rules: &parts.rules,
-            policies: &self.policies,
+            policies,
             probe: &parts.probe,
             source: parts.observer.source(),
             http: &parts.http,
@@ -338,22 +358,15 @@ impl Reconciler {
         let step = match next {
             Next::Settled => return Ok(None),
             Next::Step(step) => step,
-            Next::Stuck(action, error) => return Ok(Some(Done::Failed(About::Action(action), error))),
+            Next::Stuck(about, error) => return Ok(Some(Done::Failed(about, error))),
         };
         // A slot is taken only for what the watched branch is now.
         if steps > 0 && step.reserves() {
             return Ok(Some(Done::ReadFirst));
         }
         let mut moved = Vec::new();
-        let mut performer = Performer {
-            parts,
-            mirror,
-            view: &view,
-            policies: &self.policies,
-            report,
-            moved: &mut moved,
-            now,
-        };
+        let mut performer =
+            Performer { parts, mirror, view: &view, policies, report, moved: &mut moved, now };
         let done = performer.perform(step).await?;
         if matches!(done, Done::Wrote | Done::Opened(_)) {
             apply(&mut refs, moved);
@@ -408,6 +421,16 @@ async fn read_others(mirror: &Mirror, writer: &Writer) -> Option<Result<Refs, St
     }
 }
 
+/// What the watched branch holds.
+async fn look_at_main(parts: &mut Parts, objects: &Objects, refs: &Refs) -> Result<Arc<Snapshot>, TurnError> {
+    let main = refs.get(&format!("refs/heads/{}", parts.writer.main));
+    let main = main.ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
+    let main = ObjectId::new(main.as_str())?;
+    let charts = parts.repository.charts();
+    let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
+    snapshot.map_err(TurnError::Repository)
+}
+
 fn apply(refs: &mut Refs, moved: Vec<RefUpdate>) {
     for update in moved {
         match update.new {
@@ -428,7 +451,7 @@ enum Next {
     Settled,
     Step(Step),
     /// The next step of this action cannot be found out.
-    Stuck(ActionId, TurnError),
+    Stuck(About, TurnError),
 }
 
 /// Finish what is open first, then undo what is due, then answer what is new.
@@ -449,7 +472,9 @@ async fn next_step(
             Ok(Some(step)) if step.is_note(record) => note = note.or(Some(step)),
             Ok(None) => {}
             Ok(Some(step)) => return Ok(Next::Step(step)),
-            Err(error) if error.is_local_to_step() => return Ok(Next::Stuck(record.id().clone(), error)),
+            Err(error) if error.is_local_to_step() => {
+                return Ok(Next::Stuck(About::actions([record]), error));
+            }
             Err(error) => return Err(error),
         }
     }

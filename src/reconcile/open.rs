@@ -44,6 +44,14 @@ pub struct Prepared {
     pub message: String,
 }
 
+/// Where a proposal's commit goes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub branch: BranchName,
+    /// The commit it stands on.
+    pub base: ObjectId,
+}
+
 /// A sketch with the means to commit it.
 #[derive(Debug)]
 pub struct Drafting<'a> {
@@ -212,7 +220,9 @@ impl Sketch<'_> {
 }
 
 impl Drafting<'_> {
-    /// Renders, checks and commits the change of `record` on today's tree.
+    /// Renders and checks the change of `record` on today's tree, and commits it at the first of `places` whose
+    /// files of the change are those of today's tree: there, the commit changes what was computed and nothing
+    /// else. Without such a place it goes on today's tree, on the branch that it has.
     ///
     /// # Errors
     /// The outer error is ours or git's; the inner one says why the change must not be proposed.
@@ -221,23 +231,48 @@ impl Drafting<'_> {
         record: RemediationAction,
         policy: &Policy,
         good: Option<&RepoTree>,
+        places: &[Place],
     ) -> Result<Result<Draft, Vec<Reason>>, TurnError> {
         let Prepared { mut record, checked, message } = match self.sketch.prepare(record, policy, good)? {
             Ok(prepared) => prepared,
             Err(reasons) => return Ok(Err(reasons)),
         };
         let Sketch { snapshot, templates, now, .. } = &self.sketch;
-        let commit = self
-            .writer
-            .commit(self.mirror, &checked, &snapshot.commit, &message, *now)
-            .map_err(TurnError::Propose)?;
+        let place = self.fitting(places, &checked)?;
+        let base = place.map_or(&snapshot.commit, |it| &it.base);
+        let commit =
+            self.writer.commit(self.mirror, &checked, base, &message, *now).map_err(TurnError::Propose)?;
         if let Some(change) = &mut record.spec.change {
+            change.base = base.clone();
             change.head = commit.head().clone();
             change.tree = commit.tree().clone();
+            if let Some(place) = place {
+                change.branch = place.branch.clone();
+            }
         }
         let text = render::pull_request(&record, templates).map_err(TurnError::Text)?;
         record.spec.pull_request = Some(text);
         Ok(Ok(Draft { record, commit }))
+    }
+
+    fn fitting<'p>(
+        &self,
+        places: &'p [Place],
+        checked: &CheckedChanges,
+    ) -> Result<Option<&'p Place>, TurnError> {
+        let today = &self.sketch.snapshot.commit;
+        let at = |commit: &ObjectId, path: &str| self.mirror.objects().entry(commit.as_str(), path);
+        for place in places {
+            let mut fits = true;
+            for (path, _) in checked.files().iter().filter(|_| place.base != *today) {
+                let there = at(&place.base, path.as_str()).map_err(TurnError::Objects)?;
+                fits &= there == at(today, path.as_str()).map_err(TurnError::Objects)?;
+            }
+            if fits {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
     }
 }
 

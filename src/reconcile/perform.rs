@@ -3,9 +3,11 @@
 
 use jiff::Timestamp;
 
+use super::batch;
 use super::error::TurnError;
+use super::follow;
 use super::memory::{NextEntry, Recorded};
-use super::open::{Drafting, Sketch};
+use super::open::{Draft, Drafting, Place, Sketch};
 use super::report::{Happening, TickReport};
 use super::step::{About, Step};
 use super::view::View;
@@ -15,14 +17,14 @@ use crate::model::action::{ActionState, Purpose, RemediationAction};
 use crate::model::change::ProposedChange;
 use crate::model::decision::{Decision, Incident, Verb};
 use crate::model::entry::EntryKind;
-use crate::model::ids::Fingerprint;
+use crate::model::ids::{BranchName, Fingerprint, ObjectId};
 use crate::model::playbook::Plan;
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::tree::RepoTree;
 use crate::outside::git::{Mirror, RefUpdate};
 use crate::outside::random;
-use crate::propose::Rider;
+use crate::propose::{ProposalCommit, Rider};
 use crate::render;
 use crate::telemetry::events::Event;
 
@@ -62,7 +64,7 @@ impl Performer<'_> {
     /// When git cannot be run, or a record would break the ledger's rules.
     pub async fn perform(&mut self, step: Step) -> Result<Done, TurnError> {
         if self.parts.memory.history().seq.is_none() {
-            return self.append(EntryKind::Genesis, None, None).await;
+            return self.mark(EntryKind::Genesis).await;
         }
         let about = step.about();
         match self.take(step).await {
@@ -75,44 +77,58 @@ impl Performer<'_> {
 
     async fn take(&mut self, step: Step) -> Result<Done, TurnError> {
         match step {
-            Step::Checkpoint => self.append(EntryKind::Checkpoint, None, None).await,
+            Step::Checkpoint => self.mark(EntryKind::Checkpoint).await,
             Step::Open(decision) => self.open(*decision).await,
-            Step::Enter { record, drop_branch } => self.enter(*record, drop_branch).await,
-            Step::Rebuild(record) => self.rebuild(*record).await,
+            Step::Enter { records, drop_branch } => self.enter(records, drop_branch).await,
+            Step::Rebuild { left, stay, branch, tip } => self.rebuild(left, stay, &branch, &tip).await,
             Step::Merge { record, permit } => self.merge(*record, &permit).await,
         }
     }
 
-    async fn append(
+    /// An entry without a record.
+    async fn mark(&mut self, kind: EntryKind) -> Result<Done, TurnError> {
+        self.append(About::Ledger, &[NextEntry { kind, record: None }], &[]).await
+    }
+
+    /// The records' entries, in order, in one push with the riders.
+    async fn record(
         &mut self,
-        kind: EntryKind,
-        record: Option<RemediationAction>,
-        rider: Option<&Rider<'_>>,
+        records: Vec<RemediationAction>,
+        riders: &[Rider<'_>],
     ) -> Result<Done, TurnError> {
         // Of an action that is new, nobody will ask by its id: its cause is what may be decided again.
-        let is_new = |it: &&RemediationAction| self.parts.memory.history().record(it.id()).is_none();
-        let about = match &record {
-            Some(record) if is_new(&record) => About::Cause(record.spec.fingerprint.clone()),
-            Some(record) => About::Action(record.id().clone()),
-            None => About::Ledger,
+        let is_new = |it: &RemediationAction| self.parts.memory.history().record(it.id()).is_none();
+        let about = match &records[..] {
+            [one] if is_new(one) => About::Cause(one.spec.fingerprint.clone()),
+            all => About::actions(all),
         };
+        let entry =
+            |it| NextEntry { kind: EntryKind::Transition(RemediationAction::state(it)), record: Some(it) };
+        let entries: Vec<_> = records.iter().map(entry).collect();
+        let done = self.append(about, &entries, riders).await?;
+        if let Done::Wrote = done {
+            let at = self.now;
+            // At once, not with the rest of the tick: after a crash the log must show what had landed.
+            records.iter().for_each(tell);
+            self.report.happenings.extend(records.into_iter().map(|record| Happening { at, record }));
+        }
+        Ok(done)
+    }
+
+    async fn append(
+        &mut self,
+        about: About,
+        entries: &[NextEntry<'_>],
+        riders: &[Rider<'_>],
+    ) -> Result<Done, TurnError> {
         let Parts { memory, writer, .. } = &mut *self.parts;
-        let next = NextEntry { kind, record: record.as_ref(), rider };
-        let appended = memory.append(self.mirror, writer, &next, self.now).await?;
+        let appended = memory.append(self.mirror, writer, entries, riders, self.now).await?;
         self.report.pushes.push(appended.recorded);
         self.moved.extend(appended.moved);
-        match appended.recorded {
-            Recorded::Lost | Recorded::Unsettled => Ok(Done::LostRace(about, appended.said)),
-            Recorded::Landed | Recorded::LandedUnsaid => {
-                let at = self.now;
-                // At once, not with the rest of the tick: after a crash the log must show what had landed.
-                if let Some(record) = &record {
-                    tell(record);
-                }
-                self.report.happenings.extend(record.map(|record| Happening { at, record }));
-                Ok(Done::Wrote)
-            }
-        }
+        Ok(match appended.recorded {
+            Recorded::Lost | Recorded::Unsettled => Done::LostRace(about, appended.said),
+            Recorded::Landed | Recorded::LandedUnsaid => Done::Wrote,
+        })
     }
 
     fn drafting(&self) -> Drafting<'_> {
@@ -130,11 +146,11 @@ impl Performer<'_> {
         }
     }
 
-    async fn enter(&mut self, record: RemediationAction, drop_branch: bool) -> Result<Done, TurnError> {
-        let kind = EntryKind::Transition(record.state());
-        let change = record.spec.change.clone().filter(|_| drop_branch);
+    async fn enter(&mut self, records: Vec<RemediationAction>, drop_branch: bool) -> Result<Done, TurnError> {
+        let last = records.last().filter(|_| drop_branch);
+        let change = last.and_then(|it| it.spec.change.clone());
         let rider = change.as_ref().map(|change| Rider::Delete(&change.branch, &change.head));
-        self.append(kind, Some(record), rider.as_ref()).await
+        self.record(records, rider.as_slice()).await
     }
 
     async fn open(&mut self, decision: Decision) -> Result<Done, TurnError> {
@@ -155,14 +171,18 @@ impl Performer<'_> {
         let record = self.sketch().record(&decision, action, &policy);
         if policy.mode == Mode::Observe {
             let record = self.sketch().observed(record);
-            return self.append(EntryKind::Transition(ActionState::Observed), Some(record), None).await;
+            return self.record(vec![record], &[]).await;
         }
         let good = past_tree(&action.plan, self.parts, self.view)?;
+        let places = match &self.parts.rules.batch {
+            Some(limits) => batch::places(self.view, self.parts.memory.history(), limits, &record, self.now)?,
+            None => Vec::new(),
+        };
         let charts = self.parts.repository.charts();
-        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref());
+        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref(), &places);
         match charts.settle(propose).await? {
             Err(reasons) => match self.overwritten(&action.purpose) {
-                Some(ended) => self.enter(ended, false).await,
+                Some(ended) => self.enter(vec![ended], false).await,
                 None => Ok(Done::Refused(Box::new(decision.incident), reasons)),
             },
             Ok(draft) => {
@@ -171,9 +191,12 @@ impl Performer<'_> {
                 if !contested.is_empty() {
                     return Ok(Done::Refused(Box::new(decision.incident), contested));
                 }
-                let rider = Rider::Create(&change.branch, &draft.commit);
-                let kind = EntryKind::Transition(ActionState::Proposed);
-                self.append(kind, Some(draft.record), Some(&rider)).await
+                let rider = if change.base == *self.view.main() {
+                    Rider::Create(&change.branch, &draft.commit)
+                } else {
+                    Rider::Rebuild(&change.branch, &draft.commit, &change.base)
+                };
+                self.record(vec![draft.record], &[rider]).await
             }
         }
     }
@@ -231,51 +254,92 @@ impl Performer<'_> {
         Some(record)
     }
 
-    /// Computes a waiting proposal again on today's tree; one that became pointless is closed.
-    async fn rebuild(&mut self, record: RemediationAction) -> Result<Done, TurnError> {
-        let Some(old) = record.spec.change.clone() else { return Ok(Done::Wrote) };
+    /// Records those that left a branch and computes those that stay again on today's tree, one on top of the
+    /// other where they stood so; what became pointless is closed. All of it is one push.
+    async fn rebuild(
+        &mut self,
+        left: Vec<RemediationAction>,
+        stay: Vec<RemediationAction>,
+        branch: &BranchName,
+        tip: &ObjectId,
+    ) -> Result<Done, TurnError> {
+        let mut records = left;
+        let mut built: Vec<(BranchName, ProposalCommit)> = Vec::new();
+        for record in stay {
+            let below = built
+                .last()
+                .map(|(branch, commit)| Place { branch: branch.clone(), base: commit.head().clone() });
+            let draft = match self.again(&record, below).await? {
+                Ok(draft) => draft,
+                Err(reason) => {
+                    records.push(follow::closed(self.now, &record, reason));
+                    continue;
+                }
+            };
+            let Some(change) = &draft.record.spec.change else { continue };
+            match built.last_mut() {
+                Some((branch, commit)) if *branch == change.branch => *commit = draft.commit,
+                _ => built.push((change.branch.clone(), draft.commit)),
+            }
+            records.push(draft.record);
+        }
+        let mut riders = Vec::new();
+        for (name, commit) in &built {
+            riders.push(if name == branch {
+                Rider::Rebuild(name, commit, tip)
+            } else {
+                Rider::Create(name, commit)
+            });
+        }
+        if built.iter().all(|(name, _)| name != branch) {
+            riders.push(Rider::Delete(branch, tip));
+        }
+        self.record(records, &riders).await
+    }
+
+    /// A proposal computed again on today's tree, or why it became pointless.
+    async fn again(
+        &mut self,
+        record: &RemediationAction,
+        below: Option<Place>,
+    ) -> Result<Result<Draft, Reason>, TurnError> {
+        let pointless = |code, text: String| Ok(Err(Reason::new(code, text)));
+        let Some(old) = &record.spec.change else {
+            return pointless(ReasonCode::ObserveOnly, "the record proposes no change".to_owned());
+        };
         let policy = self.policies.iter().find(|it| it.name == record.spec.policy).cloned();
         let Some(policy) = policy else {
-            let reason =
-                Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
-            return self.close(record, reason).await;
+            let text = "the policy is not in the repository any more";
+            return pointless(ReasonCode::PolicyChanged, text.to_owned());
         };
         let good = past_tree(&record.spec.plan, self.parts, self.view)?;
+        let places = batch::places_again(record, old, below, self.view.main())?;
         let charts = self.parts.repository.charts();
-        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref());
+        let propose = || self.drafting().propose(record.clone(), &policy, good.as_ref(), &places);
         match charts.settle(propose).await? {
             Err(reasons) => {
                 let text = reasons.first().map_or_else(String::new, ToString::to_string);
                 let text = format!("the files were changed on the watched branch meanwhile ({text})");
-                self.close(record, Reason::new(ReasonCode::BaseMoved, text)).await
+                pointless(ReasonCode::BaseMoved, text)
             }
             // What was proposed under this id is fixed; another change needs a decision of its own.
             Ok(draft)
                 if draft.record.spec.change.as_ref().is_none_or(|new| new.change_id != old.change_id) =>
             {
                 let text = "the watched branch now wants the change in another place; decided anew";
-                self.close(record, Reason::new(ReasonCode::BaseMoved, text)).await
+                pointless(ReasonCode::BaseMoved, text.to_owned())
             }
             Ok(mut draft) => {
                 let text = format!("rebuilt on {}", self.view.main().short());
                 draft.record.enter(ActionState::Proposed, self.now, text);
-                let rider = Rider::Rebuild(&old.branch, &draft.commit, &old.head);
-                let kind = EntryKind::Transition(ActionState::Proposed);
-                self.append(kind, Some(draft.record), Some(&rider)).await
+                Ok(Ok(draft))
             }
         }
     }
 
-    async fn close(&mut self, mut record: RemediationAction, reason: Reason) -> Result<Done, TurnError> {
-        record.enter(ActionState::Closed, self.now, reason.to_string());
-        record.status.holds = vec![reason];
-        self.enter(record, true).await
-    }
-
     async fn merge(&mut self, record: RemediationAction, permit: &MergePermit) -> Result<Done, TurnError> {
         let main = self.parts.writer.main.clone();
-        let kind = EntryKind::Transition(record.state());
-        self.append(kind, Some(record), Some(&Rider::Merge(&main, permit))).await
+        self.record(vec![record], &[Rider::Merge(&main, permit)]).await
     }
 }
 

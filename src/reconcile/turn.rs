@@ -16,7 +16,7 @@ use crate::model::change::ProposedChange;
 use crate::model::decision::Incident;
 use crate::model::history::History;
 use crate::model::ids::{ObjectId, PolicyName};
-use crate::model::limits::GlobalLimits;
+use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::observe::metrics::MetricSource;
@@ -32,6 +32,8 @@ pub struct Rules {
     pub evidence_age_max_s: u32,
     /// A merged change that is not applied after this long is given up (Unknown).
     pub sync_timeout_s: u32,
+    /// `None`: every proposal has a branch of its own.
+    pub batch: Option<BatchLimits>,
 }
 
 /// Anomalies on which the models agree less than this merge nothing by themselves.
@@ -90,13 +92,24 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// What happened to a proposal that waits: its branch ends with its own commit, or with that of the last
+    /// one that joined it there.
+    ///
+    /// # Errors
+    /// When the local copy cannot be read.
+    pub fn fate(&self, change: &ProposedChange) -> Result<BranchFate, TurnError> {
+        let line = self.history().waiting_on(&change.branch);
+        let last = line.last().and_then(|it| it.spec.change.as_ref());
+        self.view.fate(change, &last.unwrap_or(change).head)
+    }
+
     /// Asks decide for the permit to merge `record` now.
     ///
     /// # Errors
     /// The outer error is git's; the inner one lists every reason to hold.
     pub fn permit(&self, record: &RemediationAction) -> Result<Result<MergePermit, Vec<Reason>>, TurnError> {
         let Some(change) = &record.spec.change else { return Ok(Err(Vec::new())) };
-        let head = match self.view.fate(change)? {
+        let head = match self.fate(change)? {
             BranchFate::Waiting => Some(change.head.clone()),
             BranchFate::Taken(head) => Some(head),
             BranchFate::Deleted | BranchFate::Merged(_) => None,

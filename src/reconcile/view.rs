@@ -74,17 +74,17 @@ impl View<'_> {
         Ok(decide::yields(&rivals, plan))
     }
 
-    /// What happened to a proposal that tars pushed as `change`.
+    /// What happened to a proposal that tars pushed as `change`, on a branch that it left at `tip`.
     ///
     /// # Errors
     /// When the local copy cannot be read.
-    pub fn fate(&self, change: &ProposedChange) -> Result<BranchFate, TurnError> {
+    pub fn fate(&self, change: &ProposedChange, tip: &ObjectId) -> Result<BranchFate, TurnError> {
         if let Some(commit) = self.merged_as(change)? {
             return Ok(BranchFate::Merged(commit));
         }
         Ok(match self.branch_head(&change.branch) {
             None => BranchFate::Deleted,
-            Some(head) if head == change.head => BranchFate::Waiting,
+            Some(head) if head == *tip => BranchFate::Waiting,
             Some(head) => BranchFate::Taken(head),
         })
     }

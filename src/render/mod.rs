@@ -2,6 +2,7 @@
 //! come in; bytes whose effect is proven, a decision sentence, a commit message and a pull request go out.
 //! Nothing is written, signed or sent here, and text templates never make YAML.
 
+mod batch_text;
 mod commit_text;
 mod edits;
 mod escape;
@@ -20,6 +21,7 @@ mod golden;
 #[cfg(test)]
 mod refusals;
 
+pub use batch_text::batch;
 pub use commit_text::commit_message;
 pub use edits::{CheckedChanges, RenderRequest, edits};
 pub use pull_request::pull_request;

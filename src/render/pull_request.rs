@@ -15,7 +15,7 @@ use crate::model::reason::ReasonCode;
 /// Longest body, characters: below the 65,536 of the strictest forge, with room for what a forge adds.
 pub const MAX_BODY_CHARS: usize = 58_000;
 /// Longest title, characters.
-const MAX_TITLE_CHARS: usize = 120;
+pub(super) const MAX_TITLE_CHARS: usize = 120;
 /// Longest diff shown, bytes; the whole one is the commit.
 const MAX_SHOWN_DIFF_BYTES: usize = 16 << 10;
 /// Most rows of any list.

@@ -81,6 +81,19 @@ impl World {
         std::fs::write(self.home().join(name), text).unwrap();
     }
 
+    /// A second policy in the same mode, for the front end.
+    fn watch_the_front_end(&self, mode: &str) {
+        let policy = support::text(&format!("gitops-example/{POLICY}")).unwrap();
+        let second = policy
+            .replace("mode: AutoMerge", &format!("mode: {mode}"))
+            .replace("name: backend-latency", "name: frontend-latency")
+            .replace("service: backend", "service: frontend")
+            .replace("name: backend", "name: frontend")
+            .replace("    dependants:\n      - signal: latency_p95\n        service: frontend\n", "");
+        std::fs::write(self.clone_dir().join("policies/frontend-latency.yaml"), second).unwrap();
+        self.commit_and_push("Watch the front end as well");
+    }
+
     fn once(&self, settings: &str) -> Said {
         tars(self.home(), &["run", "--once", "--config", settings])
     }
@@ -316,14 +329,7 @@ fn a_back_dated_commit_frees_no_budget() {
     let world = World::new("AutoMerge");
     world.settings("tars.yaml", &world.repo().display().to_string(), "state", 1);
     let clone = world.clone_dir();
-    let policy = support::text(&format!("gitops-example/{POLICY}")).unwrap();
-    let second = policy
-        .replace("name: backend-latency", "name: frontend-latency")
-        .replace("service: backend", "service: frontend")
-        .replace("name: backend", "name: frontend")
-        .replace("    dependants:\n      - signal: latency_p95\n        service: frontend\n", "");
-    std::fs::write(clone.join("policies/frontend-latency.yaml"), second).unwrap();
-    world.commit_and_push("Watch the front end as well");
+    world.watch_the_front_end("AutoMerge");
     world.prometheus.surge("backend");
     world.tick();
     assert_eq!(kinds(&world.repo()).last().map(String::as_str), Some("Merged"), "the only slot is taken");
@@ -342,6 +348,58 @@ fn a_back_dated_commit_frees_no_budget() {
     let said = tars(world.home(), &["get", "proposals", "-C", "repo.git", "-o", "json"]).json();
     let body = said["items"][0]["body"].as_str().unwrap_or_default().to_owned();
     assert!(body.contains("budget used up"), "{said:#}");
+    world.audit();
+}
+
+#[test]
+fn two_actions_in_one_window_are_one_review_and_each_is_reverted_by_itself() {
+    let world = World::new("Propose");
+    world.watch_the_front_end("Propose");
+    let settings = world.home().join("tars.yaml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(settings, format!("{text}batch: {{window: 5m, max_actions: 10}}\n")).unwrap();
+    world.prometheus.surge("backend");
+    world.tick();
+    let (branch, repo) = (world.branch().expect("a proposal's branch"), world.repo());
+    world.prometheus.surge("frontend");
+    world.tick();
+    let listed = git(&repo, &["for-each-ref", "--format=%(refname:short)", "refs/heads/tars/batch-*"]);
+    assert_eq!((listed.as_str(), world.branch()), (branch.as_str(), Some(branch.clone())), "one branch");
+    let range = format!("main..{branch}");
+    let actions = git(&repo, &["rev-list", "--reverse", &range]);
+    let actions: Vec<&str> = actions.lines().collect();
+    assert_eq!(actions.len(), 2, "one commit for each");
+    for commit in &actions {
+        assert_eq!(trailers(&repo, commit).len(), 10);
+        assert_eq!(git(&repo, &["diff", "--numstat", &format!("{commit}^"), commit]).lines().count(), 1);
+    }
+    let table = tars(world.home(), &["get", "proposals", "-C", "repo.git", "--no-headers"]).ok();
+    assert_eq!(table.lines().count(), 1, "{table}");
+    assert!(table.contains("tars: 2 remediations ("), "{table}");
+    let items = tars(world.home(), &["get", "proposals", "-C", "repo.git", "-o", "json"]).json();
+    let items = items["items"].as_array().unwrap().clone();
+    assert_eq!(items.len(), 2);
+    for item in &items {
+        assert_eq!(item["branch"], branch.as_str());
+        let name = item["name"].as_str().unwrap();
+        let page = tars(world.home(), &["get", "proposals", name, "-C", "repo.git"]).ok();
+        assert_eq!(page.matches("### Timeline").count(), 2, "each action has its own text: {page}");
+        let why = tars(world.home(), &["explain", name, "-C", "repo.git"]).ok();
+        assert!(why.contains(&format!("{branch}, with act-")), "{why}");
+    }
+    world.audit();
+    let clone = world.fetched();
+    git(&clone, &["merge", "-q", "--no-ff", "-m", "Merge both", &format!("origin/{branch}")]);
+    git(&clone, &["push", "-q", "origin", "main"]);
+    world.tick();
+    assert_eq!(kinds(&repo), ["Genesis", "Proposed", "Proposed", "Merged", "Merged"]);
+    assert_eq!(world.branch(), None, "nothing is left to review");
+    git(&clone, &["revert", "--no-edit", actions[0]]);
+    git(&clone, &["push", "-q", "origin", "main"]);
+    let kept = git(&repo, &["diff", "--name-only", "main~2", "main"]);
+    let of_second = git(&repo, &["diff", "--name-only", &format!("{}^", actions[1]), actions[1]]);
+    assert_eq!(kept, of_second, "only the other action stands");
+    world.tick();
     world.audit();
 }
 

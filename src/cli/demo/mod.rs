@@ -186,6 +186,7 @@ fn reconciler(
             max_skew_s: 30,
             evidence_age_max_s: 300,
             sync_timeout_s: 1_200,
+            batch: None,
         },
         probe: SyncProbe::Metric { query: APPLIED_QUERY.to_owned() },
         http: settings::http(Duration::from_secs(5))?,
