@@ -345,7 +345,7 @@ impl World {
     /// What `tars audit verify` would say of the repository as it is now.
     pub fn audit(&self) -> crate::ledger::AuditReport {
         let (objects, allowed) =
-            (self.objects(), AllowedSigners::load(&self.temp.path().join("allowed")).unwrap());
+            (self.objects(), AllowedSigners::load(Some(&self.temp.path().join("allowed")), None).unwrap());
         let read = |commit: String| {
             let raw = objects.commit(&commit).unwrap();
             MainCommit {

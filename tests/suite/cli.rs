@@ -13,7 +13,7 @@ mod night;
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "demo",
     "run",
     "status",
