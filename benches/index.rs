@@ -43,6 +43,7 @@ mod yaml;
 mod observe {
     mod blobs;
     pub mod charts;
+    mod releases;
     pub mod repository;
 }
 

@@ -7,13 +7,13 @@ use serde_json::Value as Json;
 
 use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
-use super::{named, sealed, undo, values};
+use super::{named, sealed, undo, unrendered, values};
 use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
 };
 use crate::model::causes::causes;
-use crate::model::change::FieldChange;
+use crate::model::change::{FieldChange, RenderedChange};
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
 use crate::model::policy::WriteTo;
@@ -49,6 +49,8 @@ pub struct CheckedChanges {
     files: Vec<(RepoPath, Vec<u8>)>,
     fields: Vec<FieldChange>,
     diff: String,
+    rendered: Vec<RenderedChange>,
+    unrendered: Option<String>,
     objects_compared: u32,
     fields_changed: u32,
     change_id: ChangeId,
@@ -71,6 +73,18 @@ impl CheckedChanges {
     #[must_use]
     pub fn diff(&self) -> &str {
         &self.diff
+    }
+
+    /// What the fields come to when rendered, as the proof saw it.
+    #[must_use]
+    pub fn rendered(&self) -> &[RenderedChange] {
+        &self.rendered
+    }
+
+    /// Why the target was not rendered and who named the place; `None`: it was.
+    #[must_use]
+    pub fn unrendered(&self) -> Option<&str> {
+        self.unrendered.as_deref()
     }
 
     /// Number of rendered objects that the proof compared.
@@ -97,6 +111,8 @@ pub(super) struct Planned {
     pub edit: yaml::Edit,
     pub change: FieldChange,
     pub intents: Vec<Intent>,
+    /// Nothing renders the target: the file alone is compared.
+    pub unrendered: Option<String>,
 }
 
 /// Renders the plan: finds the places, edits the bytes, renders all objects again and compares.
@@ -182,7 +198,7 @@ fn scale(
     if from == to {
         return Err(edit_refused(format!("the plan changes nothing: {from} replicas stay {to}")));
     }
-    let workload = request.index.workload(request.target)?;
+    let workload = request.index.workload_of(request.target, request.write_to)?;
     let (resource, field, now) = match (&workload.owner, autoscaler) {
         (ReplicaOwner::Workload, None) => (request.target, Field::Replicas, workload.replicas.unwrap_or(1)),
         (ReplicaOwner::Autoscaler { target, min, max }, Some(named)) if target == named => {
@@ -207,6 +223,9 @@ fn scale(
     }
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
+    }
+    if workload.unrendered.is_some() && resource == request.target {
+        return unrendered::scale(request, to);
     }
     if let Some(planned) = named::by_field(request, resource, &field, &Json::from(to)) {
         return planned;
@@ -435,6 +454,7 @@ fn write(resource: &WorkloadRef, place: &Place, value: &Json) -> Result<Planned,
             path: place.renders_to.clone(),
             expected: Expected::Value(value.clone()),
         }],
+        unrendered: None,
     })
 }
 
@@ -456,6 +476,7 @@ fn remove(resource: &WorkloadRef, place: &Place) -> Result<Planned, Reason> {
             path: place.renders_to.clone(),
             expected: Expected::Changed,
         }],
+        unrendered: None,
     })
 }
 
@@ -479,12 +500,15 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         } else {
             yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?
         };
+        for it in planned.iter().filter(|it| it.unrendered.is_some() && it.change.file == *path) {
+            unrendered::only_moves(it, &before, &edited)?;
+        }
         push_diff(&mut diff, path, &before, &edited);
         files.insert(path.clone(), edited);
     }
-    let mut intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
-    intents.extend(planned.iter().flat_map(|p| values::carried(request.index, p)));
-    let proven = prove(&request.index.effect(&files)?, &intents)?;
+    let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    let carry: Vec<Intent> = planned.iter().flat_map(|p| values::carried(request.index, p)).collect();
+    let proven = prove(&request.index.effect(&files)?, &intents, &carry)?;
     let rows: Vec<(String, &str, &str)> = fields
         .iter()
         .map(|c| (c.resource.to_string(), c.field.as_str(), c.to.as_deref().unwrap_or_default()))
@@ -494,6 +518,8 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         files: files.into_iter().collect(),
         fields,
         diff,
+        rendered: proven.rendered,
+        unrendered: planned.iter().find_map(|it| it.unrendered.clone()),
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),
     })

@@ -13,6 +13,7 @@ mod sealed;
 mod template_check;
 mod text;
 mod undo;
+mod unrendered;
 mod values;
 
 #[cfg(test)]

@@ -108,6 +108,12 @@ pub struct Beyond {
     pub namespace: Option<String>,
     /// Names its objects are likely to carry: only for a hint, never to decide anything.
     pub names: Vec<String>,
+    /// The file that declares the delivery.
+    pub file: RepoPath,
+    /// Places of this repository that its values come from.
+    pub values: Vec<Layer>,
+    /// The version of what it brings, as the delivery asks for it.
+    pub version: Option<String>,
 }
 
 /// What one delivery, or all of them, come to.
@@ -141,8 +147,20 @@ impl Reached {
             why: why.into(),
             namespace: namespace.map(str::to_owned),
             names: release.into_iter().chain([delivery.name.clone()]).collect(),
+            file: delivery.declared.file.clone(),
+            values: Vec::new(),
+            version: None,
         };
         Self { beyond: vec![beyond], ..Self::default() }
+    }
+
+    /// Says where the values of what is not rendered stand, and which version it is.
+    fn with_values(mut self, values: &[Layer], version: Option<&str>) -> Self {
+        for beyond in &mut self.beyond {
+            beyond.values.extend(values.iter().cloned());
+            beyond.version = version.map(str::to_owned);
+        }
+        self
     }
 }
 

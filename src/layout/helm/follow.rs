@@ -385,13 +385,14 @@ fn value_root(part: &Part) -> FieldPath {
     match &part.slot {
         Slot::Set { name, .. } if name.contains(['\\', '[', '{', '"']) => FieldPath::default().key(name),
         Slot::Set { name, .. } => name.split('.').fold(FieldPath::default(), |path, key| path.key(key)),
+        Slot::At(path) => path.iter().fold(FieldPath::default(), |path, key| path.key(key)),
         Slot::ChartFile(_) | Slot::Values => part.root(),
     }
 }
 
 fn inside(part: &Part, value: &FieldPath) -> Option<FieldPath> {
     match part.slot {
-        Slot::Set { .. } => (*value == value_root(part)).then(FieldPath::default),
+        Slot::Set { .. } | Slot::At(_) => (*value == value_root(part)).then(FieldPath::default),
         Slot::ChartFile(_) | Slot::Values => part.inside(value),
     }
 }
