@@ -2,16 +2,14 @@
 //! everything that was read on the way. Entries that hold deliveries come in; the entry goes out. It is made anew
 //! when anything it read, listed or started from has changed, and only then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delivery::{self, Bare, Beyond, Claims, Ground, Reached, Unit};
+use super::delivery::{self, Bare, Beyond, Claims, Held, Reached, Stale, Unit, With};
 use super::entries::{At, EntryKey};
 use super::facts::ObjectFacts;
 use super::helm::Release;
 use super::kustomize::Live;
-use super::objects::is_below;
-use super::reader::Reader;
 use super::sources::Sources;
 use super::update::render_folder;
 use super::{Found, Index, plain_objects};
@@ -45,12 +43,10 @@ impl Watched {
 pub struct Delivered {
     pub lives: Arc<[Arc<Live>]>,
     pub objects: Vec<ObjectFacts>,
-    /// Paths that were asked for.
-    seen: BTreeSet<RepoPath>,
-    /// Folders whose names were listed.
-    listed: BTreeSet<String>,
-    /// Entries that it started from.
-    pub from: BTreeSet<EntryKey>,
+    /// What each delivery came to and what that depends on.
+    held: Held,
+    /// Entries that it started from, with the objects that deliver or are looked up.
+    pub from: BTreeMap<EntryKey, Arc<[Arc<Live>]>>,
     /// Plain entries that do not reach a cluster in a second way.
     pub covered: BTreeSet<EntryKey>,
     claims: Claims,
@@ -68,7 +64,7 @@ impl Delivered {
     /// Does it depend on what stands at `path`?
     #[must_use]
     pub fn reads(&self, path: &RepoPath) -> bool {
-        self.seen.contains(path) || self.listed.iter().any(|dir| is_below(path.as_str(), dir))
+        self.held.reads(path)
     }
 }
 
@@ -80,6 +76,17 @@ fn unit(key: &EntryKey) -> Option<Unit> {
     }
 }
 
+/// The objects of an entry that deliver or are looked up.
+fn started_from(sources: &Sources, key: &EntryKey) -> Arc<[Arc<Live>]> {
+    let live = match key {
+        EntryKey::File(path) => plain_objects(sources, path),
+        EntryKey::Folder(dir) => render_folder(sources, dir).1,
+        EntryKey::Delivered => Vec::new(),
+    };
+    let watched = |live: &Live| Watched::of(&ObjectFacts::of(live)) == Some(Watched::Delivery);
+    live.into_iter().filter(watched).map(Arc::new).collect()
+}
+
 impl Index {
     /// Objects of a kind that is looked for by kind.
     pub(super) fn of_kind(&self, kind: Watched) -> impl Iterator<Item = Found> {
@@ -87,41 +94,43 @@ impl Index {
         all.filter(|(_, at)| !self.delivered.covered.contains(&at.entry)).filter_map(|(_, at)| self.at(at))
     }
 
-    /// The deliveries as they are with these sources.
-    pub(super) fn deliver(&self, sources: &Sources) -> Delivered {
+    /// The deliveries as they are with these sources, of which only `stale` paths and entries are not as they were
+    /// when the deliveries of this index were made.
+    pub(super) fn deliver(
+        &self,
+        sources: &Sources,
+        stale: &BTreeSet<RepoPath>,
+        changed: &BTreeSet<EntryKey>,
+    ) -> Delivered {
         let started = self
             .watched
             .iter()
             .filter(|(kind, at)| *kind == Watched::Delivery && at.entry != EntryKey::Delivered);
-        let from: BTreeSet<EntryKey> = started.map(|(_, at)| at.entry.clone()).collect();
-        if from.is_empty() {
+        let keys: BTreeSet<&EntryKey> = started.map(|(_, at)| &at.entry).collect();
+        if keys.is_empty() {
             return Delivered::default();
         }
-        let bare = from.iter().filter_map(|key| {
-            let live = match key {
-                EntryKey::File(path) => plain_objects(sources, path),
-                EntryKey::Folder(dir) => render_folder(sources, dir).1,
-                EntryKey::Delivered => return None,
-            };
-            let watched = |live: &Live| Watched::of(&ObjectFacts::of(live)) == Some(Watched::Delivery);
-            Some(Bare { unit: unit(key)?, live: live.into_iter().filter(watched).collect() })
-        });
+        let old = &self.delivered;
+        let mut from = BTreeMap::new();
+        for key in keys {
+            let known = old.from.get(key).filter(|_| !changed.contains(key));
+            let live = known.map_or_else(|| started_from(sources, key), Arc::clone);
+            from.insert(key.clone(), live);
+        }
+        let bare =
+            from.iter().filter_map(|(key, live)| Some(Bare { unit: unit(key)?, live: Arc::clone(live) }));
         let bare: Vec<Bare> = bare.collect();
-        let reader = Reader::new(sources);
-        let ground = Ground::new(&reader, sources);
-        let helm = &self.surroundings.helm;
-        let reached = delivery::reach(&bare, &ground, &self.surroundings.about, helm);
-        let listed = ground.into_listed();
-        let Reached { live, claims, beyond, releases, notes, .. } = reached;
+        let (about, helm) = (&self.surroundings.about, &self.surroundings.helm);
+        let stale = Stale { paths: stale, held: &old.held };
+        let all = delivery::reach(&bare, With { sources, about, helm }, stale);
+        let Reached { claims, beyond, releases, notes, .. } = all.reached;
         let is_covered = |key: &&EntryKey| unit(key).is_some_and(|unit| claims.cover(&unit));
         let covered = self.entries.keys().filter(is_covered).cloned().collect();
-        let lives: Arc<[Arc<Live>]> = live.into_iter().map(Arc::new).collect();
         Delivered {
-            objects: lives.iter().map(|live| ObjectFacts::of(live)).collect(),
-            lives,
+            objects: all.facts,
+            lives: all.lives.into(),
             claims,
-            seen: reader.into_seen(),
-            listed,
+            held: all.held,
             from,
             covered,
             releases,
@@ -137,7 +146,7 @@ impl Index {
         let starts = |key: &EntryKey| {
             let first = (Watched::Delivery, At { entry: key.clone(), nth: 0 });
             let next = self.watched.range(first..).next();
-            old.from.contains(key)
+            old.from.contains_key(key)
                 || next.is_some_and(|(kind, at)| *kind == Watched::Delivery && at.entry == *key)
         };
         let concerned = touched.iter().any(|path| old.reads(path)) || changed.iter().any(starts);
@@ -148,18 +157,22 @@ impl Index {
             .filter(taken)
             .any(|key| self.entries.contains_key(key) != old.covered.contains(key));
         if concerned || appeared {
-            self.redeliver();
+            self.deliver_anew(touched, changed);
         }
     }
 
-    /// Makes the deliveries anew: something they depend on has changed, or Helm has rendered more.
+    /// Makes the deliveries anew that waited for Helm.
     pub fn redeliver(&mut self) {
+        self.deliver_anew(&BTreeSet::new(), &BTreeSet::new());
+    }
+
+    fn deliver_anew(&mut self, stale: &BTreeSet<RepoPath>, changed: &BTreeSet<EntryKey>) {
+        let new = self.deliver(&self.sources, stale, changed);
         let old = std::mem::take(&mut self.delivered);
         for key in &old.covered {
             self.show(key);
         }
         self.forget_objects(&EntryKey::Delivered, &old.objects);
-        let new = self.deliver(&self.sources);
         self.note_objects(&EntryKey::Delivered, &new.objects);
         for key in &new.covered {
             self.hide(key);

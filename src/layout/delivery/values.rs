@@ -123,6 +123,7 @@ pub fn deliver(delivery: &Delivery, release: Release, world: World<'_>) -> Reach
         None => Reached::beyond(delivery, Some(&namespace), "was not rendered: that needs the program helm"),
     };
     reached = reached.with_values(&layers(&release.parts), None);
+    reached.waits = outcome.is_none();
     if let Some(outcome) = outcome {
         reached.live = release.objects(&outcome);
     }
