@@ -36,7 +36,13 @@ impl ValuePlace {
                 (None, FieldPath(part.at.0.into_iter().chain(inside.0).collect()))
             }
         };
-        Self { file: part.file, document: part.document, at: Address { text, path }, write: value, current }
+        Self {
+            file: part.file,
+            document: part.document,
+            at: Address { text, nth: None, path },
+            write: value,
+            current,
+        }
     }
 }
 
@@ -149,7 +155,7 @@ impl Index {
         let live = self.find(target).ok()?;
         let release = live.release.as_ref()?;
         release.parts.iter().find(|part| part.file == *file)?;
-        let Address { text, path } = Address::parse(field)?;
+        let Address { text, path, .. } = Address::parse(field)?;
         let field = match &text {
             Some(text) => (text, Some(&path)),
             None => (&path, None),
