@@ -36,6 +36,7 @@ mod yaml;
 mod observe {
     mod blobs;
     pub mod charts;
+    mod releases;
     pub mod repository;
 }
 

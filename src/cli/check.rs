@@ -164,7 +164,7 @@ fn targets(snapshot: &Snapshot) -> Vec<Line> {
     let mut lines = Vec::new();
     for policy in &snapshot.policies {
         for target in policy.targets() {
-            if let Err(reason) = snapshot.index.workload(&target) {
+            if let Err(reason) = snapshot.index.workload_of(&target, &policy.write_to) {
                 let fix = format!("fix allowedResources in {}", policy.path);
                 lines.push(fail("targets", format!("{target} of policy {}: {reason}", policy.name), fix));
             }

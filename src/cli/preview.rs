@@ -250,6 +250,9 @@ fn patch(page: &mut Page, preview: &Preview) {
 
 /// `3 objects rendered, 1 field changed`.
 fn summary(preview: &Preview) -> String {
+    if let Some(why) = preview.checked.unrendered() {
+        return format!("not rendered: {why}");
+    }
     let count = |count: u32, one, many| counted(usize::try_from(count).unwrap_or(usize::MAX), one, many);
     format!(
         "{} rendered, {} changed",
@@ -267,6 +270,7 @@ fn record(policy: &Policy, preview: &Preview) -> Json {
         "fields": preview.checked.fields(), "diff": preview.checked.diff(),
         "objectsCompared": preview.checked.objects_compared(),
         "fieldsChanged": preview.checked.fields_changed(),
+        "notRendered": preview.checked.unrendered(),
         "commitMessage": preview.commit_message, "pullRequest": preview.pull_request,
     })
 }

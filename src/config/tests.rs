@@ -397,7 +397,7 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 16);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 18);
     assert_eq!(schema["additionalProperties"], false);
 }
 

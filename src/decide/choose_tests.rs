@@ -38,6 +38,8 @@ fn workload(replicas: u32) -> Workload {
             containers: vec![Container { name: "app".into(), image: "shop/backend:1".into() }],
             only_images_differ: true,
         }),
+        no_release: None,
+        unrendered: None,
     }
 }
 

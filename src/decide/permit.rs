@@ -8,7 +8,7 @@ use super::Guards;
 use super::budget::{Budgets, brakes, cooldown};
 use super::choose::{evidence_holds, mode_and_risk};
 use crate::model::action::{ActionSpec, ActionState, Purpose, RemediationAction, RiskClass};
-use crate::model::change::{FieldChange, ProposedChange};
+use crate::model::change::{ProposedChange, RenderedChange};
 use crate::model::history::{History, plan_id};
 use crate::model::ids::{ActionId, BranchName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::limits::GlobalLimits;
@@ -247,24 +247,30 @@ fn branches(request: &PermitRequest<'_>, change: &ProposedChange) -> Vec<Reason>
     reasons
 }
 
-/// The diff itself: exactly the planned fields, in allowed files, of low risk whatever the record claims.
+/// The diff itself: rendered, exactly the planned field and nothing else, in allowed files, of low risk whatever
+/// the record claims.
 fn diff(request: &PermitRequest<'_>, change: &ProposedChange) -> Vec<Reason> {
     let spec = &request.record.spec;
     let mut reasons = Vec::new();
-    let count = u32::try_from(change.fields.len()).unwrap_or(u32::MAX);
+    let count = u32::try_from(change.rendered.len()).unwrap_or(u32::MAX);
     if change.fields.is_empty() || count != change.fields_changed {
-        let text = format!("{count} fields are named, {} changed", change.fields_changed);
+        let text = format!("{count} rendered fields are named, {} changed", change.fields_changed);
         reasons.push(Reason::new(ReasonCode::ProofFailed, text));
     }
-    if !is_planned(spec, &change.fields) {
-        let text = "the changed fields are not those of the plan";
+    if !is_planned(spec, change) {
+        let text = "the fields that move are not those of the plan";
         reasons.push(Reason::new(ReasonCode::ProofFailed, text));
     }
-    for it in &change.fields {
-        if field_class(it).is_none() && spec.risk.class == RiskClass::Low {
-            let text = format!("{} of {} is not a field of low risk", it.field, it.resource);
+    if let Some(why) = &change.unrendered {
+        reasons.push(Reason::new(ReasonCode::RiskNeedsHuman, format!("not rendered: {why}")));
+    }
+    for it in moved(change).filter(|_| spec.risk.class == RiskClass::Low) {
+        if field_class(it).is_none() {
+            let text = format!("{} of {} is not a field of low risk", it.field, it.object);
             reasons.push(Reason::new(ReasonCode::RiskNeedsHuman, text));
         }
+    }
+    for it in &change.fields {
         let prefixes = request.policy.map_or(&[][..], |it| &it.allowed_paths);
         if !prefixes.is_empty() && !prefixes.iter().any(|prefix| is_below(&it.file, prefix)) {
             let text = format!("{} is outside allowedPaths", it.file);
@@ -272,6 +278,11 @@ fn diff(request: &PermitRequest<'_>, change: &ProposedChange) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// The rendered fields that move; an object that only holds the edited text does not count.
+fn moved(change: &ProposedChange) -> impl Iterator<Item = &RenderedChange> {
+    change.rendered.iter().filter(|it| !it.carrier)
 }
 
 fn is_below(file: &RepoPath, prefix: &RepoPath) -> bool {
@@ -287,60 +298,58 @@ enum FieldClass {
     RestartedAt,
 }
 
-/// Which known field of low risk this is, with a value that such a field can have. The same field may stand in a
-/// text of its document (`patches[0].patch|spec.replicas`). A value of a chart, or of a JSON 6902 operation, does
-/// not say by its name what it decides: a person merges it.
-fn field_class(change: &FieldChange) -> Option<FieldClass> {
-    let field = change.field.rsplit('|').next().unwrap_or_default();
-    let entry = field.rsplit_once("replicas[name=").is_some_and(|(before, after)| {
-        (before.is_empty() || before.ends_with('.')) && after.ends_with("].count")
-    });
-    let restarted = "spec.template.metadata.annotations";
+/// Which known field of low risk this is, with a value that such a field can have. The rendered field counts: a
+/// value of a chart, or of a JSON 6902 operation, does not say by its name what it decides.
+fn field_class(change: &RenderedChange) -> Option<FieldClass> {
     let is_count = |value: &Option<String>| {
         value.as_ref().is_some_and(|text| {
             text.parse::<u32>().is_ok_and(|count| count > 0 && count.to_string() == *text)
         })
     };
     let counts = is_count(&change.from) && is_count(&change.to);
-    match field {
+    match change.field.as_str() {
         "spec.replicas" if counts => Some(FieldClass::Replicas),
-        _ if entry && counts => Some(FieldClass::Replicas),
         "spec.minReplicas" | "spec.minReplicaCount" if counts => Some(FieldClass::MinReplicas),
-        _ => {
-            let key = field.strip_prefix(restarted)?.trim_matches(['.', '[', ']', '"', '\'']);
+        field => {
+            let key = field.strip_prefix("spec.template.metadata.annotations")?;
+            let key = key.trim_matches(['.', '[', ']', '"', '\'']);
             let time = change.to.as_ref().is_none_or(|to| to.parse::<Timestamp>().is_ok());
             (key == "kubectl.kubernetes.io/restartedAt" && time).then_some(FieldClass::RestartedAt)
         }
     }
 }
 
-/// Are the changed fields the plan and nothing else? Only plans that may be of low risk are compared; the
-/// others never get this far without a person.
-fn is_planned(spec: &ActionSpec, fields: &[FieldChange]) -> bool {
-    let only = |resource: &WorkloadRef, class, from: Option<String>, to: String| match fields {
-        [only] => {
-            only.resource == *resource
+/// Is what moves the plan and nothing else? Only plans that may be of low risk are compared; the others never
+/// get this far without a person.
+fn is_planned(spec: &ActionSpec, change: &ProposedChange) -> bool {
+    let mut rendered = moved(change);
+    let only = match (rendered.next(), rendered.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    };
+    let one_field = |resource: &WorkloadRef, class, from: Option<String>, to: String| {
+        let in_one_file = matches!(&change.fields[..], [field] if field.resource == *resource);
+        only.is_some_and(|only| {
+            in_one_file
+                && only.object == *resource
                 && field_class(only) == Some(class)
                 && only.from == from
                 && only.to == Some(to)
-        }
-        _ => false,
+        })
     };
     match &spec.plan {
         Plan::Scale { from, to, autoscaler } => {
             let class = if autoscaler.is_some() { FieldClass::MinReplicas } else { FieldClass::Replicas };
-            to > from
-                && only(
-                    autoscaler.as_ref().unwrap_or(&spec.target),
-                    class,
-                    Some(from.to_string()),
-                    to.to_string(),
-                )
+            let resource = autoscaler.as_ref().unwrap_or(&spec.target);
+            to > from && one_field(resource, class, Some(from.to_string()), to.to_string())
         }
         Plan::Restart { restarted_at, previous } => {
-            only(&spec.target, FieldClass::RestartedAt, previous.clone(), restarted_at.to_string())
+            one_field(&spec.target, FieldClass::RestartedAt, previous.clone(), restarted_at.to_string())
         }
-        Plan::Undo { changes } => changes == fields,
+        Plan::Undo { changes } => {
+            let of_one = |only: &RenderedChange| changes.iter().all(|it| it.resource == only.object);
+            *changes == change.fields && (spec.risk.class != RiskClass::Low || only.is_some_and(of_one))
+        }
         Plan::Images { .. } | Plan::PodTemplate { .. } => true,
     }
 }

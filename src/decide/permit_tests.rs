@@ -3,6 +3,7 @@
 use crate::decide::{BranchSeen, Guards, PermitRequest, permit};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Score;
+use crate::model::change::{FieldChange, ProposedChange, RenderedChange};
 use crate::model::fixtures::{anomaly, at, oid, policy, proposed, signal, target};
 use crate::model::history::*;
 use crate::model::ids::*;
@@ -78,8 +79,18 @@ impl World {
         self.policy.as_mut().unwrap()
     }
 
-    fn field(&mut self) -> &mut crate::model::change::FieldChange {
-        &mut self.record.spec.change.as_mut().unwrap().fields[0]
+    fn change(&mut self) -> &mut ProposedChange {
+        self.record.spec.change.as_mut().unwrap()
+    }
+
+    /// As it stands in the file.
+    fn field(&mut self) -> &mut FieldChange {
+        &mut self.change().fields[0]
+    }
+
+    /// As it is rendered.
+    fn rendered(&mut self) -> &mut RenderedChange {
+        &mut self.change().rendered[0]
     }
 
     fn slot(&mut self, action: &ActionId, name: &str, when: i64, pending: bool) {
@@ -110,7 +121,7 @@ fn an_action_that_shares_its_branch_is_never_permitted() {
 #[test]
 fn every_difference_is_refused_with_its_own_reason() {
     type Edit = fn(&mut World);
-    let cases: [(&[C], Edit); 35] = [
+    let cases: [(&[C], Edit); 38] = [
         (&[C::LedgerUntrusted], |it| it.stale_record = true),
         (&[C::LedgerUntrusted], |it| it.record.status.state = ActionState::Merged),
         (&[C::PolicyChanged], |it| it.policy = None),
@@ -126,14 +137,17 @@ fn every_difference_is_refused_with_its_own_reason() {
         }),
         (&[C::PathNotAllowed], |it| it.policy().allowed_paths = vec![RepoPath::new("app").unwrap()]),
         (&[C::RiskNeedsHuman], |it| it.record.spec.risk.class = RiskClass::High),
-        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.field().field = "spec.paused".into()),
-        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.field().to = Some("0".into())),
-        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.field().to = Some("05".into())),
-        (&[C::ProofFailed], |it| it.field().to = Some("6".into())),
-        (&[C::ProofFailed], |it| it.field().from = Some("4".into())),
-        (&[C::ProofFailed], |it| it.field().field = "spec.minReplicas".into()),
+        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.rendered().field = "spec.paused".into()),
+        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.rendered().to = Some("0".into())),
+        (&[C::ProofFailed, C::RiskNeedsHuman], |it| it.rendered().to = Some("05".into())),
+        (&[C::ProofFailed], |it| it.rendered().to = Some("6".into())),
+        (&[C::ProofFailed], |it| it.rendered().from = Some("4".into())),
+        (&[C::ProofFailed], |it| it.rendered().field = "spec.minReplicas".into()),
+        (&[C::ProofFailed], |it| it.rendered().object = target("shop/Deployment/frontend")),
         (&[C::ProofFailed], |it| it.field().resource = target("shop/Deployment/frontend")),
-        (&[C::ProofFailed], |it| it.record.spec.change.as_mut().unwrap().fields_changed = 2),
+        (&[C::ProofFailed], |it| it.change().fields_changed = 2),
+        (&[C::ProofFailed, C::ProofFailed], |it| it.change().rendered.clear()),
+        (&[C::ProofFailed], |it| it.rendered().carrier = true),
         (&[C::HumanCommits], |it| it.branch = None),
         (&[C::HumanCommits], |it| it.branch.as_mut().unwrap().head = oid('9')),
         (&[C::HumanCommits], |it| it.branch.as_mut().unwrap().tree = oid('9')),
@@ -195,32 +209,72 @@ fn a_reserved_action_does_not_count_its_own_slot() {
 }
 
 #[test]
-fn kustomize_counts_and_restarts_are_fields_of_low_risk() {
-    for field in [
-        "replicas[name=backend].count",
-        "spec.source.kustomize.replicas[name=backend].count",
-        "patches[0].patch|spec.replicas",
+fn what_is_rendered_counts_whatever_the_field_of_the_file_is_called() {
+    for (field, from) in [
+        ("replicas[name=backend].count", Some("3")),
+        ("replicas[name=backend].count", None),
+        ("replicaCount", Some("3")),
+        ("[1].value", Some("3")),
+        ("patches[0].patch|spec.replicas", Some("3")),
     ] {
         let mut world = World::new();
         world.field().field = field.into();
+        world.field().from = from.map(str::to_owned);
         assert_eq!(world.codes(), [], "{field}");
     }
+}
+
+#[test]
+fn an_application_that_holds_the_edited_text_does_not_count() {
+    let mut world = World::new();
+    world.field().field = "spec.source.helm.valuesObject.replicaCount".into();
+    let carrier = RenderedChange {
+        object: target("argocd/Application/backend"),
+        field: "spec.source.helm.valuesObject.replicaCount".into(),
+        carrier: true,
+        ..world.rendered().clone()
+    };
+    world.change().rendered.push(carrier);
+    assert_eq!(world.codes(), [C::ProofFailed], "two fields were counted");
+    world.change().fields_changed = 2;
+    assert_eq!(world.codes(), []);
+    world.branch.as_mut().unwrap().head = oid('9');
+    assert_eq!(world.codes(), [C::HumanCommits], "somebody pushed to the branch");
+}
+
+#[test]
+fn one_value_that_moves_two_workloads_is_never_merged() {
+    let mut world = World::new();
+    let second = RenderedChange { object: target("shop/Deployment/frontend"), ..world.rendered().clone() };
+    world.change().rendered.push(second);
+    world.change().fields_changed = 2;
+    assert_eq!(world.codes(), [C::ProofFailed]);
+    // The same object, through two entries.
+    let twice = world.rendered().clone();
+    world.change().rendered[1] = twice;
+    assert_eq!(world.codes(), [C::ProofFailed]);
+    let fields = world.record.spec.change.as_ref().unwrap().fields.clone();
+    world.record.spec.plan = Plan::Undo { changes: fields };
+    world.policy().auto_revert = true;
+    assert_eq!(world.codes(), [C::ProofFailed], "nor is its undo");
+}
+
+#[test]
+fn restarts_are_fields_of_low_risk() {
     let annotation = "kubectl.kubernetes.io/restartedAt";
-    for path in [format!(".{annotation}"), format!("[\"{annotation}\"]")] {
-        let mut world = World::new();
-        world.policy().actions.push(PlaybookSpec::RestartPod { max_pods: 1 });
-        world.record.spec.playbook = crate::model::playbook::PlaybookName::RestartPod;
-        world.record.spec.plan = Plan::Restart { restarted_at: at(-60), previous: None };
-        *world.field() = crate::model::change::FieldChange {
-            field: format!("spec.template.metadata.annotations{path}"),
-            from: None,
-            to: Some(at(-60).to_string()),
-            ..world.field().clone()
-        };
-        assert_eq!(world.codes(), [], "{path}");
-        world.field().to = Some("soon".into());
-        assert_eq!(world.codes(), [C::ProofFailed, C::RiskNeedsHuman]);
-    }
+    let mut world = World::new();
+    world.policy().actions.push(PlaybookSpec::RestartPod { max_pods: 1 });
+    world.record.spec.playbook = crate::model::playbook::PlaybookName::RestartPod;
+    world.record.spec.plan = Plan::Restart { restarted_at: at(-60), previous: None };
+    *world.rendered() = RenderedChange {
+        field: format!("spec.template.metadata.annotations.\"{annotation}\""),
+        from: None,
+        to: Some(at(-60).to_string()),
+        ..world.rendered().clone()
+    };
+    assert_eq!(world.codes(), []);
+    world.rendered().to = Some("soon".into());
+    assert_eq!(world.codes(), [C::ProofFailed, C::RiskNeedsHuman]);
 }
 
 #[test]
@@ -230,6 +284,8 @@ fn an_undo_merges_by_itself_only_with_auto_revert_and_without_cooldown() {
     world.slot(&of, "shop/Deployment/backend", -100, false);
     world.record.spec.purpose = Purpose::Expire { of };
     let field = world.field();
+    std::mem::swap(&mut field.from, &mut field.to);
+    let field = world.rendered();
     std::mem::swap(&mut field.from, &mut field.to);
     let fields = world.record.spec.change.as_ref().unwrap().fields.clone();
     world.record.spec.plan = Plan::Undo { changes: fields };

@@ -74,7 +74,13 @@ fn scale_out(by: &ScaleBy, max_replicas: u32, workload: &Workload, load: Option<
     }
     let to = wanted.min(ceiling);
     let reason = format!("adds {}, up to {ceiling}; one field undoes it", plural(to - current));
-    Ok((Plan::Scale { from: current, to, autoscaler }, risk(RiskClass::Low, reason)))
+    let risk = match &workload.unrendered {
+        Some(why) if autoscaler.is_none() => {
+            risk(RiskClass::Medium, format!("{reason}; what it comes to is not rendered here: {why}"))
+        }
+        _ => risk(RiskClass::Low, reason),
+    };
+    Ok((Plan::Scale { from: current, to, autoscaler }, risk))
 }
 
 fn plural(replicas: u32) -> String {
@@ -115,7 +121,8 @@ fn rollback(
 ) -> Planned {
     let no = |text: String| refuse(ReasonCode::NoReleaseToUndo, text);
     let (Some((released, commit)), Some(previous)) = (&workload.last_release, &workload.previous) else {
-        return no("history shows no earlier release".to_owned());
+        let why = workload.no_release.clone().or_else(|| workload.unrendered.clone());
+        return no(why.unwrap_or_else(|| "history shows no earlier release".to_owned()));
     };
     if later(*released, i64::from(max_age_s)) < now {
         let age_s = now.duration_since(*released).as_secs();
@@ -160,6 +167,9 @@ fn changed_images(workload: &Workload, previous: &PastRelease) -> Vec<ImageChang
 }
 
 fn restart(max_pods: u32, workload: &Workload, now: Timestamp) -> Planned {
+    if let Some(why) = &workload.unrendered {
+        return refuse(ReasonCode::EditRefused, format!("its pod template is not rendered here: {why}"));
+    }
     let at_once = match workload.max_unavailable {
         Some(at_once) if at_once <= max_pods => at_once,
         Some(at_once) => {

@@ -11,24 +11,30 @@ use crate::model::reason::Reason;
 use crate::yaml;
 
 /// A path in a document, or in the YAML text at a path of the document. Text form: `spec.replicas`, or
-/// `patches[0].patch|spec.replicas` with the path of the text before the bar.
+/// `patches[0].patch|spec.replicas` with the path of the text before the bar; `patches[0].patch|1|spec.replicas`
+/// in the second document of that text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Address {
     /// The text that holds the value.
     pub text: Option<FieldPath>,
+    /// Position of the document in the text; `None`: it has only one.
+    pub nth: Option<usize>,
     pub path: FieldPath,
 }
 
 impl From<FieldPath> for Address {
     fn from(path: FieldPath) -> Self {
-        Self { text: None, path }
+        Self { text: None, nth: None, path }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.text {
-            Some(text) => write!(f, "{text}|{}", self.path),
+            Some(text) => match self.nth {
+                Some(nth) => write!(f, "{text}|{nth}|{}", self.path),
+                None => write!(f, "{text}|{}", self.path),
+            },
             None => write!(f, "{}", self.path),
         }
     }
@@ -42,24 +48,34 @@ impl Address {
             Some(at) => (Some(FieldPath::parse(&text[..at])?), &text[at + 1..]),
             None => (None, text),
         };
+        let (nth, path) = match bar(path).filter(|_| outer.is_some()) {
+            Some(at) => (Some(path[..at].parse().ok()?), &path[at + 1..]),
+            None => (None, path),
+        };
         let path = FieldPath::parse(path).filter(|p| !p.0.is_empty())?;
-        Some(Self { text: outer, path })
+        Some(Self { text: outer, nth, path })
     }
 
     /// The same text, another path in it.
     #[must_use]
     pub fn with(&self, path: FieldPath) -> Self {
-        Self { text: self.text.clone(), path }
+        Self { text: self.text.clone(), nth: self.nth, path }
     }
 
-    /// The value that the path is followed in: the document, or the one document of the text.
+    /// The value that the path is followed in: the document, or a document of the text.
     #[must_use]
     pub fn ground(&self, document: &Json) -> Option<Json> {
         let Some(text) = &self.text else { return Some(document.clone()) };
         let text = text.find(document)?.as_str()?;
-        match &yaml::read(text.as_bytes()).ok()?[..] {
-            [only] => Some(json(&only.root)),
-            _ => None,
+        self.chosen(&yaml::read(text.as_bytes()).ok()?).map(|it| json(&it.root))
+    }
+
+    /// The document of the text that is meant; `None` when that is not said.
+    fn chosen<'d>(&self, documents: &'d [yaml::Document]) -> Option<&'d yaml::Document> {
+        match (self.nth, documents) {
+            (Some(nth), _) => documents.get(nth),
+            (None, [only]) => Some(only),
+            (None, _) => None,
         }
     }
 
@@ -79,7 +95,7 @@ impl Address {
             Some(text) => {
                 let text = at(text).and_then(|text| root.at(&text).ok()).and_then(yaml::Node::text);
                 let documents = text.and_then(|text| yaml::read(text.as_bytes()).ok()).unwrap_or_default();
-                matches!(&documents[..], [only] if only.root.at(&path).is_ok_and(is_plain_number))
+                self.chosen(&documents).is_some_and(|it| it.root.at(&path).is_ok_and(is_plain_number))
             }
         }
     }
@@ -99,7 +115,7 @@ impl Address {
         let path = written(&self.path)?;
         match &self.text {
             None => Ok(make(document, path)),
-            Some(text) => inside(document, written(text)?, make(0, path)),
+            Some(text) => inside(document, written(text)?, make(self.nth.unwrap_or_default(), path)),
         }
     }
 }
@@ -153,8 +169,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_down_reads_back(text in prop::option::of(path()), path in path()) {
-            let address = Address { text, path };
+        fn what_is_written_down_reads_back(
+            text in prop::option::of(path()), nth in prop::option::of(0usize..12), path in path(),
+        ) {
+            let nth = nth.filter(|_| text.is_some());
+            let address = Address { text, nth, path };
             prop_assert_eq!(Address::parse(&address.to_string()), Some(address));
         }
     }
@@ -166,6 +185,9 @@ mod tests {
         assert_eq!(at("patches[0].patch|spec.replicas"), Some(3.into()));
         assert_eq!(at("patches[0].patch|spec.paused"), None);
         assert_eq!(at("patches[1].patch|a"), None, "which document is not said");
+        assert_eq!(at("patches[1].patch|1|b"), Some(2.into()));
+        assert_eq!(at("patches[1].patch|2|b"), None);
+        assert_eq!(Address::parse("a|x|b"), None);
         assert_eq!(Address::parse("a|"), None);
         assert_eq!(Address::parse(""), None);
     }

@@ -56,7 +56,10 @@ impl Index {
                 document: layer.document,
                 line: self.line_of(&layer.file, layer.document, &layer.at),
                 at: layer.at.to_string(),
-                does: vec![format!("{kind} {name} brings it")],
+                does: vec![match layer.at.0.is_empty() {
+                    true => format!("{kind} {name} brings it"),
+                    false => format!("an Application of {kind} {name} brings it"),
+                }],
             });
         }
         Ok(links)

@@ -2,16 +2,14 @@
 //! everything that was read on the way. Entries that hold deliveries come in; the entry goes out. It is made anew
 //! when anything it read, listed or started from has changed, and only then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delivery::{self, Bare, Beyond, Claims, Ground, Reached, Unit};
+use super::delivery::{self, Bare, Beyond, Claims, Held, Reached, Stale, Unit, With};
 use super::entries::{At, EntryKey};
 use super::facts::ObjectFacts;
 use super::helm::Release;
 use super::kustomize::Live;
-use super::objects::is_below;
-use super::reader::Reader;
 use super::sources::Sources;
 use super::update::render_folder;
 use super::{Found, Index, plain_objects};
@@ -46,12 +44,10 @@ impl Watched {
 pub struct Delivered {
     pub lives: Arc<[Arc<Live>]>,
     pub objects: Vec<ObjectFacts>,
-    /// Paths that were asked for.
-    seen: BTreeSet<RepoPath>,
-    /// Folders whose names were listed.
-    listed: BTreeSet<String>,
-    /// Entries that it started from.
-    pub from: BTreeSet<EntryKey>,
+    /// What each delivery came to and what that depends on.
+    held: Held,
+    /// Entries that it started from, with the objects that deliver or are looked up.
+    pub from: BTreeMap<EntryKey, Arc<[Arc<Live>]>>,
     /// Those with values are among them.
     uses_values: bool,
     /// Plain entries that do not reach a cluster in a second way.
@@ -71,7 +67,7 @@ impl Delivered {
     /// Does it depend on what stands at `path`?
     #[must_use]
     pub fn reads(&self, path: &RepoPath) -> bool {
-        self.seen.contains(path) || self.listed.iter().any(|dir| is_below(path.as_str(), dir))
+        self.held.reads(path)
     }
 }
 
@@ -83,21 +79,21 @@ fn unit(key: &EntryKey) -> Option<Unit> {
     }
 }
 
-/// The objects of an entry that deliveries start from or ask for.
-fn bare(sources: &Sources, key: &EntryKey) -> Option<Bare> {
+/// The objects of an entry that deliver or are looked up.
+fn started_from(sources: &Sources, key: &EntryKey) -> Arc<[Arc<Live>]> {
     let live = match key {
         EntryKey::File(path) => plain_objects(sources, path),
         EntryKey::Folder(dir) => render_folder(sources, dir).1,
-        EntryKey::Delivered => return None,
+        EntryKey::Delivered => Vec::new(),
     };
     let watched = |live: &Live| {
         matches!(Watched::of(&ObjectFacts::of(live)), Some(Watched::Delivery | Watched::Values))
     };
-    Some(Bare { unit: unit(key)?, live: live.into_iter().filter(watched).collect() })
+    live.into_iter().filter(watched).map(Arc::new).collect()
 }
 
 /// Is there a delivery of Flux? `valuesFrom` and `substituteFrom` are its fields.
-fn asks_for_values(live: &[Live]) -> bool {
+fn asks_for_values(live: &[Arc<Live>]) -> bool {
     live.iter().any(|it| matches!(it.kind.as_str(), "HelmRelease" | "Kustomization"))
 }
 
@@ -109,54 +105,67 @@ impl Index {
     }
 
     /// Entries with objects of a kind that is looked for by kind.
-    fn watching(&self, kind: Watched) -> impl Iterator<Item = EntryKey> {
+    fn watching(&self, kind: Watched) -> impl Iterator<Item = &EntryKey> {
         let own = self.watched.iter().filter(move |(it, at)| *it == kind && at.entry != EntryKey::Delivered);
-        own.map(|(_, at)| at.entry.clone())
+        own.map(|(_, at)| &at.entry)
     }
 
-    /// The deliveries as they are with these sources.
-    pub(super) fn deliver(&self, sources: &Sources) -> Delivered {
-        let mut from: BTreeSet<EntryKey> = self.watching(Watched::Delivery).collect();
+    /// The deliveries as they are with these sources, of which only `stale` paths and entries are not as they were
+    /// when the deliveries of this index were made.
+    pub(super) fn deliver(
+        &self,
+        sources: &Sources,
+        stale: &BTreeSet<RepoPath>,
+        changed: &BTreeSet<EntryKey>,
+    ) -> Delivered {
+        let old = &self.delivered;
+        let mut from = BTreeMap::new();
+        let start = |from: &mut BTreeMap<EntryKey, Arc<[Arc<Live>]>>, kind: Watched| {
+            for key in self.watching(kind) {
+                if !from.contains_key(key) {
+                    let known = old.from.get(key).filter(|_| !changed.contains(key));
+                    from.insert(key.clone(), known.map_or_else(|| started_from(sources, key), Arc::clone));
+                }
+            }
+        };
+        start(&mut from, Watched::Delivery);
         if from.is_empty() {
             return Delivered::default();
         }
-        let mut bare: Vec<Bare> = from.iter().filter_map(|key| bare(sources, key)).collect();
+        let (about, helm) = (&self.surroundings.about, &self.surroundings.helm);
+        let reach = |from: &BTreeMap<EntryKey, Arc<[Arc<Live>]>>| {
+            let bare = from.iter();
+            let bare = bare.filter_map(|(key, live)| Some(Bare { unit: unit(key)?, live: Arc::clone(live) }));
+            let bare: Vec<Bare> = bare.collect();
+            delivery::reach(&bare, With { sources, about, helm }, Stale { paths: stale, held: &old.held })
+        };
         // Most repositories have thousands of values, and most deliveries ask for none of them.
-        let mut uses_values = bare.iter().any(|it| asks_for_values(&it.live));
-        loop {
-            if uses_values {
-                let more: Vec<EntryKey> =
-                    self.watching(Watched::Values).filter(|it| !from.contains(it)).collect();
-                bare.extend(more.iter().filter_map(|key| self::bare(sources, key)));
-                from.extend(more);
-            }
-            let reader = Reader::new(sources);
-            let ground = Ground::new(&reader, sources);
-            let helm = &self.surroundings.helm;
-            let reached = delivery::reach(&bare, &ground, &self.surroundings.about, helm);
-            if !uses_values && asks_for_values(&reached.live) {
-                uses_values = true;
-                continue;
-            }
-            let listed = ground.into_listed();
-            let Reached { live, claims, beyond, releases, notes, .. } = reached;
-            let is_covered = |key: &&EntryKey| unit(key).is_some_and(|unit| claims.cover(&unit));
-            let covered = self.entries.keys().filter(is_covered).cloned().collect();
-            let lives: Arc<[Arc<Live>]> = live.into_iter().map(Arc::new).collect();
-            return Delivered {
-                objects: lives.iter().map(|live| ObjectFacts::of(live)).collect(),
-                lives,
-                claims,
-                seen: reader.into_seen(),
-                listed,
-                from,
-                uses_values,
-                covered,
-                releases,
-                beyond,
-                notes,
-                lacks: helm.lacks(),
-            };
+        let mut all = None;
+        let mut uses_values = from.values().any(|live| asks_for_values(live));
+        if !uses_values {
+            let without = reach(&from);
+            uses_values = asks_for_values(&without.lives);
+            all = Some(without).filter(|_| !uses_values);
+        }
+        if uses_values {
+            start(&mut from, Watched::Values);
+        }
+        let all = all.unwrap_or_else(|| reach(&from));
+        let Reached { claims, beyond, releases, notes, .. } = all.reached;
+        let is_covered = |key: &&EntryKey| unit(key).is_some_and(|unit| claims.cover(&unit));
+        let covered = self.entries.keys().filter(is_covered).cloned().collect();
+        Delivered {
+            objects: all.facts,
+            lives: all.lives.into(),
+            claims,
+            held: all.held,
+            from,
+            uses_values,
+            covered,
+            releases,
+            beyond,
+            notes,
+            lacks: helm.lacks(),
         }
     }
 
@@ -173,7 +182,7 @@ impl Index {
             next.is_some_and(|(it, at)| *it == kind && at.entry == *key)
         };
         let starts = |key: &EntryKey| {
-            old.from.contains(key)
+            old.from.contains_key(key)
                 || holds(key, Watched::Delivery)
                 || old.uses_values && holds(key, Watched::Values)
         };
@@ -185,18 +194,22 @@ impl Index {
             .filter(taken)
             .any(|key| self.entries.contains_key(key) != old.covered.contains(key));
         if concerned || appeared {
-            self.redeliver();
+            self.deliver_anew(touched, changed);
         }
     }
 
-    /// Makes the deliveries anew: something they depend on has changed, or Helm has rendered more.
+    /// Makes the deliveries anew that waited for Helm.
     pub fn redeliver(&mut self) {
+        self.deliver_anew(&BTreeSet::new(), &BTreeSet::new());
+    }
+
+    fn deliver_anew(&mut self, stale: &BTreeSet<RepoPath>, changed: &BTreeSet<EntryKey>) {
+        let new = self.deliver(&self.sources, stale, changed);
         let old = std::mem::take(&mut self.delivered);
         for key in &old.covered {
             self.show(key);
         }
         self.forget_objects(&EntryKey::Delivered, &old.objects);
-        let new = self.deliver(&self.sources);
         self.note_objects(&EntryKey::Delivered, &new.objects);
         for key in &new.covered {
             self.hide(key);

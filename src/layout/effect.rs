@@ -54,8 +54,9 @@ impl Index {
         }
         let mut effect = Effect { before: Objects::new(), after: Objects::new() };
         if concerned.contains(&EntryKey::Delivered) {
-            let after = self.deliver(&edited);
-            if after.covered != self.delivered.covered || after.from != self.delivered.from {
+            let paths = files.keys().cloned().collect();
+            let after = self.deliver(&edited, &paths, &concerned);
+            if after.covered != self.delivered.covered || !after.from.keys().eq(self.delivered.from.keys()) {
                 return Err(failed("the edit changes what Argo CD or Flux deliver".to_owned()));
             }
             add(&mut effect.before, self.delivered.lives.iter().map(Arc::as_ref));
@@ -97,7 +98,7 @@ impl Index {
         let folders = self.readers.get(path).into_iter().flatten();
         let folders = folders.map(|dir| EntryKey::Folder(Arc::clone(dir)));
         let mut readers: Vec<EntryKey> = file.into_iter().chain(folders).collect();
-        if self.delivered.reads(path) || readers.iter().any(|key| self.delivered.from.contains(key)) {
+        if self.delivered.reads(path) || readers.iter().any(|key| self.delivered.from.contains_key(key)) {
             readers.push(EntryKey::Delivered);
         }
         readers

@@ -38,6 +38,9 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod unknown;
+mod unrendered;
+#[cfg(test)]
+mod unrendered_tests;
 mod update;
 #[cfg(test)]
 mod update_tests;
@@ -50,14 +53,15 @@ pub use delivery::About;
 pub use effect::{Effect, Objects};
 pub use helm::{HelmJob, HelmRenders, SetValue};
 pub use marked::Mark;
-pub use objects::{FieldPath, ImageName, Step, leaves, unwritten, written};
+pub use objects::{FieldPath, ImageName, Step, json, leaves, unwritten, written};
 pub use owners::{RESTARTED_AT, count_at, image_path, restarted_path, template_path};
 pub use place::{Place, PlaceForm};
 pub use saved::{MAX_SAVED_BYTES, Saved};
 pub use sources::{MAX_FILE_BYTES, Skipped, is_yaml};
 pub use unknown::Unknown;
+pub use unrendered::NamedCount;
 pub use update::Change;
-pub use values::ValuePlace;
+pub use values::{ValuePlace, as_leaf};
 pub use versions::field_values;
 
 use delivered::{Delivered, Watched};
@@ -287,6 +291,8 @@ impl Index {
             max_unavailable: owners::max_unavailable(&live.kind, &live.value, widest),
             last_release: None,
             previous: None,
+            no_release: None,
+            unrendered: None,
         })
     }
 
@@ -319,7 +325,11 @@ impl Index {
             files.insert(live.declared.file.clone());
             files.extend(live.layers.iter().chain(&live.delivered).map(|layer| layer.file.clone()));
             files.extend(live.patches.iter().map(|p| p.text.origin.file.clone()));
+            if let Some(release) = &live.release {
+                files.extend(release.chart.files.values().map(|(path, _)| path.clone()));
+            }
         }
+        files.extend(self.layers_behind(target).into_iter().map(|layer| layer.file.clone()));
         files.into_iter().collect()
     }
 
@@ -333,6 +343,8 @@ impl Index {
             found.extend(layers.map(|layer| (layer.file.clone(), layer.document)));
             found.extend(live.patches.iter().map(|p| (p.text.origin.file.clone(), p.text.origin.document)));
         }
+        let behind = self.layers_behind(target).into_iter();
+        found.extend(behind.map(|layer| (layer.file.clone(), layer.document)));
         found.into_iter().collect()
     }
 
@@ -464,8 +476,9 @@ impl Index {
         let helm = self.helm_candidates(target);
         if !helm.is_empty() {
             return edit_refused(format!(
-                "{target} is no manifest of the repository; it may be produced by Helm: {}",
-                helm.join(", ")
+                "{target} is no manifest of the repository; it may be produced by {}{}",
+                helm.join(", or by "),
+                self.write_to_line(target)
             ));
         }
         let skipped = self.skipped.iter().find(|s| s.file.as_str().contains(target.name.as_str()));

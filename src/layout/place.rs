@@ -216,12 +216,15 @@ impl Index {
         let PatchText { origin, inside: text } = &patch.text;
         let address = match text {
             None => Address::from(inside),
-            Some((text, _)) => Address { text: Some(text.clone()), path: inside },
+            Some((text, nth)) => Address { text: Some(text.clone()), nth: Some(*nth), path: inside },
         };
         let document = self.document(&origin.file, origin.document);
+        // The position is said only where there are several.
+        let short = Address { nth: None, ..address.clone() };
+        let is_only = document.as_ref().is_some_and(|d| short.ground(d).is_some());
+        let address = if is_only { short } else { address };
         if document.is_none_or(|d| address.ground(&d).is_none()) {
-            let why =
-                format!("{path} is set in {origin}, in a text of several documents", origin = origin.file);
+            let why = format!("{path} is set in {}, in a text that cannot be looked into", origin.file);
             return Err(edit_refused(why));
         }
         let same = |o: &Live| o.patches.iter().any(|p| p.text == patch.text);
@@ -343,7 +346,10 @@ impl Index {
     pub fn rendered_fields(&self, target: &WorkloadRef, file: &RepoPath, field: &Address) -> Vec<FieldPath> {
         let Ok(live) = self.find(target) else { return Vec::new() };
         let texts = live.patches.iter().rev().filter(|p| {
-            p.text.origin.file == *file && p.text.inside.as_ref().map(|(text, _)| text) == field.text.as_ref()
+            let (text, nth) = p.text.inside.as_ref().map(|(text, nth)| (text, *nth)).unzip();
+            p.text.origin.file == *file
+                && text == field.text.as_ref()
+                && field.nth.is_none_or(|wanted| nth == Some(wanted))
         });
         for patch in texts {
             match &patch.form {

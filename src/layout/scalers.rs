@@ -68,7 +68,7 @@ pub(super) fn rollout_of(
     all.find(aims).map(|rollout| {
         let (name, namespace) = (rollout.name(), &target.namespace);
         ReplicaOwner::Other(format!(
-            "the Rollout {name} in {} runs the pods of {target} and keeps its count at 0; name \
+            "the Rollout {name} in {}, which runs the pods of {target} and keeps its count at 0; name \
              {namespace}/Rollout/{name} as the target",
             rollout.declared.file
         ))

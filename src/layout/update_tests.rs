@@ -103,8 +103,32 @@ fn manifest() -> impl Strategy<Value = String> {
              spec: {{{from}path: {path}, targetNamespace: shop, sourceRef: {{kind: GitRepository, name: x}}}}\n"
         )
     });
+    let source = prop::sample::select(&["branch: main", "tag: v1"][..]).prop_map(|at| {
+        format!(
+            "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: x}}\nspec: {{url: \
+             'https://git.example.com/r', ref: {{{at}}}}}\n"
+        )
+    });
+    let variables = (1u32..4).prop_map(|count| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: vars}}\ndata: {{count: '{count}'}}\n")
+    });
+    let filled = (name(), prop::sample::select(&["a", "d"][..])).prop_map(|(name, path)| {
+        format!(
+            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: f-{name}}}\nspec: {{path: \
+             {path}, sourceRef: {{kind: GitRepository, name: x}}, postBuild: {{substituteFrom: [{{kind: ConfigMap, name: \
+             vars}}]}}}}\n"
+        )
+    });
+    let set = prop::sample::select(&["*", "a/*", "d"][..]).prop_map(|path| {
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {{name: set}}\nspec:\n  generators: [{{git: \
+             {{repoURL: x, directories: [{{path: '{path}'}}]}}}}]\n  template:\n    metadata: {{name: 'x-{{{{path.basename}}}}'}}\n    \
+             spec: {{source: {{path: '{{{{path}}}}'}}, destination: {{namespace: shop}}}}\n"
+        )
+    });
     let broken = name().prop_map(|name| format!("kind: HorizontalPodAutoscaler\nname: [{name}\n"));
-    prop_oneof![8 => workload, 4 => scaler, 1 => release, 2 => flux, 2 => values, 2 => broken]
+    let delivers = prop_oneof![2 => release, 2 => flux, 1 => source, 1 => variables, 1 => filled, 1 => set];
+    prop_oneof![8 => workload, 4 => scaler, 4 => delivers, 2 => values, 2 => broken]
 }
 
 /// What a change does to a path: a file of this text, a symlink, or nothing any more.
@@ -344,14 +368,14 @@ fn values_are_read_only_where_a_delivery_asks_for_them() {
         .into();
     let mut index = fresh(&files);
     let vars_entry = EntryKey::File(path("vars.yaml"));
-    assert!(!index.delivered.from.contains(&vars_entry));
+    assert!(!index.delivered.from.contains_key(&vars_entry));
     // A delivery that brings another one which asks, and then other values.
     let (target, mut seen) = (WorkloadRef::parse("default/Deployment/web").unwrap(), BTreeSet::new());
     for (at, text) in [("apps/flux.yaml", flux.to_owned()), ("vars.yaml", vars(2)), ("vars.yaml", vars(3))] {
         let change = vec![(path(at), Some(file(&text)))];
         files = applied(files, &change);
         index.advance(oid('b'), change);
-        assert!(index.delivered.from.contains(&vars_entry));
+        assert!(index.delivered.from.contains_key(&vars_entry));
         assert_eq!(answers(&index), answers(&fresh(&files)));
         seen.insert(index.object(&target).unwrap()["metadata"].to_string());
     }
@@ -373,6 +397,39 @@ fn an_object_store_that_fails_gives_no_answer_and_no_facts() {
     let refused = late.workload(&target).unwrap_err();
     assert!(refused.text.contains("the disk is gone"), "{refused}");
     assert!(late.place(&target, &Field::Replicas).is_err());
+}
+
+#[test]
+fn only_the_delivery_that_reads_a_changed_path_is_rendered_again() {
+    let file = |text: String| TreeFile::held(EntryMode::File, text.into_bytes());
+    let web = |name: &str, count: u32| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {{replicas: {count}}}\n"
+        )
+    };
+    let app = |name: &str| {
+        format!(
+            "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {{name: {name}}}\n\
+             spec: {{source: {{path: {name}}}, destination: {{namespace: shop}}}}\n"
+        )
+    };
+    let mut files: Files = ["a", "b"]
+        .into_iter()
+        .flat_map(|name| {
+            let at = |path: String| RepoPath::new(path).unwrap();
+            let own = (at(format!("{name}/d.yaml")), file(web(name, 1)));
+            [own, (at(format!("apps/{name}.yaml")), file(app(name)))]
+        })
+        .collect();
+    let mut index = fresh(&files);
+    let old = Arc::clone(&index.delivered);
+    let changed = (RepoPath::new("a/d.yaml").unwrap(), Some(file(web("a", 2))));
+    files = applied(files, std::slice::from_ref(&changed));
+    index.advance(oid('b'), vec![changed]);
+    assert_eq!((old.lives.len(), index.delivered.lives.len()), (2, 2));
+    let same = |at: usize| Arc::ptr_eq(&old.lives[at], &index.delivered.lives[at]);
+    assert_eq!((same(0), same(1)), (false, true));
+    assert_eq!(answers(&index), answers(&fresh(&files)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::address::Address;
 use super::helm::{self, Form, Part, Release, Sought, WriteValue};
-use super::kustomize::Live;
+use super::kustomize::{Layer, Live};
 use super::objects::{FieldPath, ImageName, leaves};
 use super::{Field, Found, Index, Place, PlaceForm, edit_refused, reference_of, written};
 use crate::layout::owners::{image_path, restarted_path};
@@ -36,7 +36,13 @@ impl ValuePlace {
                 (None, FieldPath(part.at.0.into_iter().chain(inside.0).collect()))
             }
         };
-        Self { file: part.file, document: part.document, at: Address { text, path }, write: value, current }
+        Self {
+            file: part.file,
+            document: part.document,
+            at: Address { text, nth: None, path },
+            write: value,
+            current,
+        }
     }
 }
 
@@ -103,7 +109,10 @@ impl Index {
             |other: &Part| other.file == part.file && other.document == part.document && other.at == part.at;
         let others = self.delivered.releases.iter().filter(|other| !Arc::ptr_eq(other, release));
         let users = others.filter(|other| other.parts.iter().any(same));
-        users.map(|other| format!("release {} in {}", other.name, other.target_namespace)).collect()
+        let rendered = users.map(|other| format!("release {} in {}", other.name, other.target_namespace));
+        let layer = Layer { file: part.file.clone(), document: part.document, at: part.at.clone() };
+        let unseen = self.unrendered_users(&layer).map(|it| format!("{}, which is not rendered", it.label));
+        rendered.chain(unseen).collect()
     }
 
     /// The place for people to look at; the value is what another value would be.
@@ -146,7 +155,7 @@ impl Index {
         let live = self.find(target).ok()?;
         let release = live.release.as_ref()?;
         release.parts.iter().find(|part| part.file == *file)?;
-        let Address { text, path } = Address::parse(field)?;
+        let Address { text, path, .. } = Address::parse(field)?;
         let field = match &text {
             Some(text) => (text, Some(&path)),
             None => (&path, None),
@@ -188,7 +197,7 @@ impl Index {
 }
 
 /// The path as [`leaves`] writes it: list items by their name where they have one.
-fn as_leaf(value: &Json, path: &FieldPath) -> FieldPath {
+pub fn as_leaf(value: &Json, path: &FieldPath) -> FieldPath {
     let Some(found) = path.find(value) else { return path.clone() };
     let same = |leaf: &FieldPath| leaf.find(value).is_some_and(|it| std::ptr::eq(it, found));
     leaves(value).into_keys().find(same).unwrap_or_else(|| path.clone())

@@ -55,6 +55,20 @@ impl FieldChange {
     }
 }
 
+/// One field of one rendered object that moved, as the proof saw it. A field of a file may be called anything and
+/// decide anything; this is what it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RenderedChange {
+    pub object: WorkloadRef,
+    pub field: String,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// The object only holds the text that was edited: an `Application` with values.
+    #[serde(default)]
+    pub carrier: bool,
+}
+
 /// The computed change as recorded in the ledger. The merge permit compares what the branch and main hold
 /// with these ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +83,12 @@ pub struct ProposedChange {
     /// Tree of `head`.
     pub tree: ObjectId,
     pub fields: Vec<FieldChange>,
+    /// What the fields came to when rendered.
+    #[serde(default)]
+    pub rendered: Vec<RenderedChange>,
+    /// Why the target was not rendered, and who named the place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrendered: Option<String>,
     /// Number of objects that were read before and after the edit, and of fields that differ.
     pub objects_compared: u32,
     pub fields_changed: u32,

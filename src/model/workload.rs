@@ -51,4 +51,8 @@ pub struct Workload {
     pub last_release: Option<(jiff::Timestamp, ObjectId)>,
     /// What ran before that.
     pub previous: Option<PastRelease>,
+    /// Why history shows no release to go back to, when it says more than that.
+    pub no_release: Option<String>,
+    /// Nothing renders the target here, for this reason: of it, only the count at a named place is known.
+    pub unrendered: Option<String>,
 }

@@ -8,6 +8,7 @@ pub mod charts;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;
+mod releases;
 pub mod repository;
 pub mod rivals;
 pub mod signals;

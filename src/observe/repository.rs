@@ -10,13 +10,14 @@ use thiserror::Error;
 
 use super::blobs::{FactsFile, GitBlobs, learn};
 use super::charts::Charts;
+use super::releases::Past;
 use crate::crd::{self, PolicyProblem};
-use crate::layout::{self, Change, Index, MAX_FILE_BYTES, RESTARTED_AT, Surroundings};
+use crate::layout::{self, Change, Index, MAX_FILE_BYTES, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
-use crate::model::policy::Policy;
+use crate::model::policy::{Policy, WriteTo};
 use crate::model::reason::Reason;
 use crate::model::tree::{BlobId, EntryMode, RepoTree, TreeFile, Unread};
-use crate::model::workload::{PastRelease, Workload};
+use crate::model::workload::Workload;
 use crate::outside::git::{GitError, Objects, Stands, TreeLimits};
 
 /// Most YAML files of one repository.
@@ -25,8 +26,6 @@ const FILES_MAX: usize = 200_000;
 const ENTRIES_MAX: usize = 1_000_000;
 /// Most paths outside tars' grammar that are remembered.
 const ODD_PATHS_MAX: usize = 1_000;
-/// How far back a release is looked for, in first-parent commits.
-const RELEASE_COMMITS_MAX: usize = 500;
 /// Name of the file beside the policies whose presence stops every automatic merge; its text is the reason.
 pub const SUSPENDED_FILE: &str = "SUSPENDED";
 
@@ -45,7 +44,7 @@ pub enum RepositoryError {
     Unread(#[from] Unread),
 }
 
-fn reading(what: &'static str) -> impl FnOnce(GitError) -> RepositoryError {
+pub(super) fn reading(what: &'static str) -> impl FnOnce(GitError) -> RepositoryError {
     move |source| RepositoryError::Git { what, source }
 }
 
@@ -76,7 +75,7 @@ pub struct Repository {
     /// What each policy file of the newest snapshot says: most commits leave them as they were.
     said: HashMap<RepoPath, (TreeFile, Vec<Policy>)>,
     /// Last releases as of one commit: the walk that finds one is asked for at every step of a tick.
-    releases: (Option<ObjectId>, HashMap<WorkloadRef, Option<Release>>),
+    releases: (Option<ObjectId>, HashMap<WorkloadRef, Past>),
     charts: Charts,
     surroundings: Surroundings,
 }
@@ -148,7 +147,7 @@ impl Repository {
     }
 
     /// What differs between two commits, of the files that tars looks at; without `old`, all of them.
-    fn changes(
+    pub(super) fn changes(
         &self,
         objects: &Objects,
         old: Option<&ObjectId>,
@@ -334,7 +333,9 @@ impl Repository {
         Ok(past)
     }
 
-    /// Desired state of `target`; `with_history`: look up its last release in the watched branch as well.
+    /// Desired state of `target`, which may be one that only `write_to` knows the count of; `with_history`: look up
+    /// its last release in the watched branch as well. What Helm has to render for that is asked for, so this is
+    /// a question for [`Charts::settle`].
     ///
     /// # Errors
     /// The reason why the target cannot be acted on, for the decision to carry.
@@ -343,71 +344,32 @@ impl Repository {
         objects: &Objects,
         snapshot: &Snapshot,
         target: &WorkloadRef,
+        write_to: &[WriteTo],
         with_history: bool,
     ) -> Result<Workload, Reason> {
-        let mut workload = snapshot.index.workload(target)?;
+        let mut workload = snapshot.index.workload_of(target, write_to)?;
         if !with_history {
             return Ok(workload);
         }
         if self.releases.0.as_ref() != Some(&snapshot.commit) {
             self.releases = (Some(snapshot.commit.clone()), HashMap::new());
         }
-        let known = match self.releases.1.get(target) {
+        let past = match self.releases.1.get(target) {
             Some(known) => known.clone(),
             None => {
                 let found = self.last_release(objects, snapshot, target).unwrap_or_default();
-                self.releases.1.insert(target.clone(), found.clone());
+                if !found.waits {
+                    self.releases.1.insert(target.clone(), found.clone());
+                }
                 found
             }
         };
-        if let Some((release, previous)) = known {
+        if let Some((release, previous)) = past.release {
             workload.last_release = Some(release);
             workload.previous = Some(previous);
         }
+        workload.no_release = past.why_none;
         Ok(workload)
-    }
-
-    /// Walks back to the commit that gave the pod template its present form.
-    fn last_release(
-        &self,
-        objects: &Objects,
-        snapshot: &Snapshot,
-        target: &WorkloadRef,
-    ) -> Result<Option<Release>, RepositoryError> {
-        let files = snapshot.index.files_of(target);
-        let Ok(today) = snapshot.index.pod_template(target) else { return Ok(None) };
-        let commits = objects
-            .walk(snapshot.commit.as_str(), None, RELEASE_COMMITS_MAX)
-            .map_err(reading("the history"))?;
-        let mut past = None;
-        for pair in commits.windows(2) {
-            let (newer, older) = (&pair[0], &pair[1]);
-            let changed = objects.changed_paths(Some(older), newer).map_err(reading("a change"))?;
-            if !changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)) {
-                continue;
-            }
-            let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
-            let older = ObjectId::new(older.as_str())?;
-            let changes = self.changes(objects, Some(&index.tree().commit), &older, &mut BTreeSet::new())?;
-            index.advance(older.clone(), changes);
-            let (Ok(before), Ok(workload)) = (index.pod_template(target), index.workload(target)) else {
-                return Ok(None);
-            };
-            // A restart gives the template a new time and is no release.
-            if without_restart(&before) == without_restart(&today) {
-                continue;
-            }
-            let at = objects.commit_time(newer).map_err(reading("a commit"))?;
-            let Ok(at) = jiff::Timestamp::from_second(at) else { return Ok(None) };
-            let previous = PastRelease {
-                commit: older,
-                containers: workload.containers,
-                only_images_differ: without_images(&without_restart(&before))
-                    == without_images(&without_restart(&today)),
-            };
-            return Ok(Some(((at, ObjectId::new(newer)?), previous)));
-        }
-        Ok(None)
     }
 }
 
@@ -427,59 +389,6 @@ fn first_line(bytes: &[u8]) -> String {
     text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 
-/// A pod template without the time of its last restart.
-fn without_restart(template: &serde_json::Value) -> serde_json::Value {
-    let mut template = template.clone();
-    let Some(metadata) = template.get_mut("metadata").and_then(|it| it.as_object_mut()) else {
-        return template;
-    };
-    let annotations = metadata.get_mut("annotations").and_then(|it| it.as_object_mut());
-    if annotations.is_some_and(|it| it.remove(RESTARTED_AT).is_some() && it.is_empty()) {
-        metadata.remove("annotations");
-    }
-    template
-}
-
-/// A pod template with every image blanked, to see whether anything else changed.
-fn without_images(template: &serde_json::Value) -> serde_json::Value {
-    let mut template = template.clone();
-    for list in ["containers", "initContainers"] {
-        let containers = template.pointer_mut(&format!("/spec/{list}")).and_then(|it| it.as_array_mut());
-        for container in containers.into_iter().flatten() {
-            if let Some(image) = container.get_mut("image") {
-                *image = serde_json::Value::Null;
-            }
-        }
-    }
-    template
-}
-
-type Release = ((jiff::Timestamp, ObjectId), PastRelease);
-
 #[cfg(test)]
 #[path = "repository_tests.rs"]
 mod snapshots;
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_restart_is_no_release_and_leaves_nothing_behind() {
-        let plain = json!({"metadata": {"labels": {"app": "a"}}, "spec": {}});
-        let mut restarted = plain.clone();
-        restarted["metadata"]["annotations"] = json!({ RESTARTED_AT: "2026-11-23T10:00:00Z" });
-        assert_eq!(without_restart(&restarted), plain);
-        restarted["metadata"]["annotations"]["team"] = json!("shop");
-        assert_ne!(without_restart(&restarted), plain, "another annotation is a release");
-    }
-
-    #[test]
-    fn only_images_may_differ_between_blanked_templates() {
-        let template = |image: &str, cpu: &str| json!({"spec": {"containers": [{"name": "a", "image": image, "cpu": cpu}]}});
-        assert_eq!(without_images(&template("a:1", "1")), without_images(&template("a:2", "1")));
-        assert_ne!(without_images(&template("a:1", "1")), without_images(&template("a:2", "2")));
-    }
-}

@@ -90,7 +90,7 @@ fn the_last_release_is_found_in_the_history() {
     let third = world.commit(Some(&second), &[("other.yaml", Some("a: 1\n"))]);
     let mut repository = repository();
     let snapshot = repository.snapshot(&world.objects, &third).unwrap();
-    let workload = repository.workload(&world.objects, &snapshot, &web(), true).unwrap();
+    let workload = repository.workload(&world.objects, &snapshot, &web(), &[], true).unwrap();
     let previous = workload.previous.unwrap();
     assert_eq!((workload.last_release.map(|it| it.1), previous.commit), (Some(second), first));
     assert_eq!((previous.containers[0].image.as_str(), previous.only_images_differ), ("x:3", true));

@@ -347,3 +347,139 @@ async fn the_value_found_in_generated_charts_moves_one_field_and_no_other() {
     }
     assert!(edited_charts >= 45, "{edited_charts}");
 }
+
+/// An object as tars renders it.
+async fn rendered(charts: &Charts, files: &Files, target: &str) -> Result<Json, Reason> {
+    let tree = tree(files);
+    let surroundings = Surroundings { helm: charts.renders(), ..Surroundings::default() };
+    let target = WorkloadRef::parse(target).unwrap();
+    charts.settle(|| index_in(&tree, &surroundings).object(&target)).await
+}
+
+fn in_files(all: &[(&str, &str)]) -> Files {
+    all.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+}
+
+const APP: &str = "apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: x, namespace: argocd}\nspec:\n  \
+                   destination: {namespace: shop}\n  source:\n    repoURL: https://git.example.com/r\n    path: chart\n    \
+                   helm:\n      releaseName: x\n";
+const CHART: &str = "apiVersion: v2\nname: x\nversion: 1.0.0\n";
+
+#[tokio::test]
+async fn files_of_the_chart_reach_its_templates_as_helm_reads_them() {
+    let Some(helm) = helm("files_of_the_chart_reach_its_templates_as_helm_reads_them") else { return };
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata:\n  one: {{ .Files.Get \"conf/app.conf\" \
+                    | quote }}\n  none: {{ .Files.Get \"conf/ignored.bak\" | quote }}\n  deep: {{ .Files.Get \"a/b.sh\" | \
+                    b64enc | quote }}\n{{ (.Files.Glob \"conf/*.conf\").AsConfig | indent 2 }}\n";
+    let files = in_files(&[
+        ("app.yaml", APP),
+        ("chart/Chart.yaml", CHART),
+        ("chart/.helmignore", "*.bak\n"),
+        ("chart/conf/app.conf", "port = 80\nname = \"x\"\n"),
+        ("chart/conf/other.conf", "# other\n"),
+        ("chart/conf/ignored.bak", "old"),
+        ("chart/a/b.sh", "#!/bin/sh\nexit 0\n"),
+        ("chart/templates/conf.yaml", template),
+    ]);
+    let found = rendered(&Charts::new(helm.clone()), &files, "shop/ConfigMap/conf").await.unwrap();
+    let expected = by_hand(&helm, &files);
+    assert_eq!(found["data"], expected[0]["data"]);
+    assert_eq!(found["data"]["one"], "port = 80\nname = \"x\"\n");
+    assert_eq!((&found["data"]["none"], &found["data"]["other.conf"]), (&"".into(), &"# other\n".into()));
+}
+
+#[tokio::test]
+async fn a_value_at_a_target_path_has_the_type_that_helm_gives_a_set_argument() {
+    let Some(helm) = helm("a_value_at_a_target_path_has_the_type_that_helm_gives_a_set_argument") else {
+        return;
+    };
+    let charts = Charts::new(helm.clone());
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: conf}\ndata: {it: {{ .Values.a.b | toJson | quote }}}\n";
+    let chart = [("chart/Chart.yaml", CHART), ("chart/templates/c.yaml", template)];
+    for text in ["3", "0", "03", "-4", "+5", "true", "False", "1.5", "v1", "1e3", "a/b:c@d"] {
+        let mut judged = in_files(&chart);
+        let parameter = format!("      parameters: [{{name: a.b, value: \"{text}\"}}]\n");
+        judged.insert("app.yaml".into(), format!("{APP}{parameter}"));
+        let expected = by_hand(&helm, &judged)[0]["data"]["it"].clone();
+        let mut files = in_files(&chart);
+        files.insert("flux.yaml".into(), release_with_target_path("b.yaml", "a.b"));
+        files.insert("map.yaml".into(), config_map("b.yaml", text));
+        let found = rendered(&charts, &files, "shop/ConfigMap/conf").await.unwrap();
+        assert_eq!(found["data"]["it"], expected, "{text}");
+    }
+    for (text, path) in [
+        ("a,b=c", "a.b"),
+        ("null", "a.b"),
+        ("1048576", "a.b"),
+        ("x\ny", "a.b"),
+        ("3", "a[0].b"),
+        ("'3'", "a.b"),
+    ] {
+        let mut files = in_files(&chart);
+        files.insert("flux.yaml".into(), release_with_target_path("b.yaml", path));
+        files.insert("map.yaml".into(), config_map("b.yaml", text));
+        let why = rendered(&charts, &files, "shop/ConfigMap/conf").await.unwrap_err();
+        assert!(why.text.contains("HelmRelease x in flux.yaml"), "{text} at {path}: {why}");
+    }
+}
+
+fn release_with_target_path(key: &str, path: &str) -> String {
+    format!(
+        "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {{name: x, namespace: shop}}\nspec:\n  chart: \
+         {{spec: {{chart: chart, sourceRef: {{kind: GitRepository, name: r}}}}}}\n  valuesFrom: [{{kind: ConfigMap, name: \
+         values, valuesKey: {key}, targetPath: \"{path}\"}}]\n"
+    )
+}
+
+fn config_map(key: &str, text: &str) -> String {
+    let text = Json::from(text);
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: values, namespace: shop}}\ndata: {{{key}: {text}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_count_at_a_target_path_is_edited_there_and_loses_to_the_values_of_the_release() {
+    let Some(helm) = helm("a_count_at_a_target_path_is_edited_there") else { return };
+    let charts = Charts::new(helm);
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec: {replicas: {{ .Values.web.size }}}\n";
+    let mut files = in_files(&[
+        ("chart/Chart.yaml", CHART),
+        ("chart/values.yaml", "web: {size: 1}\n"),
+        ("chart/templates/c.yaml", template),
+    ]);
+    files.insert("flux.yaml".into(), release_with_target_path("size", "web.size"));
+    files.insert("map.yaml".into(), config_map("size", "4"));
+    let done = render(&charts, &files, "shop/Deployment/app", &scale(4, 6)).await.unwrap();
+    let field = &done.fields()[0];
+    assert_eq!((field.file.as_str(), field.field.as_str()), ("map.yaml", "data.size"));
+    assert_eq!(edited(&files, &done)["map.yaml"], config_map("size", "6"));
+    let moved: Vec<(String, bool)> =
+        done.rendered().iter().map(|it| (format!("{} {}", it.object, it.field), it.carrier)).collect();
+    let expected = [("shop/ConfigMap/values data.size", true), ("shop/Deployment/app spec.replicas", false)];
+    let expected: Vec<(String, bool)> = expected.iter().map(|(it, at)| ((*it).to_owned(), *at)).collect();
+    assert_eq!(moved, expected);
+
+    files.get_mut("flux.yaml").unwrap().push_str("  values: {web: {size: 9}}\n");
+    let found = rendered(&charts, &files, "shop/Deployment/app").await.unwrap();
+    assert_eq!(found["spec"]["replicas"], 9);
+}
+
+#[tokio::test]
+async fn a_value_that_moves_two_workloads_is_no_place() {
+    let Some(helm) = helm("a_value_that_moves_two_workloads_is_no_place") else { return };
+    let one = |name: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {{replicas: {{{{ .Values.size }}}}}}\n"
+        )
+    };
+    let template = format!("{}---\n{}", one("app"), one("other"));
+    let mut files =
+        in_files(&[("app.yaml", APP), ("chart/Chart.yaml", CHART), ("chart/values.yaml", "size: 2\n")]);
+    files.insert("chart/templates/d.yaml".into(), template);
+    let why = render(&Charts::new(helm), &files, "shop/Deployment/app", &scale(2, 3)).await.unwrap_err();
+    assert!(
+        why[0].text.contains("size in chart/values.yaml moves spec.replicas of Deployment/other too"),
+        "{why:?}"
+    );
+}

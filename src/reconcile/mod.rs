@@ -496,7 +496,7 @@ async fn next_step(
         }
     }
     for incident in turn.incidents(since) {
-        let decision = decide_one(turn, &incident, repository);
+        let decision = decide_one(turn, &incident, repository).await;
         if let Some(step) = answer(decision, aside, held) {
             return Ok(Next::Step(step));
         }
@@ -504,19 +504,19 @@ async fn next_step(
     Ok(note.map_or(Next::Settled, Next::Step))
 }
 
-fn decide_one(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {
+async fn decide_one(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {
     let Some(policy) = turn.policies.iter().find(|it| it.name == incident.policy) else {
         let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
         return Decision { incident: incident.clone(), verb: Verb::Hold(vec![gone]) };
     };
     let wants_history = policy.actions.iter().any(|it| matches!(it, PlaybookSpec::Rollback { .. }));
+    let (target, view) = (&incident.target, turn.view);
+    // The history of a chart is rendered too.
+    let charts = repository.charts();
+    let workload =
+        || repository.workload(view.objects, &view.snapshot, target, &policy.write_to, wants_history);
     let facts = Facts {
-        workload: repository.workload(
-            turn.view.objects,
-            &turn.view.snapshot,
-            &incident.target,
-            wants_history,
-        ),
+        workload: charts.settle(workload).await,
         load: load_of(turn, policy),
         inside_target: turn.inside_target(policy, &incident.cause),
     };

@@ -211,6 +211,8 @@ impl Sketch<'_> {
             tree: placeholder(&base),
             base,
             fields: checked.fields().to_vec(),
+            rendered: checked.rendered().to_vec(),
+            unrendered: checked.unrendered().map(str::to_owned),
             objects_compared: checked.objects_compared(),
             fields_changed: checked.fields_changed(),
             diff: checked.diff().to_owned(),

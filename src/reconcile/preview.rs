@@ -63,10 +63,11 @@ pub fn preview(
         alerts: Vec::new(),
         alerts_total: 0,
     };
-    let workload = match clone.repository.workload(clone.objects, clone.snapshot, target, true) {
-        Ok(workload) => workload,
-        Err(reason) => return Ok(Err(vec![reason])),
-    };
+    let workload =
+        match clone.repository.workload(clone.objects, clone.snapshot, target, &policy.write_to, true) {
+            Ok(workload) => workload,
+            Err(reason) => return Ok(Err(vec![reason])),
+        };
     let facts = Facts { workload: Ok(workload.clone()), load: None, inside_target: None };
     let (plan, risk) = match decide::plan(spec, &workload, &facts, &cause, &history, now) {
         Ok(planned) => planned,

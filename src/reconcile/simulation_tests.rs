@@ -238,6 +238,8 @@ impl World {
             max_unavailable: Some(1),
             last_release: None,
             previous: None,
+            no_release: None,
+            unrendered: None,
         }
     }
 

@@ -8,13 +8,13 @@ use serde_json::Value as Json;
 use super::guard::{may_change, may_write};
 use super::proof::{Expected, Intent, prove};
 use super::sealed::{self, Fresh};
-use super::{named, undo, values};
+use super::{named, undo, unrendered, values};
 use crate::layout::{
     Address, Field, FieldPath, ImageName, Index, MAX_FILE_BYTES, Place, PlaceForm, edit_refused, image_path,
     leaves, restarted_path, unwritten, written,
 };
 use crate::model::causes::causes;
-use crate::model::change::FieldChange;
+use crate::model::change::{FieldChange, RenderedChange};
 use crate::model::ids::{ChangeId, RepoPath, WorkloadRef};
 use crate::model::playbook::{ImageChange, Plan};
 use crate::model::policy::WriteTo;
@@ -51,6 +51,8 @@ pub struct CheckedChanges {
     files: Vec<(RepoPath, Vec<u8>)>,
     fields: Vec<FieldChange>,
     diff: String,
+    rendered: Vec<RenderedChange>,
+    unrendered: Option<String>,
     objects_compared: u32,
     fields_changed: u32,
     change_id: ChangeId,
@@ -73,6 +75,18 @@ impl CheckedChanges {
     #[must_use]
     pub fn diff(&self) -> &str {
         &self.diff
+    }
+
+    /// What the fields come to when rendered, as the proof saw it.
+    #[must_use]
+    pub fn rendered(&self) -> &[RenderedChange] {
+        &self.rendered
+    }
+
+    /// Why the target was not rendered and who named the place; `None`: it was.
+    #[must_use]
+    pub fn unrendered(&self) -> Option<&str> {
+        self.unrendered.as_deref()
     }
 
     /// Number of rendered objects that the proof compared.
@@ -99,6 +113,8 @@ pub(super) struct Planned {
     pub edit: yaml::Edit,
     pub change: FieldChange,
     pub intents: Vec<Intent>,
+    /// Nothing renders the target: the file alone is compared.
+    pub unrendered: Option<String>,
 }
 
 /// Renders the plan: finds the places, edits the bytes, renders all objects again and compares.
@@ -184,7 +200,7 @@ fn scale(
     if from == to {
         return Err(edit_refused(format!("the plan changes nothing: {from} replicas stay {to}")));
     }
-    let workload = request.index.workload(request.target)?;
+    let workload = request.index.workload_of(request.target, request.write_to)?;
     let (resource, field, now) = match (&workload.owner, autoscaler) {
         (ReplicaOwner::Workload, None) => (request.target, Field::Replicas, workload.replicas.unwrap_or(1)),
         (ReplicaOwner::Autoscaler { target, min, max }, Some(named)) if target == named => {
@@ -209,6 +225,9 @@ fn scale(
     }
     if now != from {
         return Err(edit_refused(format!("the plan starts from {from} replicas, the repository has {now}")));
+    }
+    if workload.unrendered.is_some() && resource == request.target {
+        return unrendered::scale(request, to);
     }
     if let Some(planned) = named::by_field(request, resource, &field, &Json::from(to)) {
         return planned;
@@ -437,6 +456,7 @@ fn write(resource: &WorkloadRef, place: &Place, value: &Json) -> Result<Planned,
             path: place.renders_to.clone(),
             expected: Expected::Value(value.clone()),
         }],
+        unrendered: None,
     })
 }
 
@@ -458,6 +478,7 @@ fn remove(resource: &WorkloadRef, place: &Place) -> Result<Planned, Reason> {
             path: place.renders_to.clone(),
             expected: Expected::Changed,
         }],
+        unrendered: None,
     })
 }
 
@@ -489,17 +510,22 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         } else {
             yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?
         };
+        for it in planned.iter().filter(|it| it.unrendered.is_some() && it.change.file == *path) {
+            unrendered::only_moves(it, &before, &edited)?;
+        }
         push_diff(&mut diff, path, &before, &edited);
         files.insert(path.clone(), edited);
     }
-    let mut intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
-    intents.extend(planned.iter().flat_map(|p| values::carried(request.index, p)));
-    let proven = prove(&request.index.effect(&files)?, &intents)?;
+    let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    let carry: Vec<Intent> = planned.iter().flat_map(|p| values::carried(request.index, p)).collect();
+    let proven = prove(&request.index.effect(&files)?, &intents, &carry)?;
     Ok(CheckedChanges {
         change_id,
         files: files.into_iter().collect(),
         fields: fields.into_iter().map(|(change, _)| change).collect(),
         diff,
+        rendered: proven.rendered,
+        unrendered: planned.iter().find_map(|it| it.unrendered.clone()),
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),
     })

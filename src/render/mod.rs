@@ -14,6 +14,7 @@ mod sealed;
 mod template_check;
 mod text;
 mod undo;
+mod unrendered;
 mod values;
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn planned(
     let expected = Expected::Value(wanted.clone());
     let intents = vec![Intent { object: change.resource.clone(), path: rendered, expected }];
     let edit = values::edit(change, document, write, change.from.is_some())?;
-    Ok(Planned { edit, change: change.clone(), intents })
+    Ok(Planned { edit, change: change.clone(), intents, unrendered: None })
 }
 
 /// What to write where `current` stands when the whole field is to become `wanted`: the whole, or the part of an

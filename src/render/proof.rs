@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::layout::{Effect, FieldPath, Objects, RenderedKey, leaves};
+use crate::layout::{Effect, FieldPath, Objects, RenderedKey, leaves, written};
+use crate::model::change::RenderedChange;
 use crate::model::ids::WorkloadRef;
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -26,41 +27,49 @@ pub struct Intent {
     pub expected: Expected,
 }
 
-/// Number of objects that were compared and of fields that differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Number of objects that were compared and of fields that differ, and each of those.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
     pub objects: usize,
     pub fields: usize,
+    pub rendered: Vec<RenderedChange>,
 }
 
-type Difference = (RenderedKey, FieldPath, Option<Json>);
+/// A field that differs, with what it holds before and after.
+struct Difference {
+    key: RenderedKey,
+    path: FieldPath,
+    from: Option<Json>,
+    to: Option<Json>,
+}
 
-/// Compares what an edit does with what was intended.
+impl Difference {
+    fn is_meant_by(&self, intent: &Intent) -> bool {
+        self.key.object == intent.object.to_string()
+            && self.path == intent.path
+            && match &intent.expected {
+                Expected::Value(wanted) => self.to.as_ref() == Some(wanted),
+                Expected::Changed => true,
+            }
+    }
+}
+
+/// Compares what an edit does with what was intended, and with the objects that `carry` the edited text.
 ///
 /// # Errors
 /// `ProofFailed` with the first few fields that changed without being meant to, or did not change.
-pub fn prove(effect: &Effect, intents: &[Intent]) -> Result<Proven, Reason> {
+pub fn prove(effect: &Effect, intents: &[Intent], carry: &[Intent]) -> Result<Proven, Reason> {
     let Effect { before: old, after: new } = effect;
     let failed = |why: String| Err(Reason::new(ReasonCode::ProofFailed, why));
     if old.keys().ne(new.keys()) {
         return failed("the edit adds, removes or renames an object".into());
     }
+    let all = || intents.iter().chain(carry);
     let found = differences(old, new, intents);
-    let meant = |(key, path, value): &&Difference| {
-        intents.iter().any(|i| {
-            key.object == i.object.to_string()
-                && *path == i.path
-                && match &i.expected {
-                    Expected::Value(wanted) => value.as_ref() == Some(wanted),
-                    Expected::Changed => true,
-                }
-        })
-    };
-    let stray: Vec<String> = found
-        .iter()
-        .filter(|d| !meant(d))
+    let stray = found.iter().filter(|it| !all().any(|intent| it.is_meant_by(intent)));
+    let stray: Vec<String> = stray
         .take(5)
-        .map(|(key, path, value)| match value {
+        .map(|Difference { key, path, to, .. }| match to {
             Some(value) => format!("{} {path} becomes {value}", key.object),
             None => format!("{} {path} disappears", key.object),
         })
@@ -68,14 +77,27 @@ pub fn prove(effect: &Effect, intents: &[Intent]) -> Result<Proven, Reason> {
     if !stray.is_empty() {
         return failed(format!("rendered with the edit, {}", stray.join("; ")));
     }
-    let changed: BTreeSet<(&str, &FieldPath)> =
-        found.iter().map(|(key, path, _)| (key.object.as_str(), path)).collect();
-    for intent in intents {
-        if !changed.contains(&(intent.object.to_string().as_str(), &intent.path)) {
+    for intent in all() {
+        if !found.iter().any(|it| it.is_meant_by(intent)) {
             return failed(format!("{} {} does not change when rendered", intent.object, intent.path));
         }
     }
-    Ok(Proven { objects: new.len(), fields: changed.len() })
+    let changed: BTreeSet<(&str, &FieldPath)> =
+        found.iter().map(|it| (it.key.object.as_str(), &it.path)).collect();
+    let fields = changed.len();
+    let rendered = found.iter().filter_map(|it| {
+        let of_target = intents.iter().find(|intent| it.is_meant_by(intent));
+        let intent = of_target.or_else(|| carry.iter().find(|intent| it.is_meant_by(intent)))?;
+        let text = |value: &Json| written(value).unwrap_or_else(|| value.to_string());
+        Some(RenderedChange {
+            object: intent.object.clone(),
+            field: it.path.to_string(),
+            from: it.from.as_ref().map(text),
+            to: it.to.as_ref().map(text),
+            carrier: of_target.is_none(),
+        })
+    });
+    Ok(Proven { objects: new.len(), fields, rendered: rendered.collect() })
 }
 
 fn differences(old: &Objects, new: &Objects, intents: &[Intent]) -> Vec<Difference> {
@@ -87,7 +109,8 @@ fn differences(old: &Objects, new: &Objects, intents: &[Intent]) -> Vec<Differen
         for path in paths {
             let (from, to) = (before.get(path), after.get(path));
             if from != to && !is_seal(path) && !is_empty_parent(path, from.or(to), intents) {
-                found.push((key.clone(), path.clone(), to.cloned()));
+                let (from, to) = (from.cloned(), to.cloned());
+                found.push(Difference { key: key.clone(), path: path.clone(), from, to });
             }
         }
     }
@@ -137,7 +160,7 @@ mod tests {
 
     #[track_caller]
     fn fails(after: &Index, intents: &[Intent], words: &str) {
-        let reason = prove(&compared(&repository(3, 3, ""), after), intents).unwrap_err();
+        let reason = prove(&compared(&repository(3, 3, ""), after), intents, &[]).unwrap_err();
         assert_eq!(reason.code, ReasonCode::ProofFailed);
         assert!(reason.text.contains(words), "{reason}");
     }
@@ -145,9 +168,28 @@ mod tests {
     #[test]
     fn exactly_the_intended_field_passes_and_is_counted() {
         let old = repository(3, 3, "");
-        let proven = prove(&compared(&old, &repository(5, 3, "")), &intent(Expected::Value(5.into())));
-        assert_eq!(proven.unwrap(), Proven { objects: 2, fields: 1 });
-        assert!(prove(&compared(&old, &repository(4, 3, "")), &intent(Expected::Changed)).is_ok());
+        let proven = prove(&compared(&old, &repository(5, 3, "")), &intent(Expected::Value(5.into())), &[]);
+        let moved = RenderedChange {
+            object: target("default/Deployment/backend"),
+            field: "spec.replicas".into(),
+            from: Some("3".into()),
+            to: Some("5".into()),
+            carrier: false,
+        };
+        assert_eq!(proven.unwrap(), Proven { objects: 2, fields: 1, rendered: vec![moved] });
+        assert!(prove(&compared(&old, &repository(4, 3, "")), &intent(Expected::Changed), &[]).is_ok());
+    }
+
+    #[test]
+    fn an_object_that_only_carries_the_text_is_told_from_the_target() {
+        let (old, new) = (repository(3, 3, ""), repository(5, 5, ""));
+        let path = FieldPath::keys(["spec", "replicas"]);
+        let carrier =
+            Intent { object: target("default/Deployment/worker"), path, expected: Expected::Changed };
+        let proven = prove(&compared(&old, &new), &intent(Expected::Value(5.into())), &[carrier]).unwrap();
+        let found: Vec<(&str, bool)> =
+            proven.rendered.iter().map(|it| (it.object.name.as_str(), it.carrier)).collect();
+        assert_eq!(found, [("backend", false), ("worker", true)]);
     }
 
     #[test]

@@ -198,6 +198,9 @@ fn confidence(record: &RemediationAction) -> String {
 
 fn summary(record: &RemediationAction) -> String {
     let Some(change) = &record.spec.change else { return "nothing is written".into() };
+    if let Some(why) = &change.unrendered {
+        return format!("not rendered: {}", inline(why));
+    }
     let plural = |n: u32, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     format!(
         "{} of {} compared",

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::edits::Planned;
 use super::proof::{Expected, Intent};
-use super::values;
+use super::{unrendered, values};
 use crate::layout::{
     Address, FieldPath, Index, Step, edit_refused, restarted_path, template_path, unwritten, written,
 };
@@ -23,6 +23,9 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
     let FieldChange { resource, file, field, from: held, to: restored } = change;
     if held == restored {
         return Err(edit_refused(format!("undoing {field} changes nothing")));
+    }
+    if let Some(planned) = unrendered::undo(index, change) {
+        return planned;
     }
     index.workload(resource)?;
     if let Some(planned) = values::undo(index, change) {
@@ -53,7 +56,8 @@ pub fn undo(index: &Index, change: &FieldChange) -> Result<Planned, Reason> {
             _ => Expected::Changed,
         },
     };
-    Ok(Planned { edit, change: change.clone(), intents: rendered.into_iter().map(intent).collect() })
+    let intents = rendered.into_iter().map(intent).collect();
+    Ok(Planned { edit, change: change.clone(), intents, unrendered: None })
 }
 
 /// An autoscaler that came since owns the count now: taking a number back would fight it.

@@ -37,7 +37,7 @@ pub fn by_path(
         let expected = Expected::Value(wanted.clone());
         let intents = vec![Intent { object: target.clone(), path: path.clone(), expected }];
         let edit = edit(&change, place.document, &place.write, place.current.is_some())?;
-        Ok(Planned { edit, change, intents })
+        Ok(Planned { edit, change, intents, unrendered: None })
     }))
 }
 
@@ -125,6 +125,7 @@ pub fn undo(index: &Index, change: &FieldChange) -> Option<Result<Planned, Reaso
         })?;
         // The value is a part of the field, or the default of the chart takes its place.
         let intent = |path| Intent { object: resource.clone(), path, expected: Expected::Changed };
-        Ok(Planned { edit, change: change.clone(), intents: fields.into_iter().map(intent).collect() })
+        let intents = fields.into_iter().map(intent).collect();
+        Ok(Planned { edit, change: change.clone(), intents, unrendered: None })
     }))
 }

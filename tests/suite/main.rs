@@ -12,6 +12,7 @@
 
 mod architecture;
 mod audit;
+mod charts;
 mod cli;
 mod demo;
 mod forge;

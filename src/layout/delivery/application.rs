@@ -12,8 +12,9 @@ use super::source::Whose;
 use super::values;
 use super::{Delivery, Reached, World, overrides};
 use crate::layout::helm::{Chart, Form, Release, SetValue, Slot};
-use crate::layout::kustomize::{Renderer, resolve};
+use crate::layout::kustomize::{Layer, Renderer, resolve};
 use crate::layout::objects::{FieldPath, Step};
+use crate::layout::reader::inside;
 use crate::model::ids::RepoPath;
 
 /// One entry of `spec.sources`, or `spec.source`.
@@ -62,8 +63,10 @@ fn one_source(
     let namespace = delivery.value["spec"]["destination"]["namespace"].as_str();
     let beyond = |why: String| Reached::beyond(delivery, namespace, why);
     let url = body["repoURL"].as_str().unwrap_or_default();
+    let version = body["targetRevision"].as_str();
     if let Some(chart) = body["chart"].as_str() {
-        return beyond(format!("brings the chart {chart} from {url}, which is not in the repository"));
+        let why = format!("brings the chart {chart} from {url}, which is not in the repository");
+        return beyond(why).with_values(&value_places(delivery, (at, body), None, lenders, world), version);
     }
     let Some(path) = body["path"].as_str() else {
         // A source with nothing but a name lends files.
@@ -75,7 +78,8 @@ fn one_source(
     };
     let whose = world.about.whose(url);
     if whose == Whose::Other {
-        return beyond(format!("brings {path} from {}", world.about.foreign(url)));
+        let why = format!("brings {path} from {}", world.about.foreign(url));
+        return beyond(why).with_values(&value_places(delivery, (at, body), None, lenders, world), version);
     }
     let Some(dir) = resolve("", path.trim_start_matches('/')) else {
         return beyond(format!("has the path {path:?}, which is outside the repository"));
@@ -124,7 +128,8 @@ fn by_type(delivery: &Delivery, source: Source<'_>, lenders: &Lenders<'_>, world
     };
     match kind {
         "helm" => helm(delivery, source, lenders, world).unwrap_or_else(|why| {
-            let mut reached = Reached::beyond(delivery, namespace, why);
+            let places = value_places(delivery, (source.at, source.body), Some(source.dir), lenders, world);
+            let mut reached = Reached::beyond(delivery, namespace, why).with_values(&places, None);
             reached.claims.charts.insert(source.dir.to_owned());
             reached
         }),
@@ -218,6 +223,27 @@ fn helm(
         return Err(format!("has the release name {:?}, longer than Helm allows", release.name));
     }
     Ok(values::deliver(delivery, release, world))
+}
+
+/// Where the values of a chart stand that is not rendered; `dir`: its folder, when that is in this repository.
+fn value_places(
+    delivery: &Delivery,
+    (at, body): (&FieldPath, &Json),
+    dir: Option<&str>,
+    lenders: &Lenders<'_>,
+    world: World<'_>,
+) -> Vec<Layer> {
+    let settings = &body["helm"];
+    let at = at.clone().key("helm");
+    let inline = ["valuesObject", "values", "parameters"].into_iter().filter(|key| !settings[*key].is_null());
+    let mut places: Vec<Layer> = inline.map(|key| delivery.layer(&at.clone().key(key))).collect();
+    let files = settings["valueFiles"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    let here = files.filter(|name| dir.is_some() || name.starts_with('$'));
+    let here = here.filter_map(|name| value_file(dir.unwrap_or_default(), name, lenders, world).ok());
+    let defaults = dir.and_then(|dir| RepoPath::new(inside(dir, "values.yaml")).ok());
+    let files = here.chain(defaults).filter(|path| world.ground.bytes(path).is_ok());
+    places.extend(files.map(|file| Layer { file, document: 0, at: FieldPath::default() }));
+    places
 }
 
 fn strings(value: &Json) -> Vec<String> {

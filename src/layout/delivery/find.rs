@@ -1,5 +1,7 @@
 //! Recognises deliveries among objects. Live objects come in, deliveries go out.
 
+use std::sync::Arc;
+
 use super::Delivery;
 use crate::layout::kustomize::Live;
 use crate::layout::objects::FieldPath;
@@ -42,8 +44,8 @@ impl Kind {
 
 /// Every delivery among `objects`.
 #[must_use]
-pub fn find(objects: &[Live]) -> Vec<Delivery> {
-    objects.iter().filter_map(delivery_of).collect()
+pub fn find(objects: &[Arc<Live>]) -> Vec<Delivery> {
+    objects.iter().filter_map(|live| delivery_of(live)).collect()
 }
 
 fn delivery_of(live: &Live) -> Option<Delivery> {

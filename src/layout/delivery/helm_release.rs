@@ -7,7 +7,7 @@ use super::flux::{Origin, origin};
 use super::values;
 use super::{Delivery, Reached, World, overrides};
 use crate::layout::helm::{Chart, Form, Part, Release, Slot};
-use crate::layout::kustomize::resolve;
+use crate::layout::kustomize::{Layer, resolve};
 use crate::layout::objects::{FieldPath, Step};
 use crate::model::ids::RepoPath;
 
@@ -16,8 +16,11 @@ use crate::model::ids::RepoPath;
 pub fn render(delivery: &Delivery, world: World<'_>) -> Reached {
     let spec = &delivery.value["spec"];
     let namespace = spec["targetNamespace"].as_str().unwrap_or(&delivery.namespace);
-    let mut reached =
-        release(delivery, world).unwrap_or_else(|why| Reached::beyond(delivery, Some(namespace), why));
+    let mut reached = release(delivery, world).unwrap_or_else(|why| {
+        let version = chart_body(delivery, world).ok().and_then(|(body, _)| body["version"].as_str());
+        let reached = Reached::beyond(delivery, Some(namespace), why);
+        reached.with_values(&value_places(delivery, world), version)
+    });
     for (index, entry) in spec["postRenderers"].as_array().into_iter().flatten().enumerate() {
         let settings = &entry["kustomize"];
         let wanted = json!({"patches": settings["patches"], "images": settings["images"]});
@@ -32,6 +35,21 @@ pub fn render(delivery: &Delivery, world: World<'_>) -> Reached {
         reached.live = overrides::apply(std::mem::take(&mut reached.live), found, None, ("", &layer), world);
     }
     reached
+}
+
+/// Where the values of a release stand that is not rendered.
+fn value_places(delivery: &Delivery, world: World<'_>) -> Vec<Layer> {
+    let spec = &delivery.value["spec"];
+    let own = spec["values"].is_object().then(|| delivery.layer(&FieldPath::keys(["spec", "values"])));
+    let from = spec["valuesFrom"].as_array().into_iter().flatten().filter_map(|reference| {
+        let name = reference["name"].as_str()?;
+        let map = world.object("ConfigMap", &delivery.namespace, name)?;
+        let key = reference["valuesKey"].as_str().unwrap_or("values.yaml");
+        let wanted = reference["kind"] == "ConfigMap" && !reference["targetPath"].is_string();
+        let (file, document) = (map.declared.file.clone(), map.declared.document);
+        wanted.then(|| Layer { file, document, at: FieldPath::keys(["data"]).key(key) })
+    });
+    own.into_iter().chain(from).collect()
 }
 
 /// The body that names the chart: inside the release, or a `HelmChart` it points at.
@@ -132,9 +150,6 @@ fn values_from(delivery: &Delivery, spec: &Json, world: World<'_>) -> Result<Vec
     for reference in spec["valuesFrom"].as_array().into_iter().flatten() {
         let kind = reference["kind"].as_str().unwrap_or_default();
         let name = reference["name"].as_str().unwrap_or_default();
-        if reference["targetPath"].is_string() {
-            return Err("uses valuesFrom.targetPath, which tars does not render".to_owned());
-        }
         let key = reference["valuesKey"].as_str().unwrap_or("values.yaml");
         let found = world.object(kind, &delivery.namespace, name);
         let map = match kind {
@@ -144,7 +159,10 @@ fn values_from(delivery: &Delivery, spec: &Json, world: World<'_>) -> Result<Vec
         let at = FieldPath::keys([map]).key(key);
         let encrypted = found.is_some_and(|live| !live.value["sops"].is_null());
         match found.filter(|_| !encrypted).and_then(|live| values::of_object(world, live, &at)) {
-            Some(part) => parts.push(part),
+            Some(part) => parts.push(match reference["targetPath"].as_str() {
+                None => part,
+                Some(path) => one_value(part, path, name)?,
+            }),
             None if found.is_none() && reference["optional"] == true => {}
             None => {
                 return Err(format!(
@@ -154,4 +172,24 @@ fn values_from(delivery: &Delivery, spec: &Json, world: World<'_>) -> Result<Vec
         }
     }
     Ok(parts)
+}
+
+/// A layer of one value, as `targetPath` makes it. Flux reads path and value like an argument of `--set`; only what
+/// means itself there is followed.
+fn one_value(part: Part, path: &str, name: &str) -> Result<Part, String> {
+    let plain = |text: &str, more: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
+    let part = Part { form: Form::Parameter, slot: Slot::At(keys.clone()), ..part };
+    let text = part.values()?.as_str().map(str::to_owned).unwrap_or_default();
+    if !keys.iter().all(|key| plain(key, "_-")) {
+        return Err(format!("uses valuesFrom.targetPath {path}, which is not a plain path of keys"));
+    }
+    // Helm prints a large number of a file of values with an exponent, and that of an argument without.
+    let large = text.len() > 6 && text.trim_start_matches(['+', '-']).bytes().all(|c| c.is_ascii_digit());
+    if !plain(&text, "._-:/@+") || large || text.eq_ignore_ascii_case("null") {
+        return Err(format!("puts a value of {name} at {path} that may not be read as it stands"));
+    }
+    Ok(part)
 }

@@ -14,6 +14,7 @@ mod ground;
 mod helm_release;
 mod overrides;
 mod reach;
+mod rendered;
 mod source;
 mod substitute;
 mod template;
@@ -22,14 +23,17 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-pub use find::{Kind, find};
+pub use find::Kind;
+use find::find;
 pub use ground::Ground;
 pub use reach::{Bare, Unit, reach};
+pub use rendered::{Held, Stale, With};
 pub use source::About;
 
 use super::helm::{HelmRenders, Release};
@@ -38,7 +42,7 @@ use super::objects::FieldPath;
 use crate::model::ids::RepoPath;
 
 /// Something that brings objects of a repository to a cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     pub kind: Kind,
     pub name: String,
@@ -81,16 +85,27 @@ pub struct Claims {
 }
 
 impl Claims {
-    fn extend(&mut self, other: Self) {
-        self.folders.extend(other.folders);
-        self.files.extend(other.files);
-        self.charts.extend(other.charts);
+    fn extend(&mut self, other: &Self) {
+        self.folders.extend(other.folders.iter().cloned());
+        self.files.extend(other.files.iter().cloned());
+        self.charts.extend(other.charts.iter().cloned());
     }
 
     /// Is this way to the cluster taken by a delivery?
     #[must_use]
     pub fn cover(&self, unit: &Unit) -> bool {
-        let in_chart = |path: &str| self.charts.iter().any(|chart| super::objects::is_below(path, chart));
+        let in_chart = |path: &str| {
+            let mut at = path;
+            loop {
+                if self.charts.contains(at) {
+                    return true;
+                }
+                if at.is_empty() {
+                    return false;
+                }
+                at = super::objects::folder(at);
+            }
+        };
         match unit {
             Unit::Folder(dir) => self.folders.contains(dir) || in_chart(dir),
             Unit::File(file) => self.files.contains(file) || in_chart(file.as_str()),
@@ -109,6 +124,12 @@ pub struct Beyond {
     /// Names its objects are likely to carry, none when it may bring anything: only for a hint, never to decide
     /// anything.
     pub names: Vec<String>,
+    /// The file that declares the delivery.
+    pub file: RepoPath,
+    /// Places of this repository that its values come from.
+    pub values: Vec<Layer>,
+    /// The version of what it brings, as the delivery asks for it.
+    pub version: Option<String>,
 }
 
 /// What one delivery, or all of them, come to.
@@ -122,16 +143,27 @@ pub struct Reached {
     pub generated: Vec<Delivery>,
     /// What was taken for granted.
     pub notes: Vec<String>,
+    /// Helm was asked for something it has not rendered yet.
+    pub waits: bool,
 }
 
 impl Reached {
     fn extend(&mut self, other: Self) {
+        self.waits |= other.waits;
         self.live.extend(other.live);
-        self.claims.extend(other.claims);
+        self.claims.extend(&other.claims);
         self.beyond.extend(other.beyond);
         self.releases.extend(other.releases);
         self.generated.extend(other.generated);
         self.notes.extend(other.notes);
+    }
+
+    /// Takes over what another one says beside its objects and what it generates.
+    fn add(&mut self, other: &Self) {
+        self.claims.extend(&other.claims);
+        self.beyond.extend(other.beyond.iter().cloned());
+        self.releases.extend(other.releases.iter().cloned());
+        self.notes.extend(other.notes.iter().cloned());
     }
 
     fn beyond(delivery: &Delivery, namespace: Option<&str>, why: impl Into<String>) -> Self {
@@ -142,8 +174,20 @@ impl Reached {
             why: why.into(),
             namespace: namespace.map(str::to_owned),
             names: release.into_iter().chain([delivery.name.clone()]).collect(),
+            file: delivery.declared.file.clone(),
+            values: Vec::new(),
+            version: None,
         };
         Self { beyond: vec![beyond], ..Self::default() }
+    }
+
+    /// Says where the values of what is not rendered stand, and which version it is.
+    fn with_values(mut self, values: &[Layer], version: Option<&str>) -> Self {
+        for beyond in &mut self.beyond {
+            beyond.values.extend(values.iter().cloned());
+            beyond.version = version.map(str::to_owned);
+        }
+        self
     }
 }
 
@@ -154,21 +198,33 @@ pub struct World<'a> {
     pub about: &'a About,
     pub helm: &'a HelmRenders,
     /// Objects to look up sources and values in.
-    pub known: &'a [Live],
+    pub known: &'a [Arc<Live>],
+    /// Every look-up, with what it found.
+    pub looked: &'a RefCell<Vec<LookUp>>,
 }
+
+/// An object that was looked up: kind, namespace, name, and what was found.
+pub type LookUp = ([String; 3], Option<Arc<Live>>);
 
 impl<'a> World<'a> {
     /// The object of this kind and name; `None` also when there are several that differ.
     fn object(&self, kind: &str, namespace: &str, name: &str) -> Option<&'a Live> {
-        let same = |live: &&Live| {
-            live.kind == kind
-                && live.name() == name
-                && live.namespace.as_deref().unwrap_or(namespace) == namespace
-        };
-        let mut found = self.known.iter().filter(same);
-        let first = found.next()?;
-        found.all(|other| other.value == first.value).then_some(first)
+        let found = look_up(self.known, [kind, namespace, name]);
+        let asked = [kind, namespace, name].map(str::to_owned);
+        self.looked.borrow_mut().push((asked, found.cloned()));
+        found.map(Arc::as_ref)
     }
+}
+
+fn look_up<'k>(known: &'k [Arc<Live>], [kind, namespace, name]: [&str; 3]) -> Option<&'k Arc<Live>> {
+    let same = |live: &&Arc<Live>| {
+        live.kind == kind
+            && live.name() == name
+            && live.namespace.as_deref().unwrap_or(namespace) == namespace
+    };
+    let mut found = known.iter().filter(same);
+    let first = found.next()?;
+    found.all(|other| other.value == first.value).then_some(first)
 }
 
 /// Renders one delivery.

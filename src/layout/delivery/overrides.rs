@@ -142,7 +142,10 @@ pub fn apply(
     if let Some(inner) = inner {
         refusals.extend(conflicts(inner, &fields, layer));
     }
-    Renderer::new(world.ground.reader).apply(objects, &Json::Object(fields), dir, layer, refusals)
+    let mut renderer = Renderer::new(world.ground.reader);
+    let (fields, who) = (Json::Object(fields), layer.to_string());
+    let objects = renderer.with_components(objects, &fields, (dir, &who), 0, &mut refusals);
+    renderer.apply(objects, &fields, dir, layer, refusals)
 }
 
 /// What a layer on top would not show as it really is.
@@ -166,6 +169,13 @@ fn conflicts(inner: &Json, outer: &Map<String, Json>, layer: &Layer) -> Vec<Stri
         .collect();
     if let Some(name) = names(outer.get("images")).into_iter().find(|name| renamed.contains(name)) {
         found.push(format!("{layer} replaces images[name={name}] of the kustomization it builds"));
+    }
+    let later = ["patches", "patchesStrategicMerge", "patchesJson6902", "replicas", "images", "replacements"];
+    if let Some(key) = later.into_iter().find(|key| outer.contains_key("components") && is_set(&inner[*key]))
+    {
+        found.push(format!(
+            "{layer} adds components, which come before the {key} of the kustomization it builds"
+        ));
     }
     let patched = outer.get("patches").map(Json::to_string).unwrap_or_default();
     for (list, field) in [("replicas", "replicas"), ("images", "image")] {

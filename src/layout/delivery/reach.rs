@@ -2,9 +2,11 @@
 //! cluster come in; what is left of them and everything that is delivered goes out. Bounded in depth and number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{About, Claims, Delivery, Ground, Kind, Reached, World, find, render};
-use crate::layout::helm::HelmRenders;
+use super::rendered::{Before, Held, Rendered, Stale, With, rendered};
+use super::{Claims, Delivery, Kind, Reached, find};
+use crate::layout::facts::ObjectFacts;
 use crate::layout::kustomize::{Live, Origin};
 use crate::layout::objects::FieldPath;
 use crate::model::ids::RepoPath;
@@ -13,6 +15,18 @@ use crate::model::ids::RepoPath;
 const MAX_DEPTH: usize = 8;
 /// Most deliveries of one repository.
 const MAX_DELIVERIES: usize = 10_000;
+
+/// Kinds that deliveries look up.
+const LOOKED_UP: [&str; 8] = [
+    "GitRepository",
+    "OCIRepository",
+    "HelmRepository",
+    "HelmChart",
+    "Bucket",
+    "ConfigMap",
+    "Secret",
+    "ExternalArtifact",
+];
 
 /// One plain way to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +41,11 @@ pub enum Unit {
 #[derive(Debug)]
 pub struct Bare {
     pub unit: Unit,
-    pub live: Vec<Live>,
+    pub live: Arc<[Arc<Live>]>,
 }
 
 /// The same delivery, however it was found.
-type Key = (Kind, String, Origin, String);
+pub(super) type Key = (Kind, String, Origin, String);
 
 fn key(delivery: &Delivery) -> Key {
     let body = delivery.value["spec"].to_string();
@@ -39,29 +53,54 @@ fn key(delivery: &Delivery) -> Key {
 }
 
 struct Found {
-    reached: Reached,
+    rendered: Arc<Rendered>,
     /// Plain ways it was found in, and whether a delivery brings it.
     bare: BTreeSet<Unit>,
     by_delivery: bool,
 }
 
-/// Renders every delivery, and drops the plain ways that deliveries take.
-#[must_use]
-pub fn reach(bare: &[Bare], ground: &Ground<'_>, about: &About, helm: &HelmRenders) -> Reached {
-    let mut known: Vec<Live> = bare.iter().flat_map(|it| it.live.iter().cloned()).collect();
-    let first = follow(bare, World { ground, about, helm, known: &known });
-    // Sources and values may be delivered themselves: once more with all that is known now.
-    let more: Vec<Live> = first.values().flat_map(|it| it.reached.live.iter().cloned()).collect();
-    let found = if more.is_empty() {
-        first
-    } else {
-        known.extend(more);
-        follow(bare, World { ground, about, helm, known: &known })
-    };
-    settle(found)
+/// Everything that is delivered.
+#[derive(Debug, Default)]
+pub struct All {
+    pub lives: Vec<Arc<Live>>,
+    pub facts: Vec<ObjectFacts>,
+    /// The rest of it, without objects.
+    pub reached: Reached,
+    pub held: Held,
 }
 
-fn follow(bare: &[Bare], world: World<'_>) -> BTreeMap<Key, Found> {
+/// Renders every delivery, and drops the plain ways that deliveries take. What was rendered before and is not
+/// stale is taken as it is.
+#[must_use]
+pub fn reach(bare: &[Bare], with: With<'_>, stale: Stale<'_>) -> All {
+    let mut known: Vec<Arc<Live>> = bare.iter().flat_map(|it| it.live.iter().cloned()).collect();
+    let [first, second] = &stale.held.passes;
+    let mut held = Held::default();
+    let mut found = follow(bare, with, &known, [(first, stale.paths), (second, stale.paths)]);
+    held.passes[0] = kept(&found);
+    // Sources and values may be delivered themselves: once more with all that is known now.
+    let delivered = found.values().flat_map(|it| it.rendered.lives.iter());
+    let more: Vec<Arc<Live>> =
+        delivered.filter(|it| LOOKED_UP.contains(&it.kind.as_str())).cloned().collect();
+    if !more.is_empty() {
+        known.extend(more);
+        let fresh = BTreeSet::new();
+        found = follow(bare, with, &known, [(&held.passes[0], &fresh), (second, stale.paths)]);
+        held.passes[1] = kept(&found);
+    }
+    All { held, ..settle(found) }
+}
+
+fn kept(found: &BTreeMap<Key, Found>) -> BTreeMap<Key, Arc<Rendered>> {
+    found.iter().map(|(key, it)| (key.clone(), Arc::clone(&it.rendered))).collect()
+}
+
+fn follow(
+    bare: &[Bare],
+    with: With<'_>,
+    known: &[Arc<Live>],
+    before: [Before<'_>; 2],
+) -> BTreeMap<Key, Found> {
     let mut all: BTreeMap<Key, Found> = BTreeMap::new();
     let mut next: Vec<(Delivery, Option<Unit>)> = Vec::new();
     for way in bare {
@@ -84,15 +123,15 @@ fn follow(bare: &[Bare], world: World<'_>) -> BTreeMap<Key, Found> {
             }
             if all.len() >= MAX_DELIVERIES || depth == MAX_DEPTH {
                 let why = format!("is more than {MAX_DEPTH} deliveries deep, or one of {MAX_DELIVERIES}");
-                let reached = Reached::beyond(&delivery, None, why);
-                all.insert(key, Found { reached, bare, by_delivery: true });
+                let rendered = Arc::new(Rendered::new(&delivery, Reached::beyond(&delivery, None, why)));
+                all.insert(key, Found { rendered, bare, by_delivery: true });
                 continue;
             }
-            let mut reached = render(&delivery, world);
-            let inner = std::mem::take(&mut reached.generated).into_iter().chain(find(&reached.live));
+            let rendered = rendered(&delivery, &key, with, known, before);
+            let inner = rendered.reached.generated.iter().cloned().chain(find(&rendered.lives));
             deeper.extend(inner.map(|delivery| (delivery, None)));
             let by_delivery = unit.is_none();
-            all.insert(key, Found { reached, bare, by_delivery });
+            all.insert(key, Found { rendered, bare, by_delivery });
         }
         next = deeper;
         if next.is_empty() {
@@ -104,9 +143,9 @@ fn follow(bare: &[Bare], world: World<'_>) -> BTreeMap<Key, Found> {
 
 /// A delivery found only in a plain way that another delivery takes, and brings in its own form, is not there
 /// twice.
-fn settle(mut found: BTreeMap<Key, Found>) -> Reached {
+fn settle(mut found: BTreeMap<Key, Found>) -> All {
     let mut claims = Claims::default();
-    found.values().for_each(|it| claims.extend(it.reached.claims.clone()));
+    found.values().for_each(|it| claims.extend(&it.rendered.reached.claims));
     let brought: BTreeSet<(Kind, String, Origin)> = found
         .iter()
         .filter(|(_, it)| it.by_delivery)
@@ -116,7 +155,11 @@ fn settle(mut found: BTreeMap<Key, Found>) -> Reached {
         let elsewhere = brought.contains(&(*kind, name.clone(), declared.clone()));
         it.by_delivery || !elsewhere || it.bare.iter().any(|unit| !claims.cover(unit))
     });
-    let mut all = Reached::default();
-    found.into_values().for_each(|it| all.extend(it.reached));
+    let mut all = All::default();
+    for Found { rendered, .. } in found.into_values() {
+        all.lives.extend(rendered.lives.iter().cloned());
+        all.facts.extend(rendered.facts.iter().cloned());
+        all.reached.add(&rendered.reached);
+    }
     all
 }

@@ -368,3 +368,44 @@ fn a_dependency_that_is_not_vendored_is_named() {
     let why = index.workload(&target("shop/Deployment/x")).unwrap_err();
     assert!(why.text.contains("depends on redis from https://charts.example.com"), "{why}");
 }
+
+#[test]
+fn components_of_a_flux_kustomization_change_what_it_builds() {
+    let patch = |name: &str, count: u32| {
+        format!(
+            "      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {{name: {name}}}\n      spec:\n        replicas: {count}\n"
+        )
+    };
+    let component = format!(
+        "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches:\n  - patch: |-\n{}      ---\n{}",
+        patch("front", 4),
+        patch("back", 5)
+    );
+    let all = |kustomization_more: &str, components: &str| {
+        repository(&[
+            ("flux/a.yaml", &kustomization("a", &format!("  path: ./app\n  components: [{components}]\n"))),
+            (
+                "app/kustomization.yaml",
+                &format!("namespace: shop\nresources: [d.yaml]\n{kustomization_more}"),
+            ),
+            ("app/d.yaml", &format!("{}---\n{}", deployment("front"), deployment("back"))),
+            ("comp/kustomization.yaml", &component),
+        ])
+    };
+    let index = all("", "../comp");
+    for (name, count, path) in
+        [("front", 4, "patches[0].patch|0|spec.replicas"), ("back", 5, "patches[0].patch|1|spec.replicas")]
+    {
+        let target = target(&format!("shop/Deployment/{name}"));
+        assert_eq!(index.workload(&target).unwrap().replicas, Some(count), "{name}");
+        let place = index.place(&target, &Field::Replicas).unwrap();
+        assert_eq!((place.file.as_str(), place.field().as_str()), ("comp/kustomization.yaml", path));
+    }
+    for (more, components, words) in [
+        ("replicas: [{name: front, count: 9}]\n", "../comp", "come before the replicas"),
+        ("", "../gone", "\"../gone\" cannot be read"),
+    ] {
+        let why = all(more, components).workload(&target("shop/Deployment/front")).unwrap_err();
+        assert!(why.text.contains(words), "{why}");
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{Delivery, Reached, World};
 use crate::layout::helm::{Chart, Form, Part, Release, Slot};
-use crate::layout::kustomize::Live;
+use crate::layout::kustomize::{Layer, Live};
 use crate::layout::objects::FieldPath;
 use crate::model::ids::RepoPath;
 
@@ -105,6 +105,12 @@ pub fn defaults(chart: &Chart) -> Vec<Part> {
         .collect()
 }
 
+/// Where each of these values stands.
+fn layers(parts: &[Part]) -> Vec<Layer> {
+    let own = parts.iter().filter(|part| part.fixed.is_none());
+    own.map(|part| Layer { file: part.file.clone(), document: part.document, at: part.at.clone() }).collect()
+}
+
 /// Renders the release and gives every object its namespace.
 #[must_use]
 pub fn deliver(delivery: &Delivery, release: Release, world: World<'_>) -> Reached {
@@ -116,6 +122,8 @@ pub fn deliver(delivery: &Delivery, release: Release, world: World<'_>) -> Reach
         Some(Err(why)) => Reached::beyond(delivery, Some(&namespace), format!("cannot be rendered: {why}")),
         None => Reached::beyond(delivery, Some(&namespace), "was not rendered: that needs the program helm"),
     };
+    reached = reached.with_values(&layers(&release.parts), None);
+    reached.waits = outcome.is_none();
     if let Some(outcome) = outcome {
         reached.live = release.objects(&outcome);
     }

@@ -1,5 +1,5 @@
-//! Collects the files of a chart with its vendored dependencies. A folder comes in; files by their path inside
-//! the chart go out, or a sentence saying what is missing. Nothing is fetched: a dependency that is not in the
+//! Collects the files of a chart with its vendored dependencies, all of them: templates may read any with `.Files`.
+//! A folder comes in; files by their path inside the chart go out, or a sentence saying what is missing. Nothing is fetched: a dependency that is not in the
 //! repository is named.
 
 use std::collections::BTreeMap;
@@ -34,14 +34,12 @@ impl Chart {
     /// Reads the chart in `dir`.
     ///
     /// # Errors
-    /// A sentence: not a chart, a dependency is not vendored, a link, too large, or `.Files` is used.
+    /// A sentence: not a chart, a dependency is not vendored, a link, or too large.
     pub fn read(ground: &Ground<'_>, dir: &str) -> Result<Self, String> {
         let mut files = BTreeMap::new();
         copy(ground, dir, "", &mut files, 0)?;
         let scopes = scopes(&files);
-        let chart = Self { dir: dir.to_owned(), files, scopes };
-        chart.refuse_files_of_unknown_content()?;
-        Ok(chart)
+        Ok(Self { dir: dir.to_owned(), files, scopes })
     }
 
     /// Where in the repository a template named by Helm (`payments/charts/x/templates/y.yaml`) is.
@@ -49,18 +47,6 @@ impl Chart {
     pub fn template(&self, named: &str) -> Option<&RepoPath> {
         let inside = named.split_once('/')?.1;
         self.files.get(inside).map(|(path, _)| path)
-    }
-
-    /// tars holds the YAML files of a repository, so `.Files.Get "x.conf"` would read nothing where Helm finds
-    /// something.
-    fn refuse_files_of_unknown_content(&self) -> Result<(), String> {
-        let is_template = |inside: &str| inside.contains("templates/");
-        let uses = self.files.iter().find(|(inside, (_, bytes))| {
-            is_template(inside) && String::from_utf8_lossy(bytes).contains(".Files.")
-        });
-        uses.map_or(Ok(()), |(_, (path, _))| {
-            Err(format!("{path} reads files of the chart with .Files, which tars does not render"))
-        })
     }
 }
 

@@ -11,6 +11,7 @@ use super::attempt::{Moved, Outcome, attempt};
 use super::release::{Edited, Form, Part, Release, Slot};
 use super::{HelmObject, HelmRenders};
 use crate::layout::objects::{FieldPath, Step};
+use crate::layout::owners::RESTARTED_AT;
 use crate::model::ids::RepoPath;
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -361,15 +362,19 @@ impl Hunt<'_> {
         Reason::new(ReasonCode::AmbiguousTarget, text)
     }
 
+    /// How a policy says where to write.
     fn hint(&self) -> String {
-        write_to_hint(self.release.parts.last().map(|part| &part.file))
+        let file = self.release.parts.last().map_or("apps/x/values.yaml", |part| part.file.as_str());
+        let field = match self.sought.path.0.last() {
+            Some(Step::Key(key)) if key == "image" => "image",
+            Some(Step::Key(key)) if key == RESTARTED_AT => "restartedAt",
+            Some(Step::Key(key)) if key.starts_with("minReplica") => "minReplicas",
+            _ => "replicas",
+        };
+        format!(
+            "if a value does, say which with the policy's `writeTo: [{{field: {field}, file: {file}, path: some.key}}]`"
+        )
     }
-}
-
-/// How a policy says where to write.
-fn write_to_hint(file: Option<&RepoPath>) -> String {
-    let file = file.map_or("apps/x/values.yaml", RepoPath::as_str);
-    format!("say where with the policy's `writeTo: [{{field: replicas, file: {file}, path: some.key}}]`")
 }
 
 fn refused(why: impl Into<String>) -> Reason {
@@ -385,13 +390,14 @@ fn value_root(part: &Part) -> FieldPath {
     match &part.slot {
         Slot::Set { name, .. } if name.contains(['\\', '[', '{', '"']) => FieldPath::default().key(name),
         Slot::Set { name, .. } => name.split('.').fold(FieldPath::default(), |path, key| path.key(key)),
+        Slot::At(path) => path.iter().fold(FieldPath::default(), |path, key| path.key(key)),
         Slot::ChartFile(_) | Slot::Values => part.root(),
     }
 }
 
 fn inside(part: &Part, value: &FieldPath) -> Option<FieldPath> {
     match part.slot {
-        Slot::Set { .. } => (*value == value_root(part)).then(FieldPath::default),
+        Slot::Set { .. } | Slot::At(_) => (*value == value_root(part)).then(FieldPath::default),
         Slot::ChartFile(_) | Slot::Values => part.inside(value),
     }
 }

@@ -31,6 +31,8 @@ pub enum Slot {
     /// A default: this file of the chart.
     ChartFile(String),
     Values,
+    /// Values with nothing but this path in them: Flux's `targetPath`, which the layers above win over.
+    At(Vec<String>),
     /// `--set`; the name as written.
     Set {
         name: String,
@@ -81,7 +83,7 @@ impl Part {
     /// The values of this layer as plain data.
     pub fn values(&self) -> Result<Json, String> {
         let content = self.content(&self.bytes)?;
-        if let Slot::Set { .. } = self.slot {
+        if let Slot::Set { .. } | Slot::At(_) = self.slot {
             return Ok(Json::String(String::from_utf8_lossy(&content).into_owned()));
         }
         let documents = yaml::read(&content).map_err(|e| format!("{} cannot be read: {e}", self.file))?;
@@ -151,6 +153,7 @@ impl Release {
             match &part.slot {
                 Slot::ChartFile(_) => {}
                 Slot::Values => values.push(content),
+                Slot::At(path) => values.push(nested(path, &String::from_utf8_lossy(&content))),
                 Slot::Set { name, as_text } => {
                     let text = String::from_utf8_lossy(&content);
                     let pair = format!("{name}={}", escape_commas(&text));
@@ -215,6 +218,18 @@ impl Release {
         layers.push(self.declared.clone());
         layers
     }
+}
+
+/// The text under its path, with the type that Flux gives it: that of a `--set` argument.
+fn nested(path: &[String], text: &str) -> Arc<[u8]> {
+    let number = || text.parse::<i64>().ok().filter(|_| text == "0" || !text.starts_with('0'));
+    let value = match text.to_ascii_lowercase().as_str() {
+        "true" => Json::Bool(true),
+        "false" => Json::Bool(false),
+        _ => number().map_or_else(|| Json::from(text), Json::from),
+    };
+    let whole = path.iter().rev().fold(value, |inner, key| Json::from_iter([(key.clone(), inner)]));
+    Arc::from(whole.to_string().into_bytes())
 }
 
 /// Helm splits `--set` at commas; inside braces they make a list, as Argo CD leaves them.

@@ -106,17 +106,32 @@ impl<'r, 's> Renderer<'r, 's> {
                 refusals.push(why);
             }
         }
+        objects = self.with_components(objects, fields, (dir, &file.to_string()), depth, &mut refusals);
+        self.note_unseen(&mut objects, fields, dir, &file);
+        self.apply(objects, fields, dir, &Layer::of_file(&file), refusals)
+    }
+
+    /// Every component that `fields` names changes the objects so far. `from`: the folder that its paths are
+    /// relative to, and who names it.
+    pub fn with_components(
+        &mut self,
+        mut objects: Vec<Live>,
+        fields: &Json,
+        from: (&str, &str),
+        depth: usize,
+        refusals: &mut Vec<String>,
+    ) -> Vec<Live> {
+        let (dir, who) = from;
         for name in strings(&fields["components"]) {
             let known = resolve(dir, name).filter(|path| self.reader.kustomization_in(path).is_some());
             match known {
                 Some(path) if depth < MAX_DEPTH && self.left > 0 => {
                     objects = self.below(&path, objects, depth + 1);
                 }
-                _ => refusals.push(format!("{file} uses components, and {name:?} cannot be read")),
+                _ => refusals.push(format!("{who} uses components, and {name:?} cannot be read")),
             }
         }
-        self.note_unseen(&mut objects, fields, dir, &file);
-        self.apply(objects, fields, dir, &Layer::of_file(&file), refusals)
+        objects
     }
 
     /// Runs the transformers of one layer over `objects`. `fields` has the shape of a kustomization, `dir` is
