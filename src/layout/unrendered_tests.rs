@@ -1,7 +1,6 @@
 //! Counts that people named for targets of charts from elsewhere: taken as they stand, or refused with the reason.
 
 use super::delivery::About;
-use super::helm::HelmRenders;
 use super::*;
 use crate::model::fixtures::{oid, target};
 use crate::model::policy::{AllowedResource, WriteField, WriteTo};
