@@ -38,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use self::error::TurnError;
@@ -391,7 +392,19 @@ struct Branches {
 
 /// Fetches our branches and, with one question to the remote, those of others. When that fails, because some
 /// branch holds what git refuses, ours are fetched by themselves.
-async fn read_branches(mirror: &Mirror, writer: &Writer, with_others: bool) -> Result<Branches, TurnError> {
+fn read_branches<'a>(
+    mirror: &'a Mirror,
+    writer: &'a Writer,
+    with_others: bool,
+) -> BoxFuture<'a, Result<Branches, TurnError>> {
+    Box::pin(ask_for_branches(mirror, writer, with_others))
+}
+
+async fn ask_for_branches(
+    mirror: &Mirror,
+    writer: &Writer,
+    with_others: bool,
+) -> Result<Branches, TurnError> {
     let (main, ledger) = (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
     let mut unreadable = None;
     if with_others {

@@ -1,6 +1,7 @@
 //! Carries out one step: exactly one push, then the history and the report follow what landed.
 //! A step comes in, "wrote", "lost the race" or "refused" goes out. Nothing is decided here.
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::batch;
@@ -62,7 +63,12 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// When git cannot be run, or a record would break the ledger's rules.
-    pub async fn perform(&mut self, step: Step) -> Result<Done, TurnError> {
+    pub fn perform(&mut self, step: Step) -> BoxFuture<'_, Result<Done, TurnError>> {
+        // On the heap, as what follows: what a step holds across its waits would fill a thread's stack.
+        Box::pin(self.carry_out(step))
+    }
+
+    async fn carry_out(&mut self, step: Step) -> Result<Done, TurnError> {
         if self.parts.memory.history().seq.is_none() {
             return self.mark(EntryKind::Genesis).await;
         }
@@ -75,13 +81,13 @@ impl Performer<'_> {
         }
     }
 
-    async fn take(&mut self, step: Step) -> Result<Done, TurnError> {
+    fn take(&mut self, step: Step) -> BoxFuture<'_, Result<Done, TurnError>> {
         match step {
-            Step::Checkpoint => self.mark(EntryKind::Checkpoint).await,
-            Step::Open(decision) => self.open(*decision).await,
-            Step::Enter { records, drop_branch } => self.enter(records, drop_branch).await,
-            Step::Rebuild { left, stay, branch, tip } => self.rebuild(left, stay, &branch, &tip).await,
-            Step::Merge { record, permit } => self.merge(*record, &permit).await,
+            Step::Checkpoint => Box::pin(self.mark(EntryKind::Checkpoint)),
+            Step::Open(decision) => Box::pin(self.open(*decision)),
+            Step::Enter { records, drop_branch } => Box::pin(self.enter(records, drop_branch)),
+            Step::Rebuild { left, stay, branch, tip } => Box::pin(self.rebuild(left, stay, branch, tip)),
+            Step::Merge { record, permit } => Box::pin(self.merge(*record, permit)),
         }
     }
 
@@ -91,7 +97,15 @@ impl Performer<'_> {
     }
 
     /// The records' entries, in order, in one push with the riders.
-    async fn record(
+    fn record<'a>(
+        &'a mut self,
+        records: Vec<RemediationAction>,
+        riders: &'a [Rider<'a>],
+    ) -> BoxFuture<'a, Result<Done, TurnError>> {
+        Box::pin(self.record_all(records, riders))
+    }
+
+    async fn record_all(
         &mut self,
         records: Vec<RemediationAction>,
         riders: &[Rider<'_>],
@@ -260,8 +274,8 @@ impl Performer<'_> {
         &mut self,
         left: Vec<RemediationAction>,
         stay: Vec<RemediationAction>,
-        branch: &BranchName,
-        tip: &ObjectId,
+        branch: BranchName,
+        tip: ObjectId,
     ) -> Result<Done, TurnError> {
         let mut records = left;
         let mut built: Vec<(BranchName, ProposalCommit)> = Vec::new();
@@ -285,14 +299,14 @@ impl Performer<'_> {
         }
         let mut riders = Vec::new();
         for (name, commit) in &built {
-            riders.push(if name == branch {
-                Rider::Rebuild(name, commit, tip)
+            riders.push(if *name == branch {
+                Rider::Rebuild(name, commit, &tip)
             } else {
                 Rider::Create(name, commit)
             });
         }
-        if built.iter().all(|(name, _)| name != branch) {
-            riders.push(Rider::Delete(branch, tip));
+        if built.iter().all(|(name, _)| *name != branch) {
+            riders.push(Rider::Delete(&branch, &tip));
         }
         self.record(records, &riders).await
     }
@@ -337,9 +351,9 @@ impl Performer<'_> {
         }
     }
 
-    async fn merge(&mut self, record: RemediationAction, permit: &MergePermit) -> Result<Done, TurnError> {
+    async fn merge(&mut self, record: RemediationAction, permit: MergePermit) -> Result<Done, TurnError> {
         let main = self.parts.writer.main.clone();
-        self.record(vec![record], &[Rider::Merge(&main, permit)]).await
+        self.record(vec![record], &[Rider::Merge(&main, &permit)]).await
     }
 }
 

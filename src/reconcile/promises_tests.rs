@@ -29,7 +29,7 @@ fn codes(report: &super::report::TickReport) -> Vec<ReasonCode> {
 async fn a_low_risk_action_merges_is_verified_and_put_back_when_its_time_has_come() {
     let world = World::new(&auto_revert());
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 2).await;
+    world.run(&mut tars, 1).await;
     assert_eq!(world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
     assert!(world.file(APP).contains("replicas: 5 # three"), "{}", world.file(APP));
     world.until(&mut tars, 3, is_open_as(S::Synced)).await;
@@ -210,7 +210,7 @@ async fn an_open_proposal_is_not_closed_while_its_query_still_answers() {
     let world = World::new(&latency_policy("Propose"));
     world.metrics.calm_past(200.0);
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 10).await;
+    world.run(&mut tars, 9).await;
     assert_eq!(world.states(), [S::Proposed], "the query answers, although the judged signal is calm");
     world.metrics.quench(SLOW);
     world.until(&mut tars, 20, |history| history.open.is_empty()).await;

@@ -46,7 +46,7 @@ async fn a_branch_that_changes_another_field_or_merely_lags_behind_holds_nothing
     let commented = with_image().replace("# three", "# four would be better");
     world.commit_on("refs/heads/person", &[(APP, Some(&commented)), ("notes.yaml", Some("replicas: 9\n"))]);
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 2).await;
+    world.run(&mut tars, 1).await;
     assert_eq!(world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
     assert!(world.file(APP).contains("replicas: 5 # three"));
 }
@@ -90,7 +90,7 @@ async fn an_abandoned_branch_holds_nothing() {
     world.commit_on(BOT, &[(APP, Some(&with_count(4)))]);
     world.clock.advance(Duration::from_secs(15 * 86_400));
     let mut tars = world.reconciler("a");
-    world.run(&mut tars, 2).await;
+    world.run(&mut tars, 1).await;
     assert_eq!(world.states().last(), Some(&S::Merged));
 }
 
