@@ -220,14 +220,12 @@ impl Reconciler {
         let now = self.parts.clock.now();
         self.known = None;
         self.keep_house(now, &mut report);
-        if self.policies.is_none() {
-            // What fails here fails again below, and is told there.
-            let _ = self.read_policies().await;
-        }
+        let knows = self.know_policies(&mut report).await;
+        doubts_copy |= report.errors.iter().any(TurnError::doubts_copy);
         let policies = self.policies.as_deref().unwrap_or_default();
         let evidence = self.parts.observer.look(&self.parts.spool, policies, now).await;
         let mut lost_in_a_row = 0;
-        for _ in 0..STEPS_MAX {
+        for _ in 0..if knows { STEPS_MAX } else { 0 } {
             // Only the last look counts: what was held while another step was due may be free now.
             report.held.clear();
             let attempt = Stopwatch::start();
@@ -302,6 +300,16 @@ impl Reconciler {
             self.known = None;
         }
         Ok(())
+    }
+
+    /// Are there policies to look with? The first tick has to read them; when it cannot, there is nothing to do.
+    async fn know_policies(&mut self, report: &mut TickReport) -> bool {
+        if self.policies.is_none()
+            && let Err(error) = self.read_policies().await
+        {
+            report.errors.push(error);
+        }
+        self.policies.is_some()
     }
 
     /// Reads the policies alone. Their queries are asked before the repository is looked at, so that a slow one

@@ -285,7 +285,7 @@ fn keys_are_missing_exposed_or_not_on_the_list() {
     shell(dir, "chmod 644 key && sed 's/^/tars@example.com /' other.pub > allowed").ok();
     refused(dir, &["run", "--once"], 2, &["others can read the key file", "chmod 600"]);
     shell(dir, "chmod 600 key").ok();
-    refused(dir, &["run", "--once"], 2, &["not one of the keys in", ".pub"]);
+    refused(dir, &["run", "--once"], 2, &["is not allowed", "put its public half in", ".pub"]);
     shell(dir, "sed 's/^/tars@example.com /' key.pub > allowed").ok();
     // The repository cannot be reached: neither a usage error nor a no.
     refused(dir, &["run", "--once"], 3, &["could not read the remote repository", "repository.url"]);

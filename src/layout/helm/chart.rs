@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::layout::delivery::Ground;
 use crate::layout::kustomize::resolve;
 use crate::layout::objects::{file_name, folder};
+use crate::layout::sources::is_yaml;
 use crate::model::ids::RepoPath;
 
 /// Most bytes of a chart with everything it depends on.
@@ -60,7 +61,9 @@ fn copy(
     let at = |name: &str| if into.is_empty() { name.to_owned() } else { format!("{into}/{name}") };
     for (path, _) in ground.below(dir) {
         let inside = path.as_str()[dir.len()..].trim_start_matches('/');
-        let bytes = ground.bytes(path).map_err(|why| format!("the chart file {path} {why}"))?;
+        // A SOPS file inside the chart is another one after every edit, whatever it decides.
+        let bytes = if is_yaml(path.as_str()) { ground.values(path) } else { ground.bytes(path) };
+        let bytes = bytes.map_err(|why| format!("the chart file {path} {why}"))?;
         files.entry(at(inside)).or_insert_with(|| (path.clone(), bytes));
     }
     let size: usize = files.values().map(|(_, bytes)| bytes.len()).sum();

@@ -65,6 +65,7 @@ fn the_help_groups_the_verbs_by_what_a_person_wants_and_every_verb_shows_how() {
         let verb = match *verb {
             "audit" => "audit verify",
             "policy" => "policy lint",
+            "forge" => "forge check",
             "config" => "config view",
             "sops" => "sops check",
             verb => verb,
