@@ -58,13 +58,10 @@ impl Objects {
         }
     }
 
-    /// The entries for whose path `want` says yes and that differ between two commits or trees; without `old`,
-    /// every entry of `new`. In git's order, no rename detection. `limits.bytes_max` does not count here: no
-    /// size is read.
+    /// As [`Objects::each_changed_entry`], with what stood there before, of the paths for which `want` says yes.
     ///
     /// # Errors
-    /// When a limit is passed, an object is missing, a folder is out of order, or `new` holds, where it
-    /// differs, a name that is a form of `.git`, `.` or `..`.
+    /// As `each_changed_entry`.
     #[cfg(test)]
     pub fn changed_entries(
         &self,
@@ -76,11 +73,13 @@ impl Objects {
         self.compare(old, new, limits, want, true)
     }
 
-    /// As [`Objects::changed_entries`] of every path, one after the other and without what stood there before:
-    /// `found` gets the path and what stands there now, its mode and the bytes of its id.
+    /// The entries that differ between two commits or trees, one after the other; without `old`, every entry of
+    /// `new`. `found` gets the path and what stands there now, its mode and the bytes of its id. In git's order, no
+    /// rename detection. `limits.bytes_max` does not count here: no size is read.
     ///
     /// # Errors
-    /// As `changed_entries`; `found` may have been called by then.
+    /// When a limit is passed, an object is missing, a folder is out of order, or `new` holds, where it differs, a
+    /// name that is a form of `.git`, `.` or `..`; `found` may have been called by then.
     pub fn each_changed_entry(
         &self,
         old: Option<&str>,
@@ -96,7 +95,7 @@ impl Objects {
     }
 
     /// The paths that differ between two commits or trees; without `old`, every path of `new`. As
-    /// [`Objects::changed_entries`], but hostile names are listed like others: nothing is read or written by
+    /// [`Objects::each_changed_entry`], but hostile names are listed like others: nothing is read or written by
     /// them.
     ///
     /// # Errors
