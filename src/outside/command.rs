@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -24,6 +24,9 @@ pub const STDERR_BYTES_MAX: usize = 16 * 1024;
 /// How long a program may take to clean up after SIGTERM before SIGKILL. Git removes its lock files in that
 /// time; a killed one leaves them behind for ever.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How often is looked whether a group is gone.
+const GONE_EVERY: Duration = Duration::from_millis(20);
 
 /// Where programs are looked for when the environment names no place.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -227,9 +230,21 @@ impl Group {
         }
     }
 
+    /// Ends when nobody of the group is left. A git that serves a push from a folder ends after the one that asked,
+    /// and takes its lock files away first: killed before that, it would leave them to everybody.
+    async fn gone(&self) {
+        while self.0.is_some_and(|pid| test_kill_process_group(pid).is_ok()) {
+            clock::wait(GONE_EVERY).await;
+        }
+    }
+
     async fn stop(&mut self, child: &mut Child) {
         self.signal(Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        let ended = async {
+            let _ = child.wait().await;
+            self.gone().await;
+        };
+        let _ = tokio::time::timeout(GRACE, ended).await;
         // Also after a clean exit: a grandchild may have ignored the first signal.
         self.signal(Signal::KILL);
         let _ = tokio::time::timeout(GRACE, child.wait()).await;
