@@ -40,9 +40,7 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     let parts = match settings::git_side(settings) {
         Ok(parts) => parts,
         Err(failure) => {
-            let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
-            let fix = failure.hints.first().cloned().unwrap_or_else(|| "check the file it names".to_owned());
-            lines.push(fail("keys", format!("{}{detail}", failure.message), fix));
+            lines.push(unusable("keys", &failure, "check the file it names"));
             return Ok(());
         }
     };
@@ -50,9 +48,7 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     let surroundings = match settings::surroundings(settings) {
         Ok(surroundings) => surroundings,
         Err(failure) => {
-            let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
-            let fix = failure.hints.first().cloned().unwrap_or_else(|| "see tars config schema".to_owned());
-            lines.push(fail("sops", format!("{}{detail}", failure.message), fix));
+            lines.push(unusable("sops", &failure, "see tars config schema"));
             return Ok(());
         }
     };
@@ -61,6 +57,13 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     lines.extend(prometheus(settings).await?);
     lines.push(webhook(settings));
     Ok(())
+}
+
+/// What the settings name cannot be used: why, and what the failure itself advises, or else `fix`.
+fn unusable(check: &'static str, failure: &Failure, fix: &str) -> Line {
+    let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
+    let fix = failure.hints.first().map_or(fix, String::as_str);
+    fail(check, format!("{}{detail}", failure.message), fix)
 }
 
 /// Whose identities there are; never the identities.

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::repository::{Repository, RepositoryError, Snapshot, reading};
 use crate::layout::{Index, RESTARTED_AT};
-use crate::model::ids::{ObjectId, WorkloadRef};
+use crate::model::ids::{ObjectId, RepoPath, WorkloadRef};
 use crate::model::workload::PastRelease;
 use crate::outside::git::Objects;
 
@@ -35,6 +35,12 @@ impl Past {
     }
 }
 
+/// Is one of `files` another one in `newer` than in `older`?
+fn touches(objects: &Objects, older: &str, newer: &str, files: &[RepoPath]) -> Result<bool, RepositoryError> {
+    let changed = objects.changed_paths(Some(older), newer).map_err(reading("a change"))?;
+    Ok(changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)))
+}
+
 impl Repository {
     /// Walks back to the commit that gave the pod template its present form.
     pub(super) fn last_release(
@@ -55,8 +61,7 @@ impl Repository {
         let mut waiting = 0;
         for pair in commits.windows(2) {
             let (newer, older) = (&pair[0], &pair[1]);
-            let changed = objects.changed_paths(Some(older), newer).map_err(reading("a change"))?;
-            if !changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)) {
+            if !touches(objects, older, newer, &files)? {
                 continue;
             }
             let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
@@ -118,8 +123,7 @@ impl Repository {
         let mut past = None;
         for pair in commits.windows(2) {
             let (newer, older) = (&pair[0], &pair[1]);
-            let changed = objects.changed_paths(Some(older), newer).map_err(reading("a change"))?;
-            if !changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)) {
+            if !touches(objects, older, newer, &files)? {
                 continue;
             }
             let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
