@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ids::ObjectId;
 
 /// Branches of tars begin with this; the ledger's too.
 pub const BRANCH_PREFIX: &str = "tars/";
+/// Most comments of one pull request that are looked at: the newest ones.
+pub const COMMENTS_MAX: usize = 1000;
 
 /// What a forge can show and do, so that texts and controls are made for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -160,6 +163,14 @@ pub struct PullRequest {
     /// Nothing stands against a merge but rules; `false` also while the forge is still looking.
     pub is_mergeable: bool,
     pub url: String,
+    /// Moves with every push, comment, label, review and edit.
+    pub updated_at: Timestamp,
+    /// Somebody told the forge to merge by itself. Where the forge keeps this apart from the pull request (Gitea),
+    /// only reading that one pull request tells; everything else says `false`.
+    pub auto_merge: bool,
+    /// Who closed it without merging; told as [`PullRequest::auto_merge`] is.
+    pub closed_by: Option<String>,
+    pub merged_by: Option<String>,
 }
 
 impl PullRequest {
@@ -168,6 +179,44 @@ impl PullRequest {
     pub fn is_ours(&self) -> bool {
         !self.is_foreign && self.branch.starts_with(BRANCH_PREFIX)
     }
+}
+
+/// What somebody wrote under a pull request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Comment {
+    pub id: u64,
+    /// Empty when the account is gone.
+    pub by: String,
+    /// The forge says that no person is behind it.
+    pub is_bot: bool,
+    pub at: Timestamp,
+    /// The text is another one than at first. Whoever may write to the repository may change it, and it still
+    /// carries the name of its first author: never an order.
+    pub is_edited: bool,
+    pub body: String,
+}
+
+/// What a person may do in the repository, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Access {
+    None,
+    Read,
+    #[expect(dead_code, reason = "Gitea has no such level, and no control asks for it yet")]
+    Triage,
+    Write,
+    Admin,
+}
+
+/// A sign under a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not react yet"))]
+pub enum Reaction {
+    /// Eyes: read, and being worked on.
+    Seen,
+    /// Thumbs up.
+    Done,
+    /// Thumbs down.
+    Refused,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -15,8 +15,8 @@ use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status, StatusState};
 use crate::model::forge::{
-    Account, BRANCH_PREFIX, Checks, ForgeCapabilities, Grant, Grants, Protection, PullRequest, PullState,
-    RepositoryFacts, Review,
+    Access, Account, BRANCH_PREFIX, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection,
+    PullRequest, PullState, Reaction, RepositoryFacts, Review,
 };
 use crate::model::ids::{BranchName, ObjectId};
 use crate::outside::api::{Api, ApiError, Call};
@@ -75,14 +75,14 @@ impl Gitea {
         path
     }
 
-    async fn get(&self, what: &'static str, rest: &[&str]) -> Result<HttpReply, ForgeError> {
+    pub(super) async fn get(&self, what: &'static str, rest: &[&str]) -> Result<HttpReply, ForgeError> {
         let path = self.path(rest);
         let call = Call { method: Method::Get, path: &path, query: &[], body: None, repeatable: true };
         self.api.ask(call).await.map_err(|error| ForgeError::unanswered(what, error))
     }
 
     /// A write; `repeatable` when doing it twice is the same as once.
-    async fn write(
+    pub(super) async fn write(
         &self,
         what: &'static str,
         (method, rest): (Method, &[&str]),
@@ -95,7 +95,11 @@ impl Gitea {
         self.api.ask(call).await.map_err(|error| ForgeError::unanswered(what, error))
     }
 
-    async fn read_as<T: DeserializeOwned>(&self, what: &'static str, rest: &[&str]) -> Result<T, ForgeError> {
+    pub(super) async fn read_as<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        rest: &[&str],
+    ) -> Result<T, ForgeError> {
         decoded(what, &self.get(what, rest).await?, true)
     }
 
@@ -125,7 +129,7 @@ impl Gitea {
         Err(ForgeError::refused_here(what, Trouble::Protocol, &why))
     }
 
-    async fn account(&self) -> Result<&Account, ForgeError> {
+    pub(super) async fn account(&self) -> Result<&Account, ForgeError> {
         let what = "ask whose token it is";
         self.account
             .get_or_try_init(|| async {
@@ -213,7 +217,7 @@ impl Gitea {
         decoded::<serde::de::IgnoredAny>(what, &reply, false).map(|_| ())
     }
 
-    async fn pull(&self, what: &'static str, number: u64) -> Result<PullRequest, ForgeError> {
+    pub(super) async fn pull(&self, what: &'static str, number: u64) -> Result<PullRequest, ForgeError> {
         pull_of(what, &self.get(what, &["pulls", &number.to_string()]).await?, true)
     }
 
@@ -406,7 +410,7 @@ fn pull_of(what: &'static str, reply: &HttpReply, is_read: bool) -> Result<PullR
 }
 
 /// The body of a success as `T`; anything else as an error. `is_read`: nothing was to be changed.
-fn decoded<T: DeserializeOwned>(
+pub(super) fn decoded<T: DeserializeOwned>(
     what: &'static str,
     reply: &HttpReply,
     is_read: bool,
@@ -455,7 +459,7 @@ impl Forge for Gitea {
     }
 
     fn read(&self, number: u64) -> Answer<'_, PullRequest> {
-        Box::pin(self.pull("read the pull request", number))
+        Box::pin(self.whole_pull(number))
     }
 
     fn create<'a>(&'a self, draft: PullDraft<'a>) -> Answer<'a, PullRequest> {
@@ -476,6 +480,18 @@ impl Forge for Gitea {
 
     fn comment<'a>(&'a self, number: u64, marker: Marker, text: &'a str) -> Answer<'a, bool> {
         Box::pin(self.upsert_comment(number, marker, text))
+    }
+
+    fn comments(&self, number: u64) -> Answer<'_, Vec<Comment>> {
+        Box::pin(self.all_comments(number))
+    }
+
+    fn access<'a>(&'a self, login: &'a str) -> Answer<'a, Access> {
+        Box::pin(self.access_of(login))
+    }
+
+    fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()> {
+        Box::pin(self.add_reaction(comment, reaction))
     }
 
     fn set_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()> {

@@ -20,6 +20,8 @@ use crate::outside::clock::{SystemClock, wait};
 use crate::outside::http::{Http, HttpSettings};
 use crate::outside::secret::Secret;
 
+#[path = "gitea_people_tests.rs"]
+mod people;
 #[path = "../../../tests/suite/support/gitea.rs"]
 mod server;
 
@@ -343,6 +345,7 @@ async fn only_the_permitted_head_is_merged_and_only_once() {
     assert_eq!(place.forge.read(pull.number).await.unwrap().state, PullState::Open);
     let merged = place.merge_when_ready(&pull, &moved).await.unwrap();
     assert_eq!(merged.state, PullState::Merged(Some(moved.clone())));
+    assert_eq!(merged.merged_by.as_deref(), Some(BOT));
     let main = place.world.server.admin("GET", &format!("{}/branches/main", place.path), None, 200);
     assert_eq!(main["commit"]["id"], moved.as_str());
     let found = place.forge.find(&head, &place.main).await.unwrap().unwrap();

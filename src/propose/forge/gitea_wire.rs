@@ -1,18 +1,22 @@
 //! The JSON of Gitea's and Forgejo's API, version 1, and nothing else. Bodies that the driver has bounded come in,
 //! nouns go out; fields that are not named here are ignored. Nothing is sent from here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::model::forge::{
-    Account, Check, CheckState, MergeMethod, Permissions, Protection, PullRequest, PullState,
+    self, Access, Account, Check, CheckState, MergeMethod, Permissions, Protection, PullRequest, PullState,
     RepositoryFacts, Review, ReviewVerdict,
 };
 use crate::model::ids::ObjectId;
 
 #[derive(Debug, Deserialize)]
 pub struct User {
+    /// Accounts that the forge itself keeps have none above zero: the runner of its actions, the ghost.
+    #[serde(default)]
+    pub id: i64,
     pub login: String,
     #[serde(default)]
     pub is_admin: bool,
@@ -44,6 +48,8 @@ pub struct Repository {
     full_name: String,
     default_branch: String,
     html_url: String,
+    #[serde(default)]
+    pub private: bool,
     #[serde(default)]
     archived: bool,
     #[serde(default)]
@@ -179,6 +185,8 @@ pub struct Pull {
     merge_commit_sha: Option<String>,
     #[serde(default)]
     html_url: String,
+    updated_at: Timestamp,
+    merged_by: Option<User>,
     base: End,
     head: End,
 }
@@ -205,6 +213,10 @@ impl Pull {
             is_draft: self.draft,
             is_mergeable: self.mergeable,
             url: self.html_url,
+            updated_at: self.updated_at,
+            auto_merge: false,
+            closed_by: None,
+            merged_by: self.merged_by.map(|it| it.login),
         })
     }
 }
@@ -215,12 +227,88 @@ pub struct Comment {
     #[serde(default)]
     pub body: String,
     user: Option<User>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl Comment {
     pub fn is_by(&self, account: &Account) -> bool {
         self.user.as_ref().is_some_and(|it| it.login == account.login)
     }
+
+    pub fn noun(self) -> forge::Comment {
+        forge::Comment {
+            id: self.id,
+            is_bot: self.user.as_ref().is_none_or(|it| it.id <= 0),
+            by: login(self.user),
+            at: self.created_at,
+            is_edited: self.updated_at != self.created_at,
+            body: self.body,
+        }
+    }
+}
+
+/// One entry of what happened to a pull request, oldest first.
+#[derive(Debug, Deserialize)]
+pub struct Happening {
+    #[serde(rename = "type")]
+    kind: String,
+    user: Option<User>,
+}
+
+/// What the pull request itself does not say.
+pub fn complete(pull: PullRequest, happened: Vec<Option<Happening>>) -> PullRequest {
+    let (mut auto_merge, mut closed_by) = (false, None);
+    for it in happened.into_iter().flatten() {
+        match it.kind.as_str() {
+            "pull_scheduled_merge" => auto_merge = true,
+            "pull_cancel_scheduled_merge" => auto_merge = false,
+            "close" => closed_by = it.user.map(|it| it.login),
+            _ => {}
+        }
+    }
+    let closed_by = closed_by.filter(|_| pull.state == PullState::Closed);
+    PullRequest { auto_merge, closed_by, ..pull }
+}
+
+/// What somebody may do, told to those who may ask.
+#[derive(Debug, Deserialize)]
+pub struct Level {
+    permission: String,
+}
+
+impl Level {
+    pub fn access(&self) -> Access {
+        match self.permission.as_str() {
+            "owner" | "admin" => Access::Admin,
+            "write" => Access::Write,
+            "read" => Access::Read,
+            _ => Access::None,
+        }
+    }
+}
+
+/// A team of the organisation that reaches the repository.
+#[derive(Debug, Deserialize)]
+pub struct Team {
+    /// Unit (`repo.code`, `repo.pulls` ...) to `read`, `write`, `admin` or `owner`.
+    #[serde(default)]
+    units_map: BTreeMap<String, String>,
+}
+
+impl Team {
+    /// Its members count as assignees, and may still not write code.
+    pub fn is_doubtful(&self) -> bool {
+        let writes = |level: &String| matches!(level.as_str(), "write" | "admin" | "owner");
+        let is_assignable = self.units_map.values().any(writes)
+            || self.units_map.get("repo.pulls").is_some_and(|it| it == "read");
+        is_assignable && !self.units_map.get("repo.code").is_some_and(writes)
+    }
+}
+
+/// Does the list name this login? Gitea's logins know no case.
+pub fn has(users: &[User], login: &str) -> bool {
+    users.iter().any(|it| it.login.eq_ignore_ascii_case(login))
 }
 
 #[derive(Debug, Deserialize)]
@@ -307,7 +395,8 @@ mod tests {
 
     fn pull(head: &serde_json::Value) -> Option<PullRequest> {
         let base = json!({ "label": "main", "sha": "", "repo_id": 7 });
-        let wire = json!({ "number": 1, "state": "open", "base": base, "head": head, "labels": null });
+        let wire = json!({ "number": 1, "state": "open", "base": base, "head": head, "labels": null,
+            "updated_at": "2026-11-23T10:00:00Z" });
         serde_json::from_value::<Pull>(wire).unwrap().noun()
     }
 

@@ -7,6 +7,7 @@
 
 mod error;
 pub mod gitea;
+mod gitea_people;
 mod gitea_wire;
 
 use std::fmt::Debug;
@@ -16,7 +17,8 @@ use futures_util::future::BoxFuture;
 pub use self::error::{ForgeError, Trouble};
 use crate::decide::MergePermit;
 use crate::model::forge::{
-    Account, Checks, ForgeCapabilities, Grants, MergeMethod, Protection, PullRequest, RepositoryFacts, Review,
+    Access, Account, Checks, Comment, ForgeCapabilities, Grants, MergeMethod, Protection, PullRequest,
+    Reaction, RepositoryFacts, Review,
 };
 use crate::model::ids::{BranchName, ObjectId};
 use crate::outside::clock::OutsideClock;
@@ -86,6 +88,7 @@ pub trait Forge: Debug + Send + Sync {
     /// The pull request from `head` to `base`: the open one, otherwise the newest.
     fn find<'a>(&'a self, head: &'a BranchName, base: &'a BranchName) -> Answer<'a, Option<PullRequest>>;
 
+    /// Everything about one, native auto-merge and who closed it included.
     fn read(&self, number: u64) -> Answer<'_, PullRequest>;
 
     /// Opens a pull request. The forge refuses a second open one from the same head to the same base
@@ -99,6 +102,17 @@ pub trait Forge: Debug + Send + Sync {
 
     /// Keeps exactly one comment of ours with this marker; `true` when something was written.
     fn comment<'a>(&'a self, number: u64, marker: Marker, text: &'a str) -> Answer<'a, bool>;
+
+    /// What was said under it, oldest first; of a long talk the newest [`COMMENTS_MAX`].
+    ///
+    /// [`COMMENTS_MAX`]: crate::model::forge::COMMENTS_MAX
+    fn comments(&self, number: u64) -> Answer<'_, Vec<Comment>>;
+
+    /// What this person may do in the repository now: the least that the forge lets this token know for certain.
+    fn access<'a>(&'a self, login: &'a str) -> Answer<'a, Access>;
+
+    /// Puts a sign under a comment; the same one twice is one.
+    fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()>;
 
     /// Replaces all labels; those the repository does not know are made.
     fn set_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()>;
