@@ -309,5 +309,6 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
         probe: probe(settings),
         http: http(Duration::from_secs(10))?,
         mode_ceiling: settings.mode,
+        desk: None,
     })
 }

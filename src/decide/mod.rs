@@ -6,6 +6,7 @@ mod choose;
 mod incidents;
 mod permit;
 mod playbooks;
+mod pulls;
 mod rivals;
 mod undo;
 
@@ -26,6 +27,7 @@ pub use choose::{decide, mode_and_risk};
 pub use incidents::{Evidence, active_triggers, cause_key, incidents};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
 pub use playbooks::plan;
+pub use pulls::{Ground, HOLD_LABEL, OnForge, PullSeen, RequiredCheck};
 pub use rivals::{RECENT_S, yields};
 pub use undo::{Undoing, undo};
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Guards;
 use super::budget::{Budgets, brakes, cooldown};
 use super::choose::{evidence_holds, mode_and_risk};
+use super::pulls::{self, OnForge};
 use crate::model::action::{ActionSpec, ActionState, Purpose, RemediationAction, RiskClass};
 use crate::model::change::{ProposedChange, RenderedChange};
 use crate::model::history::{History, plan_id};
@@ -42,6 +43,8 @@ pub struct PermitRequest<'a> {
     /// Is the action still wanted: the signal still anomalous or the alert firing (for an expiry: still
     /// calm)? `None`: no data. Not asked for a revert.
     pub still_needed: Option<bool>,
+    /// Where the proposal stands on the forge.
+    pub on_forge: OnForge<'a>,
     /// Why to give way to others who change the same field; see [`super::yields`].
     pub contested: &'a [Reason],
     pub now: Timestamp,
@@ -111,6 +114,7 @@ pub fn permit(request: &PermitRequest<'_>) -> Result<MergePermit, Vec<Reason>> {
     against.extend(branches(request, change));
     against.extend(diff(request, change));
     against.extend(evidence(request));
+    against.extend(pulls::objections(request.on_forge, change));
     against.extend(request.contested.iter().cloned());
     against.extend(brakes(request.history, request.guards, request.now));
     // Nothing that may merge by itself joins a batch: not a reason to wait for, but one to stop at.

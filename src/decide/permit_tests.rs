@@ -1,6 +1,6 @@
 //! The permit: given for exactly one state of the world, and every difference is named.
 
-use crate::decide::{BranchSeen, Guards, PermitRequest, permit};
+use crate::decide::{BranchSeen, Guards, OnForge, PermitRequest, permit};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Score;
 use crate::model::change::{FieldChange, ProposedChange, RenderedChange};
@@ -62,6 +62,7 @@ impl World {
             main: &self.main,
             paths_moved: self.paths_moved,
             still_needed: self.still_needed,
+            on_forge: OnForge::Nowhere,
             contested: &self.contested,
             now: at(0),
         };

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::fold::apply;
 use super::rules::{Rule, violations};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction};
+use crate::model::change::ProposedChange;
 use crate::model::entry::{Entry, EntryKind, Signer};
 use crate::model::history::History;
 use crate::model::ids::ObjectId;
@@ -230,12 +231,19 @@ fn main_branch(entries: &[Entry], main: &[MainCommit], report: &mut AuditReport)
             report.add(place, Rule::MergeOnMain, detail);
             continue;
         };
-        let computed = found.tree == change.tree && matches!(found.signer, Signer::Allowed(_));
-        if merge.by == MergedBy::Tars && !computed {
-            let detail = format!("merge {} is not the signed tree that was computed", merge.commit.short());
+        if merge.by == MergedBy::Tars && !is_computed(found, change) {
+            let detail = format!("merge {} is not the tree that was computed", merge.commit.short());
             report.add(place, Rule::MergeOnMain, detail);
         }
     }
+}
+
+/// Is this commit, which a signed entry names as our merge, what was computed? Ours is signed by us; one that a forge
+/// made of it (a merge, a squash) is not, and stands on our commit or in its place.
+fn is_computed(found: &MainCommit, change: &ProposedChange) -> bool {
+    let is_ours = found.commit == change.head && matches!(found.signer, Signer::Allowed(_));
+    let of_forge = found.parents.contains(&change.head) || found.parents == [change.base.clone()];
+    found.tree == change.tree && (is_ours || of_forge)
 }
 
 /// Which entry accounts for this commit? Says why none does.
@@ -264,7 +272,13 @@ fn explain(commit: &MainCommit, rows: &[Row<'_>]) -> Result<(), String> {
     if known.iter().filter(own).any(|row| by_person(row)) {
         return Ok(());
     }
-    if !matches!(commit.signer, Signer::Allowed(_)) {
+    // A signed entry names it: the forge made it when it merged for us.
+    let by_forge = |row: &&Row<'_>| {
+        let merge = row.record.status.merge.as_ref();
+        let change = row.record.spec.change.as_ref();
+        merge.is_some_and(|it| it.commit == commit.commit) && change.is_some_and(|it| is_computed(commit, it))
+    };
+    if !matches!(commit.signer, Signer::Allowed(_)) && !known.iter().any(by_forge) {
         return Err(format!("it claims to be {action} and is not signed by an allowed key"));
     }
     let tree = |row: &&Row<'_>| row.record.spec.change.as_ref().is_some_and(|it| it.tree == commit.tree);

@@ -109,7 +109,8 @@ impl ActionState {
             S::Observed | S::Reverted | S::Expired | S::Closed => false,
             S::Proposed => matches!(next, S::Proposed | S::MergeReserved | S::Merged | S::Closed),
             S::MergeReserved => matches!(next, S::Proposed | S::Merged | S::Closed),
-            S::Merged => matches!(next, S::Synced | S::Unknown),
+            // What a forge merged and nobody computed is wrong at once, applied or not.
+            S::Merged => matches!(next, S::Synced | S::Unknown | S::Worse),
             S::Synced => matches!(next, S::Verified | S::NotRecovered | S::Worse | S::Unknown),
             S::Verified | S::Unknown => matches!(next, S::Expired | S::Reverted),
             S::NotRecovered | S::Worse => matches!(next, S::Reverted),

@@ -97,7 +97,7 @@ pub struct ProposedChange {
 }
 
 /// Title and Markdown body of a pull request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PullRequestText {
     pub title: String,

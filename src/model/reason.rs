@@ -107,6 +107,26 @@ reasons! {
     ClosedByPerson,
     /// The remote could not be reached.
     RemoteUnreachable,
+    /// The forge could not be read: what its pull requests say is not known.
+    ForgeUnreachable,
+    /// The proposal has no pull request yet.
+    PullRequestMissing,
+    /// The pull request is not the one tars opened any more: closed, a draft, or for another branch.
+    PullRequestAltered,
+    /// A person holds the pull request, by the label tars/hold or the comment /tars hold.
+    HeldByPerson,
+    /// A reviewer asks for changes.
+    ChangesRequested,
+    /// The protection of the watched branch asks for more approvals of this very commit.
+    ApprovalsMissing,
+    /// A required check of this very commit is missing, waiting or failed, or somebody else posted it.
+    ChecksNotGreen,
+    /// The token of tars could go around the protection of the watched branch: it merges nothing by itself.
+    TokenTooStrong,
+    /// The forge does not let tars merge.
+    MergeRefused,
+    /// What the forge merged is not the tree that was computed: somebody has to look, and a revert is proposed.
+    ForeignTree,
     /// The change did not reach the cluster in time.
     SyncTimeout,
     /// The change was applied and the signal did not recover.

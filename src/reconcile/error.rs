@@ -12,6 +12,7 @@ use crate::outside::files::FileError;
 use crate::outside::git::GitError;
 use crate::outside::random::RandomError;
 use crate::propose::ProposeError;
+use crate::propose::forge::ForgeError;
 use crate::render::TemplateError;
 
 /// One turn could not be finished. Nothing is half done: every write is one push.
@@ -73,6 +74,8 @@ pub enum TurnError {
     SigningKey(String),
     #[error("could not write")]
     Propose(#[source] ProposeError),
+    #[error("the forge did not do as asked")]
+    Forge(#[source] ForgeError),
     #[error("could not make the pull request text")]
     Text(#[source] TemplateError),
     #[error("git gave a name that is none")]
@@ -116,7 +119,7 @@ impl TurnError {
         match self {
             Self::Fetch(GitError::Settings { .. }) => ErrorCategory::Configuration,
             Self::Fetch(error) if is_local(error) => ErrorCategory::Local,
-            Self::Fetch(_) | Self::Refused(_) => ErrorCategory::Remote,
+            Self::Fetch(_) | Self::Refused(_) | Self::Forge(_) => ErrorCategory::Remote,
             Self::NoMain(_) | Self::Repository(_) | Self::Text(_) | Self::SigningKey(_) => {
                 ErrorCategory::Configuration
             }
@@ -144,7 +147,7 @@ impl TurnError {
     #[must_use]
     pub fn is_local_to_step(&self) -> bool {
         match self.category() {
-            ErrorCategory::Remote => matches!(self, Self::Refused(_)),
+            ErrorCategory::Remote => matches!(self, Self::Refused(_) | Self::Forge(_)),
             ErrorCategory::Ledger => false,
             ErrorCategory::Configuration | ErrorCategory::Local => !matches!(
                 self,
@@ -179,6 +182,9 @@ impl TurnError {
     /// What a person can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
+        if let Self::Forge(error) = self {
+            return error.hint();
+        }
         if let Self::Refused(_) = self {
             return "check that tars may push to the watched branch, the ledger branch and tars/* \
                     (branch protection, hooks, a branch named like one of their folders)";

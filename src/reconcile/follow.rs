@@ -11,6 +11,7 @@ use super::turn::Turn;
 use super::view::BranchFate;
 use crate::model::action::{ActionState, MergeRecord, MergedBy, Purpose, RemediationAction};
 use crate::model::change::ProposedChange;
+use crate::model::forge::PullState;
 use crate::model::history::Effect;
 use crate::model::ids::ObjectId;
 use crate::model::reason::{Reason, ReasonCode};
@@ -62,6 +63,8 @@ fn proposed(
             let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
             return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), branch_left)));
         }
+        // The forge says merged and this look at git does not show it yet: the next one does.
+        _ if ended_on_forge(turn, change, is_merged) => return Ok(None),
         BranchFate::Deleted => {
             let reason = Reason::new(ReasonCode::ClosedByPerson, "the branch was deleted without a merge");
             return Ok(Some(Step::enter(closed(turn.now, record, reason), false)));
@@ -71,6 +74,12 @@ fn proposed(
             return Ok(holds_changed(turn, record, vec![Reason::new(ReasonCode::HumanCommits, text)]));
         }
         BranchFate::Waiting => {}
+    }
+    if let Some(pull) = turn.desk.and_then(|desk| desk.ended(change)) {
+        let by = pull.closed_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+        let text = format!("pull request #{} was closed{by} without a merge", pull.number);
+        let reason = Reason::new(ReasonCode::ClosedByPerson, text);
+        return Ok(Some(Step::enter(closed(turn.now, record, reason), true)));
     }
     if let Some(reason) = recovered_first(turn, record) {
         return Ok(Some(Step::enter(closed(turn.now, record, reason), true)));
@@ -116,8 +125,11 @@ fn reserved(
 ) -> Result<Option<Step>, TurnError> {
     let fate = turn.fate(change)?;
     if let BranchFate::Merged(commit) = fate {
-        // Our own merge and its entry are one push: whoever brought it in without one was somebody else.
-        return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), false)));
+        let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
+        return Ok(Some(Step::enter(arrived(turn, record, change, commit)?, branch_left)));
+    }
+    if ended_on_forge(turn, change, is_merged) {
+        return Ok(None);
     }
     let age_s = seconds_since(last_event(record), turn.now);
     let is_own = turn.memory.reserved_here(record.id());
@@ -137,6 +149,11 @@ fn reserved(
                 false,
             )))
         }
+        // A merge that somebody asked the forge for may still be on its way. It is for this head and no other:
+        // once the branch holds another commit, it cannot happen any more.
+        Err(_) if is_under_way(turn, record, is_own) && fate == BranchFate::Waiting => {
+            Ok(Some(Step::rebuild(record, change)))
+        }
         Err(reasons) => {
             let mut next = record.clone();
             next.status.holds = reasons;
@@ -146,8 +163,48 @@ fn reserved(
     }
 }
 
+/// May the forge be about to merge this action? Our own merge without a forge is one push, done or not.
+fn is_under_way(turn: &Turn<'_>, record: &RemediationAction, is_own: bool) -> bool {
+    turn.desk.is_some_and(|desk| !is_own || desk.is_unsettled(record.id()))
+}
+
+fn is_merged(state: &PullState) -> bool {
+    matches!(state, PullState::Merged(_))
+}
+
+fn ended_on_forge(turn: &Turn<'_>, change: &ProposedChange, how: fn(&PullState) -> bool) -> bool {
+    turn.desk.and_then(|desk| desk.ended(change)).is_some_and(|pull| how(&pull.state))
+}
+
+/// A reserved action whose change is in the watched branch: by the merge tars asked the forge for, or by a person
+/// who was faster. Without a forge our own merge and its entry are one push: it was somebody else.
+fn arrived(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    change: &ProposedChange,
+    commit: ObjectId,
+) -> Result<RemediationAction, TurnError> {
+    let by_tars = turn.desk.is_some_and(|desk| desk.merged_here(record.id(), &change.branch));
+    if !by_tars {
+        return Ok(landed(turn, record, commit, MergedBy::Person));
+    }
+    let tree = turn.view.objects.tree_of(commit.as_str()).map_err(TurnError::Objects)?;
+    let mut next = landed(turn, record, commit, MergedBy::Tars);
+    if tree != change.tree.as_str() {
+        let text = "the tree that the forge merged is not the one that was computed";
+        next.status.holds = vec![Reason::new(ReasonCode::ForeignTree, text)];
+    }
+    Ok(next)
+}
+
 async fn merged(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
     let Some(merge) = &record.status.merge else { return Ok(None) };
+    if let Some(foreign) = record.status.holds.iter().find(|it| it.code == ReasonCode::ForeignTree) {
+        let mut next = record.clone();
+        next.status.verdict = Some(unmeasured(Outcome::Worse, turn.now, foreign.text.clone()));
+        next.enter(ActionState::Worse, turn.now, foreign.to_string());
+        return Ok(Some(Step::enter(next, false)));
+    }
     if let Some(at) = synced_at(turn, merge).await? {
         let mut next = record.clone();
         next.status.synced_at = Some(at);
@@ -161,17 +218,14 @@ async fn merged(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<St
     let text = format!("{} was not applied within {waited_s} s", merge.commit.short());
     let mut next = record.clone();
     next.status.holds = vec![Reason::new(ReasonCode::SyncTimeout, text.clone())];
-    next.status.verdict = Some(Verdict {
-        outcome: Outcome::Unknown,
-        before: None,
-        after: None,
-        samples_before: 0,
-        samples_after: 0,
-        judged_at: turn.now,
-        text: text.clone(),
-    });
+    next.status.verdict = Some(unmeasured(Outcome::Unknown, turn.now, text.clone()));
     next.enter(ActionState::Unknown, turn.now, text);
     Ok(Some(Step::enter(next, false)))
+}
+
+/// A verdict that no sample was needed for.
+fn unmeasured(outcome: Outcome, judged_at: Timestamp, text: String) -> Verdict {
+    Verdict { outcome, before: None, after: None, samples_before: 0, samples_after: 0, judged_at, text }
 }
 
 /// When the merge took effect, if the probe says it did. A probe that reports a commit is believed only if

@@ -239,6 +239,7 @@ impl World {
             probe: SyncProbe::FixedWait { wait_s: 30 },
             http: http(),
             mode_ceiling: Mode::AutoMerge,
+            desk: None,
         };
         change(&mut parts);
         Reconciler::new(parts)

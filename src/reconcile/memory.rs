@@ -21,6 +21,8 @@ use crate::propose::{EntryDraft, Recording, Rider, Writer};
 
 /// Longest tail that is read before a checkpoint must have been met.
 const ENTRIES_MAX: usize = 200_000;
+/// Most actions that ended and are still remembered with their texts.
+const ENDED_MAX: usize = 100;
 /// What a person finds who looks into the branch.
 const README_FILE: &str = "README.md";
 const README_TEXT: &str = "# The ledger of tars\n\nOne signed commit per state of a remediation, in one line: `git log` is \
@@ -127,6 +129,8 @@ pub struct Memory {
     instance: InstanceId,
     /// Actions this very process reserved: nobody else may be in the middle of merging them.
     reserved: BTreeSet<ActionId>,
+    /// Actions that ended, oldest first: those since the newest checkpoint, and no more than [`ENDED_MAX`].
+    ended: Vec<RemediationAction>,
     last_seen: PathBuf,
 }
 
@@ -199,6 +203,7 @@ impl Memory {
             repo,
             instance,
             reserved: BTreeSet::new(),
+            ended: Vec::new(),
             last_seen,
         }
     }
@@ -211,6 +216,21 @@ impl Memory {
     #[must_use]
     pub fn instance(&self) -> &InstanceId {
         &self.instance
+    }
+
+    /// Actions that ended lately, oldest first.
+    #[must_use]
+    pub fn ended(&self) -> &[RemediationAction] {
+        &self.ended
+    }
+
+    fn note_ended(&mut self, record: &RemediationAction) {
+        use ActionState::{Closed, Expired, Reverted};
+        if matches!(record.state(), Closed | Expired | Reverted) {
+            self.ended.push(record.clone());
+            let excess = self.ended.len().saturating_sub(ENDED_MAX);
+            self.ended.drain(..excess);
+        }
     }
 
     /// Did this very process make the reservation of `action`?
@@ -258,6 +278,7 @@ impl Memory {
             ledger::check_not_future(newest, now)
                 .map_err(|source| TurnError::Violation { commit: newest.commit.clone(), source })?;
         }
+        let mut ended = Vec::new();
         for entry in entries {
             if history.seq.is_none() && entry.envelope.kind == EntryKind::Checkpoint {
                 history = ledger::from_json(entry.checkpoint.as_deref().unwrap_or_default())
@@ -265,11 +286,13 @@ impl Memory {
             }
             ledger::step(&mut history, &entry)
                 .map_err(|source| TurnError::Violation { commit: entry.commit.clone(), source })?;
+            ended.extend(entry.record);
         }
         if history.repo.as_ref().is_some_and(|repo| *repo != self.repo) {
             return Err(TurnError::Rewritten(format!("it belongs to another repository than {}", self.repo)));
         }
         self.history = history;
+        ended.iter().for_each(|record| self.note_ended(record));
         self.remember(&remote)
     }
 
@@ -340,6 +363,7 @@ impl Memory {
         self.history = ahead;
         self.remember(&newest)?;
         for record in entries.iter().filter_map(|it| it.record) {
+            self.note_ended(record);
             if record.state() == ActionState::MergeReserved {
                 self.reserved.insert(record.id().clone());
             }

@@ -4,6 +4,7 @@
 //! One tick looks at the metrics once and then takes steps until there is none left. Before every step the
 //! git side is read again, because every step may have been taken by somebody else in the meantime.
 
+pub mod desk;
 pub mod error;
 pub mod evidence;
 pub mod measure;
@@ -21,6 +22,8 @@ mod view;
 
 #[cfg(test)]
 mod batch_tests;
+#[cfg(test)]
+mod desk_tests;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -41,6 +44,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
+use self::desk::Desk;
+use self::desk::show::Showing;
 use self::error::TurnError;
 use self::evidence::{Evidence, Observer, Since};
 use self::memory::Memory;
@@ -103,6 +108,8 @@ pub struct Parts {
     pub http: Http,
     /// The most any policy may do.
     pub mode_ceiling: Mode,
+    /// The pull requests; `None`: proposals stay branches.
+    pub desk: Option<Desk>,
 }
 
 /// Branches of the remote as our own pushes left them, full name to commit.
@@ -128,6 +135,8 @@ pub struct Reconciler {
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
     rivals: Rivals,
+    /// Was the forge read since the last write anywhere?
+    desk_is_fresh: bool,
 }
 
 /// What is not tried again before the next tick.
@@ -181,6 +190,7 @@ impl Reconciler {
             suspended: false,
             seen: BTreeMap::new(),
             rivals: Rivals::default(),
+            desk_is_fresh: false,
         }
     }
 
@@ -219,6 +229,7 @@ impl Reconciler {
         let mut doubts_copy = false;
         let now = self.parts.clock.now();
         self.known = None;
+        self.desk_is_fresh = false;
         self.keep_house(now, &mut report);
         let knows = self.know_policies(&mut report).await;
         doubts_copy |= report.errors.iter().any(TurnError::doubts_copy);
@@ -230,6 +241,8 @@ impl Reconciler {
             report.held.clear();
             let attempt = Stopwatch::start();
             match self.look_and_step(&evidence, &aside, &mut report).await {
+                // A pull request that is new may be all that a merge waited for.
+                Ok(None) if self.show(&mut report).await => {}
                 Ok(None) => break,
                 Ok(Some(Done::Wrote)) => lost_in_a_row = 0,
                 Ok(Some(Done::ReadFirst)) => {}
@@ -292,6 +305,17 @@ impl Reconciler {
         }
     }
 
+    /// Brings the forge in line with the ledger; `true`: something new is open there, look again.
+    async fn show(&mut self, report: &mut TickReport) -> bool {
+        let Parts { desk: Some(desk), memory, templates, clock, .. } = &mut self.parts else { return false };
+        let ended = memory.ended();
+        let showing = Showing { history: memory.history(), ended, templates, now: clock.now() };
+        let shows = desk.show(&showing).await;
+        report.errors.extend(shows.errors.into_iter().map(TurnError::Forge));
+        self.desk_is_fresh &= shows.opened == 0;
+        shows.opened > 0
+    }
+
     async fn open_copy(&mut self) -> Result<(), TurnError> {
         if self.mirror.is_none() {
             self.mirror = Some(Mirror::open(&self.parts.git).await.map_err(TurnError::Fetch)?);
@@ -343,6 +367,16 @@ impl Reconciler {
         let objects = mirror.objects();
         let now = parts.clock.now();
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
+        if let Some(desk) = &mut parts.desk
+            && steps == 0
+            && !self.desk_is_fresh
+        {
+            // What the forge cannot say holds every merge back, and nothing else.
+            if let Err(error) = desk.read(parts.memory.history(), now).await {
+                report.errors.push(TurnError::Forge(error));
+            }
+            self.desk_is_fresh = true;
+        }
         let snapshot = look_at_main(parts, objects, &refs).await?;
         let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
         self.suspended = snapshot.suspended.is_some();
@@ -362,6 +396,7 @@ impl Reconciler {
             probe: &parts.probe,
             source: parts.observer.source(),
             http: &parts.http,
+            desk: parts.desk.as_ref(),
         };
         let next = next_step(&turn, &mut self.since, &mut parts.repository, aside, &mut report.held).await?;
         let step = match next {
@@ -369,10 +404,13 @@ impl Reconciler {
             Next::Step(step) => step,
             Next::Stuck(about, error) => return Ok(Some(Done::Failed(about, error))),
         };
-        // A slot is taken only for what the watched branch is now.
-        if steps > 0 && step.reserves() {
+        // A slot is taken only for what the watched branch is now; and a forge is asked to merge only what
+        // everything that was read after the reservation allows.
+        let through_forge = parts.desk.is_some() && matches!(step, Step::Merge { .. });
+        if steps > 0 && (step.reserves() || through_forge) {
             return Ok(Some(Done::ReadFirst));
         }
+        self.desk_is_fresh = false;
         let mut moved = Vec::new();
         let mut performer =
             Performer { parts, mirror, view: &view, policies, report, moved: &mut moved, now };

@@ -352,8 +352,27 @@ impl Performer<'_> {
     }
 
     async fn merge(&mut self, record: RemediationAction, permit: MergePermit) -> Result<Done, TurnError> {
+        if self.parts.desk.is_some() {
+            return self.merge_through_forge(&record, &permit).await;
+        }
         let main = self.parts.writer.main.clone();
         self.record(vec![record], &[Rider::Merge(&main, &permit)]).await
+    }
+
+    /// Asks the forge to merge what is reserved. Nothing is recorded yet: the next look sees what the watched branch
+    /// got, by whoever, and records that.
+    async fn merge_through_forge(
+        &mut self,
+        record: &RemediationAction,
+        permit: &MergePermit,
+    ) -> Result<Done, TurnError> {
+        let commit = self.mirror.objects().commit(permit.head().as_str()).map_err(TurnError::Objects)?;
+        let (title, message) = commit.message.split_once('\n').unwrap_or((&commit.message, ""));
+        let Some(desk) = &mut self.parts.desk else { return Ok(Done::ReadFirst) };
+        match desk.merge(record.id(), permit, (title, message.trim()), self.now).await {
+            Ok(()) => Ok(Done::ReadFirst),
+            Err(error) => Ok(Done::Failed(About::actions([record]), TurnError::Forge(error))),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use crate::decide::{
+use crate::decide::{OnForge, 
     BranchSeen, Evidence, Facts, Guards, PermitRequest, Undoing, decide, incidents, permit, undo,
 };
 use crate::ledger::{
@@ -256,6 +256,7 @@ impl World {
             main: &change.base,
             paths_moved: false,
             still_needed: Some(true),
+            on_forge: OnForge::Nowhere,
             contested: &[],
             now: self.clock(replica),
         };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::desk::Desk;
 use super::error::TurnError;
 use super::evidence::{Evidence, Since, clock_skew};
 use super::memory::Memory;
 use super::view::{BranchFate, View};
-use crate::decide::{self, BranchSeen, Guards, MergePermit, PermitRequest};
+use crate::decide::{self, BranchSeen, Guards, MergePermit, OnForge, PermitRequest};
 use crate::model::action::{Cause, Purpose, RemediationAction};
 use crate::model::anomaly::Score;
 use crate::model::change::ProposedChange;
@@ -52,6 +53,8 @@ pub struct Turn<'a> {
     pub probe: &'a SyncProbe,
     pub source: &'a Arc<dyn MetricSource>,
     pub http: &'a Http,
+    /// The pull requests; `None`: there is no forge.
+    pub desk: Option<&'a Desk>,
 }
 
 impl Turn<'_> {
@@ -131,6 +134,7 @@ impl Turn<'_> {
             main: self.view.main(),
             paths_moved: self.view.moved_paths(change)?.is_some(),
             still_needed: self.still_needed(record),
+            on_forge: self.desk.map_or(OnForge::Nowhere, |desk| desk.stands(change)),
             contested: &[],
             now: self.now,
         };

@@ -191,6 +191,7 @@ fn reconciler(
         probe: SyncProbe::Metric { query: APPLIED_QUERY.to_owned() },
         http: settings::http(Duration::from_secs(5))?,
         mode_ceiling: Mode::AutoMerge,
+        desk: None,
     };
     Ok(Reconciler::new(parts))
 }

@@ -107,7 +107,8 @@ impl ForgeError {
     }
 
     /// Refused here, before anything was sent.
-    pub(super) fn refused_here(what: &'static str, trouble: Trouble, why: &str) -> Self {
+    #[must_use]
+    pub fn refused_here(what: &'static str, trouble: Trouble, why: &str) -> Self {
         Self { what, status: None, said: shown(why), trouble, source: None }
     }
 
@@ -117,7 +118,6 @@ impl ForgeError {
     }
 
     #[must_use]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not write to a forge yet"))]
     pub fn outlook(&self) -> Outlook {
         match self.trouble {
             Trouble::Unreachable => Outlook::Transient,

@@ -1,0 +1,339 @@
+//! Bringing the forge in line with the ledger: one pull request for each branch that waits, with today's text, labels
+//! and status; the last word on those that ended. Every write is skipped when it would say nothing new, so that
+//! nobody gets a mail about nothing and no approval is lost.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Desk, SHOWN_MAX, Shown};
+use crate::decide::PullSeen;
+use crate::model::action::{ActionState, RemediationAction};
+use crate::model::change::PullRequestText;
+use crate::model::forge::{PullRequest, PullState};
+use crate::model::history::History;
+use crate::model::ids::BranchName;
+use crate::model::reason::ReasonCode;
+use crate::outside::clock::{self, Stopwatch};
+use crate::propose::forge::{ForgeError, Marker, PullDraft, Status, StatusState, Trouble};
+use crate::render::{self, Templates};
+
+/// What ended longer ago is not looked for any more: it was shown when it ended.
+const ENDED_AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// Longest description of a status that every forge takes, characters.
+const STATUS_CHARS_MAX: usize = 140;
+const POLICY_STATUS: &str = "tars/policy";
+const VERIFY_STATUS: &str = "tars/verify";
+
+/// What is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Showing<'a> {
+    pub history: &'a History,
+    /// Actions that ended a while ago at most.
+    pub ended: &'a [RemediationAction],
+    pub templates: &'a Templates,
+    pub now: Timestamp,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Shows {
+    /// Pull requests that are new.
+    pub opened: u32,
+    pub errors: Vec<ForgeError>,
+}
+
+impl Shows {
+    /// Keeps the error; is it worth asking the forge anything else now?
+    fn goes_on(&mut self, outcome: Result<(), ForgeError>) -> bool {
+        let Err(error) = outcome else { return true };
+        let goes_on = !matches!(
+            error.trouble,
+            Trouble::Unreachable | Trouble::RateLimited(_) | Trouble::Unauthenticated | Trouble::Elsewhere
+        );
+        self.errors.push(error);
+        goes_on
+    }
+}
+
+impl Desk {
+    /// Shows everything that is not shown yet. When the forge was not read, nothing is written.
+    pub async fn show(&mut self, showing: &Showing<'_>) -> Shows {
+        let mut shows = Shows::default();
+        if self.unread.is_some() {
+            return shows;
+        }
+        let mut branches: Vec<&BranchName> = Vec::new();
+        for record in showing.history.open.values().filter(|it| waits(it)) {
+            let Some(change) = &record.spec.change else { continue };
+            if branches.contains(&&change.branch) {
+                continue;
+            }
+            branches.push(&change.branch);
+            let line = showing.history.waiting_on(&change.branch);
+            let outcome = self.show_waiting(&line, showing.templates, &mut shows.opened).await;
+            if !shows.goes_on(outcome) {
+                return shows;
+            }
+        }
+        let merged = showing.history.open.values().filter(|it| !waits(it));
+        let in_force = showing.history.effects.values().map(|it| &it.record);
+        for record in merged.chain(in_force).chain(showing.ended).filter(|it| is_recent(it, showing.now)) {
+            let outcome = self.show_ended(record, showing.templates).await;
+            if !shows.goes_on(outcome) {
+                return shows;
+            }
+        }
+        while self.shown.len() > SHOWN_MAX {
+            self.shown.pop_first();
+        }
+        shows
+    }
+
+    async fn show_waiting(
+        &mut self,
+        line: &[&RemediationAction],
+        templates: &Templates,
+        opened: &mut u32,
+    ) -> Result<(), ForgeError> {
+        let Some(record) = line.last() else { return Ok(()) };
+        let Some(change) = record.spec.change.as_ref() else { return Ok(()) };
+        let Some(text) = text_of(line, templates) else { return Ok(()) };
+        let pull = match self.seen.get(&change.branch) {
+            Some(seen) if seen.pull.state != PullState::Open => return Ok(()),
+            Some(seen) => seen.pull.clone(),
+            None => {
+                let pull = self.open_pull(&change.branch, &text).await?;
+                *opened += 1;
+                pull
+            }
+        };
+        self.numbers.insert(change.branch.clone(), pull.number);
+        self.keep_text(&pull, &text).await?;
+        self.keep_labels(&pull, record).await?;
+        let needs_person = !line.iter().all(|it| it.spec.is_automatic());
+        if needs_person {
+            self.ask_reviewers(&pull).await?;
+        }
+        let (state, description) = verdict_so_far(record);
+        self.keep_status(pull.number, &change.head, POLICY_STATUS, state, &description).await
+    }
+
+    /// Opens the pull request, or finds the one another replica has just opened.
+    async fn open_pull(&mut self, branch: &BranchName, text: &PullRequestText) -> Result<PullRequest, ForgeError> {
+        self.pace().await;
+        let base = self.base.clone();
+        let draft = PullDraft { head: branch, base: &base, title: &text.title, body: &text.body };
+        let pull = match self.forge.create(draft).await {
+            Ok(pull) => pull,
+            Err(error) if matches!(error.trouble, Trouble::Conflict | Trouble::Lost) => {
+                let found = self.forge.find(branch, &base).await?;
+                found.filter(|it| it.state == PullState::Open).ok_or(error)?
+            }
+            Err(error) => return Err(error),
+        };
+        self.remember(pull.number, text, &pull.body);
+        Ok(pull)
+    }
+
+    /// Edits title and body when they say something else than `text`.
+    async fn keep_text(&mut self, pull: &PullRequest, text: &PullRequestText) -> Result<(), ForgeError> {
+        let known = self.shown.get(&pull.number);
+        let is_as_kept = known.is_some_and(|it| it.wanted == hash(text) && it.kept == hash(&plain(&pull.body)));
+        let is_as_wanted = pull.title == text.title && plain(&pull.body) == plain(&text.body);
+        if is_as_kept {
+            return Ok(());
+        }
+        if is_as_wanted {
+            self.remember(pull.number, text, &pull.body);
+            return Ok(());
+        }
+        self.pace().await;
+        let kept = self.forge.update(pull.number, &text.title, &text.body).await?;
+        self.remember(pull.number, text, &kept.body);
+        Ok(())
+    }
+
+    fn remember(&mut self, number: u64, text: &PullRequestText, kept: &str) {
+        let before = self.shown.get(&number);
+        let shown = Shown {
+            wanted: hash(text),
+            kept: hash(&plain(kept)),
+            status: before.and_then(|it| it.status),
+            asked_for_review: before.is_some_and(|it| it.asked_for_review),
+        };
+        self.shown.insert(number, shown);
+    }
+
+    /// Puts our labels on; those of people stay, and so does their hold.
+    async fn keep_labels(&mut self, pull: &PullRequest, record: &RemediationAction) -> Result<(), ForgeError> {
+        let wanted = labels(record);
+        let missing: Vec<&str> =
+            wanted.iter().map(String::as_str).filter(|it| !pull.labels.contains(*it)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.pace().await;
+        self.forge.add_labels(pull.number, &missing).await
+    }
+
+    async fn ask_reviewers(&mut self, pull: &PullRequest) -> Result<(), ForgeError> {
+        let asked = self.shown.get(&pull.number).is_some_and(|it| it.asked_for_review);
+        if asked || self.settings.reviewers.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<String> = self
+            .seen
+            .values()
+            .find(|it| it.pull.number == pull.number)
+            .map(|it: &PullSeen| it.reviews.iter().map(|review| review.by.clone()).collect())
+            .unwrap_or_default();
+        let new: Vec<&str> = self
+            .settings
+            .reviewers
+            .iter()
+            .map(String::as_str)
+            .filter(|it| *it != pull.author && !known.iter().any(|known| known == it))
+            .collect();
+        if !new.is_empty() {
+            self.forge.request_review(pull.number, &new).await?;
+        }
+        if let Some(shown) = self.shown.get_mut(&pull.number) {
+            shown.asked_for_review = true;
+        }
+        Ok(())
+    }
+
+    async fn keep_status(
+        &mut self,
+        number: u64,
+        commit: &crate::model::ids::ObjectId,
+        context: &'static str,
+        state: StatusState,
+        description: &str,
+    ) -> Result<(), ForgeError> {
+        let description: String = description.chars().take(STATUS_CHARS_MAX).collect();
+        let said = hash(&(commit.as_str(), context, state.as_str(), &description));
+        if self.shown.get(&number).is_some_and(|it| it.status == Some(said)) {
+            return Ok(());
+        }
+        let status = Status { context, state, description: &description, url: None };
+        self.forge.set_status(commit, status).await?;
+        if let Some(shown) = self.shown.get_mut(&number) {
+            shown.status = Some(said);
+        }
+        Ok(())
+    }
+
+    /// The last texts of a pull request whose proposal was merged or closed.
+    async fn show_ended(
+        &mut self,
+        record: &RemediationAction,
+        templates: &Templates,
+    ) -> Result<(), ForgeError> {
+        let Some(change) = &record.spec.change else { return Ok(()) };
+        let Some(text) = text_of(&[record], templates) else { return Ok(()) };
+        let number = self.numbers.get(&change.branch).copied();
+        // Nothing was said since: do not even ask.
+        if number.and_then(|it| self.shown.get(&it)).is_some_and(|it| it.wanted == hash(&text)) {
+            return Ok(());
+        }
+        let pull = match number {
+            Some(number) => Some(self.forge.read(number).await?),
+            None => self.forge.find(&change.branch, &self.base).await?,
+        };
+        let Some(pull) = pull else { return Ok(()) };
+        self.numbers.insert(change.branch.clone(), pull.number);
+        if record.state() == ActionState::Closed {
+            self.say_closed(record, &pull).await?;
+        }
+        if change.is_on_batch() {
+            self.remember(pull.number, &text, &pull.body);
+        } else {
+            self.keep_text(&pull, &text).await?;
+            self.remember(pull.number, &text, &text.body);
+        }
+        if let (Some(merge), Some((state, words))) = (&record.status.merge, verdict(record)) {
+            self.keep_status(pull.number, &merge.commit, VERIFY_STATUS, state, &words).await?;
+        }
+        Ok(())
+    }
+
+    async fn say_closed(&mut self, record: &RemediationAction, pull: &PullRequest) -> Result<(), ForgeError> {
+        let reason = record.status.holds.first().map_or_else(String::new, |it| it.text.clone());
+        let text = format!("Closed without a merge: {reason}\n");
+        match pull.state {
+            PullState::Open => {
+                self.pace().await;
+                self.forge.close(pull.number, &text).await.map(|_| ())
+            }
+            PullState::Closed => self.forge.comment(pull.number, Marker::Closed, &text).await.map(|_| ()),
+            PullState::Merged(_) => Ok(()),
+        }
+    }
+
+    /// Leaves the forge room between two writes.
+    async fn pace(&mut self) {
+        if let Some(last) = &self.wrote_at {
+            let rest = self.settings.pace.saturating_sub(last.elapsed());
+            if !rest.is_zero() {
+                clock::wait(rest).await;
+            }
+        }
+        self.wrote_at = Some(Stopwatch::start());
+    }
+}
+
+fn waits(record: &RemediationAction) -> bool {
+    matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved)
+}
+
+fn is_recent(record: &RemediationAction, now: Timestamp) -> bool {
+    record.status.timeline.last().is_some_and(|it| now.duration_since(it.at) <= ENDED_AGE_MAX)
+}
+
+/// Title and body for the actions of one branch as they stand now.
+fn text_of(line: &[&RemediationAction], templates: &Templates) -> Option<PullRequestText> {
+    match line {
+        [record] => render::pull_request(record, templates).ok(),
+        line => Some(render::batch(line)),
+    }
+}
+
+fn labels(record: &RemediationAction) -> Vec<String> {
+    vec!["tars".to_owned(), format!("tars/risk:{}", format!("{:?}", record.spec.risk.class).to_lowercase())]
+}
+
+/// What tars would say to a merge by itself right now.
+fn verdict_so_far(record: &RemediationAction) -> (StatusState, String) {
+    let for_people = |code| matches!(code, ReasonCode::ReviewRequired | ReasonCode::RiskNeedsHuman);
+    match record.status.holds.iter().find(|it| !for_people(it.code)) {
+        Some(hold) => (StatusState::Pending, hold.to_string()),
+        None if record.spec.is_automatic() => {
+            (StatusState::Success, "inside policy and budgets; merges itself".to_owned())
+        }
+        None => (StatusState::Success, "inside policy and budgets; a person merges it".to_owned()),
+    }
+}
+
+fn verdict(record: &RemediationAction) -> Option<(StatusState, String)> {
+    let state = match record.state() {
+        ActionState::Verified => StatusState::Success,
+        ActionState::NotRecovered | ActionState::Worse => StatusState::Failure,
+        ActionState::Merged | ActionState::Synced => StatusState::Pending,
+        _ => return None,
+    };
+    let words = record.status.verdict.as_ref().map(|it| it.text.clone());
+    Some((state, words.unwrap_or_else(|| "waiting for the change to be applied".to_owned())))
+}
+
+/// As every forge gives it back.
+fn plain(body: &str) -> String {
+    body.replace("\r\n", "\n").trim_end().to_owned()
+}
+
+fn hash(what: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,382 @@
+//! Pull requests on the whole order: real git, virtual time, a forge in memory. Each test is one sentence about what
+//! people see on the forge, or about what they can do there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Reconciler;
+use super::desk::scripted::{Fault, PERSON, Scripted};
+use super::desk::{Desk, DeskSettings};
+use super::harness::*;
+use crate::decide::RequiredCheck;
+use crate::model::action::{ActionState as S, MergedBy};
+use crate::model::forge::{CheckState, MergeMethod, PullState, Review, ReviewVerdict};
+use crate::model::history::History;
+use crate::model::ids::{BranchName, ObjectId};
+use crate::model::reason::ReasonCode as C;
+
+struct Place {
+    world: World,
+    forge: Scripted,
+}
+
+impl Place {
+    fn new(mode: &str) -> Self {
+        let world = World::new(&latency_policy(mode));
+        let forge = Scripted::new(world.hub.clone());
+        Self { world, forge }
+    }
+
+    fn tars(&self, instance: &str) -> Reconciler {
+        self.tars_with(instance, DeskSettings::default())
+    }
+
+    fn tars_with(&self, instance: &str, settings: DeskSettings) -> Reconciler {
+        let forge = Arc::new(self.forge.clone());
+        self.world.reconciler_with(instance, |parts| {
+            parts.desk = Some(Desk::new(forge, BranchName::new("main").unwrap(), settings));
+        })
+    }
+
+    fn head(&self) -> ObjectId {
+        self.forge.only_pull().head
+    }
+
+    /// The reasons that the open proposal waits for.
+    fn holds(&self, tars: &Reconciler) -> Vec<C> {
+        let record = open(tars.memory().history(), "backend").expect("an open action");
+        record.status.holds.iter().map(|it| it.code).collect()
+    }
+}
+
+fn is_open_as(state: S) -> impl Fn(&History) -> bool {
+    move |history| open(history, "backend").is_some_and(|it| it.state() == state)
+}
+
+#[tokio::test]
+async fn a_proposal_becomes_one_pull_request_whatever_happens_to_the_answer() {
+    for fault in [None, Some(Fault::AnswerLost)] {
+        let place = Place::new("Propose");
+        if let Some(fault) = fault {
+            place.forge.fail_next_create(fault);
+        }
+        let mut tars = place.tars("a");
+        place.world.run(&mut tars, 3).await;
+        let pull = place.forge.only_pull();
+        assert_eq!((pull.state, &*pull.base), (PullState::Open, "main"));
+        assert!(pull.title.starts_with("tars: scale out shop/backend 3→5"), "{}", pull.title);
+        assert!(pull.body.contains("Waiting for you"), "{}", pull.body);
+        assert!(pull.labels.contains("tars/risk:low"), "{:?}", pull.labels);
+        place.forge.forget_writes();
+        let mut other = place.tars("b");
+        place.world.run(&mut tars, 5).await;
+        place.world.run(&mut other, 5).await;
+        assert_eq!(place.forge.writes(), Vec::<String>::new(), "nothing new is nothing to write");
+    }
+}
+
+#[tokio::test]
+async fn a_low_risk_action_is_merged_by_the_forge_and_the_ledger_says_who_did_it() {
+    let place = Place::new("AutoMerge");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 1).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
+    let record = open(tars.memory().history(), "backend").unwrap();
+    let merge = record.status.merge.clone().unwrap();
+    assert_eq!((merge.by, &merge.commit), (MergedBy::Tars, &place.world.main()));
+    assert!(place.world.file(APP).contains("replicas: 5 # three"));
+    assert!(place.world.proposals().is_empty(), "{:?}", place.world.proposals());
+    assert!(matches!(place.forge.only_pull().state, PullState::Merged(_)));
+    let report = place.world.audit();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[tokio::test]
+async fn every_objection_on_the_forge_holds_the_merge_until_it_is_gone() {
+    type Turn = fn(&Place);
+    let cases: [(C, Turn, Turn); 6] = [
+        (
+            C::HeldByPerson,
+            |it| it.forge.edit(1, |pull| drop(pull.labels.insert("tars/hold".to_owned()))),
+            |it| it.forge.edit(1, |pull| drop(pull.labels.remove("tars/hold"))),
+        ),
+        (
+            C::PullRequestAltered,
+            |it| it.forge.edit(1, |pull| pull.is_draft = true),
+            |it| it.forge.edit(1, |pull| pull.is_draft = false),
+        ),
+        (
+            C::PullRequestAltered,
+            |it| it.forge.edit(1, |pull| pull.base = "release".to_owned()),
+            |it| it.forge.edit(1, |pull| pull.base = "main".to_owned()),
+        ),
+        (
+            C::ChecksNotGreen,
+            |it| it.forge.post_check(&it.head(), "build", CheckState::Failure, "ci"),
+            |it| it.forge.post_check(&it.head(), "build", CheckState::Success, "ci"),
+        ),
+        (
+            C::ChecksNotGreen,
+            |it| it.forge.post_check(&it.head(), "build", CheckState::Pending, "ci"),
+            |it| it.forge.post_check(&it.head(), "build", CheckState::Success, "ci"),
+        ),
+        (C::ForgeUnreachable, |it| it.forge.set_down(true), |it| it.forge.set_down(false)),
+    ];
+    for (index, (code, hold, let_go)) in cases.into_iter().enumerate() {
+        let place = Place::new("AutoMerge");
+        place.world.commit(&[("policies/SUSPENDED", Some("wait"))]);
+        let mut tars = place.tars("a");
+        place.world.run(&mut tars, 2).await;
+        hold(&place);
+        place.world.commit(&[("policies/SUSPENDED", None)]);
+        place.world.run(&mut tars, 4).await;
+        assert!(!place.world.states().contains(&S::MergeReserved), "case {index}");
+        assert!(place.holds(&tars).contains(&code), "case {index}: {:?}", place.holds(&tars));
+        let_go(&place);
+        place.world.until(&mut tars, 6, is_open_as(S::Merged)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_required_check_has_to_be_there_and_to_come_from_whom_the_settings_name() {
+    let place = Place::new("AutoMerge");
+    place.forge.protect(0, &["lint"]);
+    let required = RequiredCheck { context: "build".to_owned(), by: Some("ci".to_owned()) };
+    let mut tars =
+        place.tars_with("a", DeskSettings { required_checks: vec![required], ..DeskSettings::default() });
+    place.world.run(&mut tars, 5).await;
+    assert!(place.holds(&tars).contains(&C::ChecksNotGreen));
+    place.forge.post_check(&place.head(), "lint", CheckState::Success, "ci");
+    place.forge.post_check(&place.head(), "build", CheckState::Success, "somebody");
+    place.world.run(&mut tars, 5).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+    place.forge.post_check(&place.head(), "build", CheckState::Success, "ci");
+    place.world.until(&mut tars, 3, is_open_as(S::Merged)).await;
+}
+
+#[tokio::test]
+async fn our_own_statuses_prove_nothing() {
+    let place = Place::new("AutoMerge");
+    place.forge.protect(0, &["tars/policy"]);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 6).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+}
+
+#[tokio::test]
+async fn a_token_that_could_go_around_the_rules_merges_nothing() {
+    let place = Place::new("AutoMerge");
+    place.forge.make_admin();
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 5).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+    assert!(place.holds(&tars).contains(&C::TokenTooStrong));
+}
+
+#[tokio::test]
+async fn an_approval_counts_for_the_commit_it_was_given_for() {
+    let place = Place::new("AutoMerge");
+    place.forge.protect(1, &[]);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 5).await;
+    assert!(place.holds(&tars).contains(&C::ApprovalsMissing));
+    let approval = |head| Review {
+        by: PERSON.to_owned(),
+        verdict: ReviewVerdict::Approved,
+        head: Some(head),
+        is_official: true,
+        is_outdated: false,
+    };
+    place.forge.review(1, approval(place.world.main()));
+    place.world.run(&mut tars, 2).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+    place.forge.review(1, approval(place.head()));
+    place.world.until(&mut tars, 3, is_open_as(S::Merged)).await;
+}
+
+#[tokio::test]
+async fn a_person_who_closes_the_pull_request_says_no_and_hears_so() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    place.forge.edit(1, |pull| (pull.state, pull.closed_by) = (PullState::Closed, Some(PERSON.to_owned())));
+    let report = place.world.run(&mut tars, 10).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::Closed]);
+    assert!(place.world.proposals().is_empty(), "the branch is removed");
+    let codes: Vec<C> = report.held.iter().flat_map(|it| it.reasons.iter().map(|it| it.code)).collect();
+    assert!(codes.contains(&C::Snoozed), "{codes:?}");
+    let said = place.forge.comments_of(1);
+    assert!(said.len() == 1 && said[0].contains(PERSON), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_proposal_that_is_not_needed_any_more_is_closed_with_the_reason() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    place.world.metrics.quench(SLOW);
+    place.world.metrics.level(200.0);
+    place.world.until(&mut tars, 60, |history| history.open.is_empty()).await;
+    let pull = place.forge.only_pull();
+    assert_eq!(pull.state, PullState::Closed);
+    let said = place.forge.comments_of(1);
+    assert!(said.len() == 1 && said[0].contains("back to normal"), "{said:?}");
+}
+
+#[tokio::test]
+async fn the_text_follows_the_story_and_is_edited_in_place() {
+    let place = Place::new("AutoMerge");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 1).await;
+    place.world.metrics.quench(SLOW);
+    place.world.metrics.level(200.0);
+    place
+        .world
+        .until(&mut tars, 40, |history| history.effects.values().any(|it| it.record.state() == S::Verified))
+        .await;
+    let pull = place.forge.pulls().remove(0);
+    assert!(pull.body.contains("merged as"), "{}", pull.body);
+    let statuses = place.forge.statuses_of(&place.world.main());
+    let verify = statuses.iter().find(|it| it.context == "tars/verify").expect("a status on the merge");
+    assert_eq!(verify.state, CheckState::Success);
+}
+
+#[tokio::test]
+async fn what_moves_between_the_check_and_the_merge_is_never_merged() {
+    type Between = fn(&World);
+    let cases: [(&str, Between); 3] = [
+        ("a push to the branch", |world| {
+            let branch = world.proposals().into_keys().next().unwrap();
+            world.commit_on(&branch, &[(APP, Some("evil: true\n"))]);
+        }),
+        ("a push to main", |world| {
+            world.commit(&[("apps/other.yaml", Some("a: 1\n"))]);
+        }),
+        ("the branch is deleted", |world| {
+            let branch = world.proposals().into_keys().next().unwrap();
+            world.force(&branch, None);
+        }),
+    ];
+    for (what, between) in cases {
+        let place = Arc::new(Place::new("AutoMerge"));
+        let mut tars = place.tars("a");
+        let there = Arc::clone(&place);
+        place.forge.before_next_merge(move || between(&there.world));
+        place.world.run(&mut tars, 12).await;
+        assert!(!place.world.file(APP).contains("evil"), "{what}");
+        let merges = place.world.states().iter().filter(|it| **it == S::Merged).count();
+        assert!(merges <= 1, "{what}: {:?}", place.world.states());
+        let report = place.world.audit();
+        assert!(report.findings.is_empty(), "{what}: {:?}", report.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_merge_whose_answer_was_lost_is_found_and_recorded_once() {
+    let place = Place::new("AutoMerge");
+    place.forge.fail_next_merge(Fault::AnswerLost);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
+    let record = open(tars.memory().history(), "backend").unwrap();
+    assert_eq!(record.status.merge.as_ref().unwrap().by, MergedBy::Tars);
+}
+
+#[tokio::test]
+async fn a_process_that_died_after_the_merge_is_followed_by_one_that_knows_who_merged() {
+    let place = Place::new("AutoMerge");
+    place.forge.fail_next_merge(Fault::AnswerLost);
+    let mut tars = place.tars("a");
+    // The tick ends with the lost answer; nothing was recorded.
+    place.world.run(&mut tars, 1).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved]);
+    drop(tars);
+    let mut next = place.tars("b");
+    place.world.run(&mut next, 2).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
+    let record = open(next.memory().history(), "backend").unwrap();
+    assert_eq!(record.status.merge.as_ref().unwrap().by, MergedBy::Tars);
+}
+
+#[tokio::test]
+async fn a_reservation_is_given_back_only_after_the_branch_moved_away_from_a_merge_that_may_be_under_way() {
+    let place = Place::new("AutoMerge");
+    place.forge.fail_next_merge(Fault::Down);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 1).await;
+    let asked_for = place.head();
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved]);
+    place.forge.edit(1, |pull| drop(pull.labels.insert("tars/hold".to_owned())));
+    place.world.run(&mut tars, 2).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Proposed]);
+    assert_ne!(place.head(), asked_for, "the head that the forge was asked for is gone");
+}
+
+#[tokio::test]
+async fn a_forge_that_keeps_refusing_gets_its_no_and_the_person_gets_the_words() {
+    let place = Place::new("AutoMerge");
+    let mut tars = place.tars("a");
+    for _ in 0..4 {
+        place.forge.fail_next_merge(Fault::Refused);
+        place.world.run(&mut tars, 1).await;
+    }
+    place.world.run(&mut tars, 3).await;
+    assert!(place.holds(&tars).contains(&C::MergeRefused), "{:?}", place.holds(&tars));
+    assert!(!place.world.states().contains(&S::Merged));
+}
+
+#[tokio::test]
+async fn merge_commits_and_squashes_have_the_computed_tree_and_pass_the_audit() {
+    for method in [MergeMethod::Merge, MergeMethod::Squash] {
+        let place = Place::new("AutoMerge");
+        place.forge.methods([method]);
+        let mut tars = place.tars("a");
+        place.world.run(&mut tars, 1).await;
+        assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged], "{method:?}");
+        let report = place.world.audit();
+        assert!(report.findings.is_empty(), "{method:?}: {:?}", report.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_tree_that_nobody_computed_is_an_alarm_and_its_revert_is_proposed() {
+    let place = Arc::new(Place::new("AutoMerge"));
+    place.forge.methods([MergeMethod::Merge]);
+    let there = Arc::clone(&place);
+    // A merge commit takes in whatever main has become meanwhile.
+    place.forge.before_next_merge(move || drop(there.world.commit(&[("apps/other.yaml", Some("a: 1\n"))])));
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 3).await;
+    let states = place.world.states();
+    assert_eq!(states[..4], [S::Proposed, S::MergeReserved, S::Merged, S::Worse], "{states:?}");
+    let undo = open(tars.memory().history(), "backend").expect("a revert");
+    assert!(matches!(undo.spec.purpose, crate::model::action::Purpose::Revert { .. }));
+    assert!(place.forge.pulls().last().unwrap().title.contains("backend"));
+}
+
+#[tokio::test]
+async fn reviewers_are_asked_once_and_only_when_a_person_is_needed() {
+    for (mode, asked) in [("Propose", 1), ("AutoMerge", 0)] {
+        let place = Place::new(mode);
+        let settings = DeskSettings { reviewers: vec![PERSON.to_owned()], ..DeskSettings::default() };
+        let mut tars = place.tars_with("a", settings);
+        place.world.run(&mut tars, 4).await;
+        let count = place.forge.writes().iter().filter(|it| it.starts_with("ask")).count();
+        assert_eq!(count, asked, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_forge_that_is_down_for_hours_gets_one_pull_request_for_each_incident_when_it_is_back() {
+    let place = Place::new("Propose");
+    place.forge.set_down(true);
+    let mut tars = place.tars("a");
+    // Six hours of ticks.
+    place.world.run(&mut tars, 720).await;
+    let actions: BTreeSet<_> =
+        place.world.entries().into_iter().filter_map(|it| it.record).map(|it| it.id().clone()).collect();
+    assert_eq!(actions.len(), 1, "{:?}", place.world.story());
+    place.forge.set_down(false);
+    place.world.run(&mut tars, 3).await;
+    assert_eq!(place.forge.only_pull().state, PullState::Open);
+}
