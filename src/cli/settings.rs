@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, Kind};
 use super::sops::identities;
-use crate::config::{self, ForgeAt, Overrides, Settings, SyncSettings};
+use crate::config::{self, ForgeAt, ForgeSettings, Overrides, Settings, SyncSettings};
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
@@ -25,7 +25,9 @@ use crate::outside::secret::Secret;
 use crate::outside::sign::{AllowedSigners, SigningKey};
 use crate::outside::system;
 use crate::propose::Writer;
+use crate::propose::forge::Forge;
 use crate::propose::forge::gitea::Gitea;
+use crate::reconcile::desk::{Desk, DeskSettings};
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{Parts, Rules};
@@ -39,6 +41,8 @@ const ALERT_AGE_MAX_S: u32 = 7 * 86_400;
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most bytes of one answer of a forge: a page of fifty pull requests with long bodies.
 const FORGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Least time between two writes to a forge: what GitHub asks of everybody.
+const FORGE_PACE: Duration = Duration::from_secs(1);
 /// For one request to a forge.
 const FORGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest file of certificate authorities.
@@ -185,6 +189,28 @@ pub fn gitea(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Gitea, Failure> {
         .map_err(|error| failed("the forge's address")(error.into()))
 }
 
+/// The forge of the settings; `None`: proposals stay branches.
+///
+/// # Errors
+/// When a file that it needs cannot be used.
+pub fn forge(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Arc<dyn Forge>>, Failure> {
+    Ok(match &settings.forge {
+        ForgeSettings::Local => None,
+        ForgeSettings::Gitea(at) => Some(Arc::new(gitea(at, clock)?)),
+    })
+}
+
+fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Failure> {
+    let Some(forge) = forge(settings, clock)? else { return Ok(None) };
+    let ForgeSettings::Gitea(at) = &settings.forge else { return Ok(None) };
+    let desk = DeskSettings {
+        required_checks: at.required_checks.clone(),
+        reviewers: at.reviewers.clone(),
+        pace: FORGE_PACE,
+    };
+    Ok(Some(Desk::new(forge, settings.branch.clone(), desk)))
+}
+
 /// How the settings say a commit is recognised as applied.
 #[must_use]
 pub fn probe(settings: &Settings) -> SyncProbe {
@@ -309,6 +335,6 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
         probe: probe(settings),
         http: http(Duration::from_secs(10))?,
         mode_ceiling: settings.mode,
-        desk: None,
+        desk: desk(settings, Arc::new(SystemClock))?,
     })
 }

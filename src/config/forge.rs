@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::raw;
 use super::resolve::Resolve;
+use crate::model::forge::{BRANCH_PREFIX, RequiredCheck};
 
 /// Products that have a name here and no adapter yet.
 const PLANNED: [&str; 5] = ["github", "gitlab", "bitbucket", "azuredevops", "codecommit"];
@@ -27,6 +28,8 @@ pub struct ForgeAt {
     pub name: String,
     pub token_file: PathBuf,
     pub ca_file: Option<PathBuf>,
+    pub required_checks: Vec<RequiredCheck>,
+    pub reviewers: Vec<String>,
 }
 
 impl Resolve<'_> {
@@ -90,6 +93,21 @@ impl Resolve<'_> {
             name: name.to_owned(),
             token_file: self.required("forge.token_file", raw.token_file.as_ref())?.into(),
             ca_file: raw.ca_file.as_ref().map(PathBuf::from),
+            required_checks: self.required_checks(raw)?,
+            reviewers: raw.reviewers.clone(),
         })
+    }
+
+    fn required_checks(&self, raw: &raw::Forge) -> Result<Vec<RequiredCheck>, ConfigError> {
+        let check = |(index, it): (usize, &raw::ForgeCheck)| {
+            // Our own statuses repeat what tars thinks: waiting for one would be waiting for ever.
+            if it.context.is_empty() || it.context.starts_with(BRANCH_PREFIX) {
+                let field = format!("forge.required_checks[{index}].context");
+                let fix = "name a check of somebody else, as the forge shows it";
+                return Err(self.origins.error(&field, "this is not a check that tars can wait for", fix));
+            }
+            Ok(RequiredCheck { context: it.context.clone(), by: it.by.clone() })
+        };
+        raw.required_checks.iter().enumerate().map(check).collect()
     }
 }

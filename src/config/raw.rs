@@ -188,11 +188,33 @@ pub struct Forge {
     pub token_file: Option<String>,
     /// Certificate authorities (PEM) that are believed beside the system's.
     pub ca_file: Option<String>,
+    /// Checks that must be success on the very commit before anything merges by itself, beside those that the branch's
+    /// protection asks for.
+    pub required_checks: Vec<ForgeCheck>,
+    /// Accounts that are asked for a review when a person has to merge.
+    pub reviewers: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgeCheck {
+    /// Name of the check, or a pattern with *.
+    pub context: String,
+    /// The account or app that has to post it.
+    pub by: Option<String>,
 }
 
 impl Default for Forge {
     fn default() -> Self {
-        Self { kind: "local".into(), url: None, repository: None, token_file: None, ca_file: None }
+        Self {
+            kind: "local".into(),
+            url: None,
+            repository: None,
+            token_file: None,
+            ca_file: None,
+            required_checks: Vec::new(),
+            reviewers: Vec::new(),
+        }
     }
 }
 

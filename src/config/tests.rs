@@ -101,6 +101,8 @@ fn a_forge_is_local_or_a_place_that_can_be_asked() {
         name: "gitops".into(),
         token_file: "/t".into(),
         ca_file: None,
+        required_checks: Vec::new(),
+        reviewers: Vec::new(),
     };
     assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::Gitea(at));
 }

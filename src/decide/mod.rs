@@ -27,7 +27,7 @@ pub use choose::{decide, mode_and_risk};
 pub use incidents::{Evidence, active_triggers, cause_key, incidents};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
 pub use playbooks::plan;
-pub use pulls::{Ground, HOLD_LABEL, OnForge, PullSeen, RequiredCheck};
+pub use pulls::{Ground, HOLD_LABEL, OnForge, PullSeen};
 pub use rivals::{RECENT_S, yields};
 pub use undo::{Undoing, undo};
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::model::change::ProposedChange;
 use crate::model::forge::{
     Account, BRANCH_PREFIX, Checks, ChecksVerdict, MergeMethod, Permissions, Protection, PullRequest,
-    PullState, Review, ReviewVerdict,
+    PullState, RequiredCheck, Review, ReviewVerdict,
 };
 use crate::model::ids::BranchName;
 use crate::model::reason::{Reason, ReasonCode};
@@ -31,15 +31,6 @@ pub struct Ground {
     pub base: BranchName,
     /// Checks that the settings ask for, beside those of the protection.
     pub required_checks: Vec<RequiredCheck>,
-}
-
-/// A check that must be `success`, and who has to say so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequiredCheck {
-    /// A name, or a pattern with `*`.
-    pub context: String,
-    /// Account or app that posts it; `None`: whoever may.
-    pub by: Option<String>,
 }
 
 impl Ground {

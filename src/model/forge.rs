@@ -209,7 +209,6 @@ pub enum Access {
 
 /// A sign under a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not react yet"))]
 pub enum Reaction {
     /// Eyes: read, and being worked on.
     Seen,
@@ -236,6 +235,15 @@ pub struct Check {
     pub description: String,
     /// Who posted it.
     pub by: String,
+}
+
+/// A check that must be `success` before anything merges by itself, and who has to say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RequiredCheck {
+    /// A name, or a pattern with `*`.
+    pub context: String,
+    /// Account or app that posts it; `None`: whoever may.
+    pub by: Option<String>,
 }
 
 /// All checks of exactly one commit.
@@ -269,6 +277,11 @@ impl ChecksVerdict {
 }
 
 impl Checks {
+    /// The checks that `pattern` names.
+    pub fn named<'a>(&'a self, pattern: &'a str) -> impl Iterator<Item = &'a Check> {
+        self.all.iter().filter(move |it| is_named(pattern, &it.context))
+    }
+
     /// Holds the checks against the `required` names. A required check that is missing, skipped or neutral is
     /// waited for: only `success` is a yes.
     #[must_use]
@@ -279,7 +292,7 @@ impl Checks {
             return ChecksVerdict::Failed(red);
         }
         let is_yes = |pattern: &&String| {
-            let mut named = self.all.iter().filter(|it| is_named(pattern, &it.context)).peekable();
+            let mut named = self.named(pattern).peekable();
             named.peek().is_some() && named.all(|it| it.state == CheckState::Success)
         };
         let missing = required.iter().filter(|it| !is_yes(it)).cloned();

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::error::TurnError;
-use super::follow::{closed, holds_changed, landed, recovered_first};
+use super::follow::{closed, closed_on_forge, holds_changed, landed, recovered_first};
 use super::open::Place;
 use super::step::Step;
 use super::turn::Turn;
@@ -65,7 +65,13 @@ pub fn next(
             let text = format!("{} is not tars' commit; tars leaves this branch alone", head.short());
             Ok(holds_changed(turn, record, vec![Reason::new(ReasonCode::HumanCommits, text)]))
         }
-        BranchFate::Waiting | BranchFate::Merged(_) => untouched(turn, record, &waiting),
+        BranchFate::Waiting | BranchFate::Merged(_) => match line.last().and_then(|it| closed_on_forge(turn, it)) {
+            Some(reason) => {
+                let records = waiting.iter().map(|it| closed(turn.now, it, reason.clone())).collect();
+                Ok(Some(Step::Enter { records, drop_branch: true }))
+            }
+            None => untouched(turn, record, &waiting),
+        },
     }
 }
 

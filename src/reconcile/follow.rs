@@ -75,10 +75,7 @@ fn proposed(
         }
         BranchFate::Waiting => {}
     }
-    if let Some(pull) = turn.desk.and_then(|desk| desk.ended(change)) {
-        let by = pull.closed_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-        let text = format!("pull request #{} was closed{by} without a merge", pull.number);
-        let reason = Reason::new(ReasonCode::ClosedByPerson, text);
+    if let Some(reason) = closed_on_forge(turn, record) {
         return Ok(Some(Step::enter(closed(turn.now, record, reason), true)));
     }
     if let Some(reason) = recovered_first(turn, record) {
@@ -174,6 +171,14 @@ fn is_merged(state: &PullState) -> bool {
 
 fn ended_on_forge(turn: &Turn<'_>, change: &ProposedChange, how: fn(&PullState) -> bool) -> bool {
     turn.desk.and_then(|desk| desk.ended(change)).is_some_and(|pull| how(&pull.state))
+}
+
+/// The "no" of a person who closed the pull request and left the branch.
+pub(super) fn closed_on_forge(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
+    let pull = turn.desk?.ended(record.spec.change.as_ref()?)?;
+    let by = pull.closed_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+    let text = format!("pull request #{} was closed{by} without a merge", pull.number);
+    (!is_merged(&pull.state)).then(|| Reason::new(ReasonCode::ClosedByPerson, text))
 }
 
 /// A reserved action whose change is in the watched branch: by the merge tars asked the forge for, or by a person

@@ -13,9 +13,9 @@ use tokio::sync::OnceCell;
 
 use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
-use super::{Answer, Forge, Marker, Merging, PullDraft, Status, StatusState};
+use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
-    Access, Account, BRANCH_PREFIX, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection,
+    Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection,
     PullRequest, PullState, Reaction, RepositoryFacts, Review,
 };
 use crate::model::ids::{BranchName, ObjectId};
@@ -280,10 +280,10 @@ impl Gitea {
         decoded::<wire::Comment>(what, &reply, false).map(|_| true)
     }
 
-    async fn replace_labels(&self, number: u64, labels: &[&str]) -> Result<(), ForgeError> {
-        let what = "set the labels";
+    async fn put_labels(&self, number: u64, labels: &[&str]) -> Result<(), ForgeError> {
+        let what = "add the labels";
         let number = number.to_string();
-        let place: (Method, &[&str]) = (Method::Put, &["issues", &number, "labels"]);
+        let place: (Method, &[&str]) = (Method::Post, &["issues", &number, "labels"]);
         let body = json!({ "labels": labels });
         // Names that the repository does not know are dropped without a word.
         let set = wire::names(decoded(what, &self.write(what, place, &body, true).await?, false)?);
@@ -336,11 +336,7 @@ impl Gitea {
     async fn post_status(&self, head: &ObjectId, status: Status<'_>) -> Result<bool, ForgeError> {
         let what = "set the status";
         let me = self.account().await?;
-        let state = match status.state {
-            StatusState::Pending => "pending",
-            StatusState::Success => "success",
-            StatusState::Failure => "failure",
-        };
+        let state = status.state.as_str();
         let url = status.url.unwrap_or_default();
         let said_already = self.statuses(what, head).await?.iter().any(|it| {
             let words =
@@ -380,26 +376,6 @@ impl Gitea {
         // Merged it is, whatever happens to this question.
         let read = self.pull("read the merged pull request", number).await;
         read.map_err(ForgeError::after_a_write)
-    }
-
-    async fn remove_branch(&self, branch: &BranchName, head: &ObjectId) -> Result<bool, ForgeError> {
-        let what = "delete the branch";
-        if !branch.as_str().starts_with(BRANCH_PREFIX) {
-            let why = format!("{branch} is not a branch of tars");
-            return Err(ForgeError::refused_here(what, Trouble::Forbidden, &why));
-        }
-        let Some(found) = self.branch(what, branch).await? else { return Ok(false) };
-        if found.head() != Some(head) {
-            let why = format!("{branch} does not stand at {} any more", head.short());
-            return Err(ForgeError::refused_here(what, Trouble::Conflict, &why));
-        }
-        let place: (Method, &[&str]) = (Method::Delete, &["branches", branch.as_str()]);
-        let reply = self.write(what, place, &json!({}), true).await?;
-        match reply.status {
-            204 => Ok(true),
-            404 => Ok(false),
-            _ => Err(ForgeError::refused(what, &reply, false)),
-        }
     }
 }
 
@@ -494,8 +470,8 @@ impl Forge for Gitea {
         Box::pin(self.add_reaction(comment, reaction))
     }
 
-    fn set_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()> {
-        Box::pin(self.replace_labels(number, labels))
+    fn add_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()> {
+        Box::pin(self.put_labels(number, labels))
     }
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()> {
@@ -516,9 +492,5 @@ impl Forge for Gitea {
 
     fn merge<'a>(&'a self, number: u64, merging: Merging<'a>) -> Answer<'a, PullRequest> {
         Box::pin(self.merge_pull(number, merging))
-    }
-
-    fn delete_branch<'a>(&'a self, branch: &'a BranchName, head: &'a ObjectId) -> Answer<'a, bool> {
-        Box::pin(self.remove_branch(branch, head))
     }
 }

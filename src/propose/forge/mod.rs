@@ -14,7 +14,7 @@ use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
 
-pub use self::error::{ForgeError, Trouble};
+pub use self::error::{ForgeError, Outlook, Trouble};
 use crate::decide::MergePermit;
 use crate::model::forge::{
     Access, Account, Checks, Comment, ForgeCapabilities, Grants, MergeMethod, Protection, PullRequest,
@@ -46,11 +46,22 @@ pub struct Status<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not post statuses yet"))]
 pub enum StatusState {
     Pending,
     Success,
     Failure,
+}
+
+impl StatusState {
+    /// As Gitea and GitHub call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
 }
 
 /// How a permitted merge is done.
@@ -64,7 +75,6 @@ pub struct Merging<'a> {
 }
 
 /// A forge with one repository and one token.
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not open pull requests yet"))]
 pub trait Forge: Debug + Send + Sync {
     fn capabilities(&self) -> ForgeCapabilities;
 
@@ -114,8 +124,9 @@ pub trait Forge: Debug + Send + Sync {
     /// Puts a sign under a comment; the same one twice is one.
     fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()>;
 
-    /// Replaces all labels; those the repository does not know are made.
-    fn set_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()>;
+    /// Adds labels and touches no other: one that a person sets meanwhile must never be lost. Those the repository
+    /// does not know are made.
+    fn add_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()>;
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()>;
 
@@ -129,14 +140,10 @@ pub trait Forge: Debug + Send + Sync {
 
     /// Merges the permitted head, and no other.
     fn merge<'a>(&'a self, number: u64, merging: Merging<'a>) -> Answer<'a, PullRequest>;
-
-    /// Deletes one of tars' branches if it stands at `head`; `false` when it was gone already.
-    fn delete_branch<'a>(&'a self, branch: &'a BranchName, head: &'a ObjectId) -> Answer<'a, bool>;
 }
 
 /// What tells one kind of our comments from the others, hidden in its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not comment yet"))]
 pub enum Marker {
     /// Why the pull request was closed.
     Closed,
@@ -145,7 +152,8 @@ pub enum Marker {
 }
 
 impl Marker {
-    fn as_str(self) -> &'static str {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "<!-- tars:closed -->",
             Self::Explanation => "<!-- tars:explanation -->",

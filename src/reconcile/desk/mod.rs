@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::decide::{Ground, OnForge, PullSeen, RequiredCheck};
+use crate::decide::{Ground, OnForge, PullSeen};
 use crate::model::change::ProposedChange;
-use crate::model::forge::{PullRequest, PullState};
+use crate::model::forge::{PullRequest, PullState, RequiredCheck};
 use crate::model::ids::{ActionId, BranchName};
 use crate::propose::forge::Forge;
 

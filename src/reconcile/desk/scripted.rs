@@ -458,8 +458,4 @@ impl Forge for Scripted {
     fn merge<'a>(&'a self, number: u64, merging: Merging<'a>) -> Answer<'a, PullRequest> {
         answer(self.merge_now(number, merging))
     }
-
-    fn delete_branch<'a>(&'a self, _: &'a BranchName, _: &'a ObjectId) -> Answer<'a, bool> {
-        answer(Ok(false))
-    }
 }
