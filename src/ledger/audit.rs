@@ -241,9 +241,12 @@ fn main_branch(entries: &[Entry], main: &[MainCommit], report: &mut AuditReport)
 /// Is this commit, which a signed entry names as our merge, what was computed? Ours is signed by us; one that a forge
 /// made of it (a merge, a squash) is not, and stands on our commit or in its place.
 fn is_computed(found: &MainCommit, change: &ProposedChange) -> bool {
-    let is_ours = found.commit == change.head && matches!(found.signer, Signer::Allowed(_));
-    let of_forge = found.parents.contains(&change.head) || found.parents == [change.base.clone()];
-    found.tree == change.tree && (is_ours || of_forge)
+    let fits = if found.commit == change.head {
+        matches!(found.signer, Signer::Allowed(_))
+    } else {
+        found.parents.contains(&change.head) || found.parents == [change.base.clone()]
+    };
+    found.tree == change.tree && fits
 }
 
 /// Which entry accounts for this commit? Says why none does.

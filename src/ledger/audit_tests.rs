@@ -161,7 +161,7 @@ fn a_broken_cooldown_and_a_second_open_action_are_found_by_the_recount() {
 #[test]
 fn every_kind_of_tampering_with_the_watched_branch_is_found() {
     type Tamper = fn(&mut Vec<MainCommit>);
-    let kinds: [(&str, Rule, Tamper); 8] = [
+    let kinds: [(&str, Rule, Tamper); 9] = [
         ("forged commit", Rule::MainCommit, |it| {
             it.push(main_commit(oid('9'), oid('8'), &format!("Scale out{TRAILERS}")));
         }),
@@ -174,7 +174,10 @@ fn every_kind_of_tampering_with_the_watched_branch_is_found() {
             it.push(forged);
         }),
         ("the tree is another", Rule::MergeOnMain, |it| it[1].tree = oid('8')),
-        ("the merge is not signed", Rule::MergeOnMain, |it| it[1].signer = Signer::Unsigned),
+        ("the merge is neither ours nor made of ours", Rule::MergeOnMain, |it| {
+            (it[1].signer, it[1].parents) = (Signer::Unsigned, vec![oid('7')]);
+        }),
+        ("our own commit is not signed", Rule::MainCommit, |it| it[2].signer = Signer::Unsigned),
         ("the merge is gone", Rule::MergeOnMain, |it| drop(it.remove(1))),
         ("a person's merge is gone", Rule::MergeOnMain, |it| drop(it.remove(3))),
         ("an open proposal was merged in silence", Rule::MainCommit, |it| {

@@ -65,13 +65,15 @@ pub fn next(
             let text = format!("{} is not tars' commit; tars leaves this branch alone", head.short());
             Ok(holds_changed(turn, record, vec![Reason::new(ReasonCode::HumanCommits, text)]))
         }
-        BranchFate::Waiting | BranchFate::Merged(_) => match line.last().and_then(|it| closed_on_forge(turn, it)) {
-            Some(reason) => {
-                let records = waiting.iter().map(|it| closed(turn.now, it, reason.clone())).collect();
-                Ok(Some(Step::Enter { records, drop_branch: true }))
+        BranchFate::Waiting | BranchFate::Merged(_) => {
+            match line.last().and_then(|it| closed_on_forge(turn, it)) {
+                Some(reason) => {
+                    let records = waiting.iter().map(|it| closed(turn.now, it, reason.clone())).collect();
+                    Ok(Some(Step::Enter { records, drop_branch: true }))
+                }
+                None => untouched(turn, record, &waiting),
             }
-            None => untouched(turn, record, &waiting),
-        },
+        }
     }
 }
 

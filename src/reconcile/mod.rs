@@ -240,9 +240,10 @@ impl Reconciler {
             // Only the last look counts: what was held while another step was due may be free now.
             report.held.clear();
             let attempt = Stopwatch::start();
-            match self.look_and_step(&evidence, &aside, &mut report).await {
+            // On the heap: with everything a step holds it would fill a thread's stack.
+            match Box::pin(self.look_and_step(&evidence, &aside, &mut report)).await {
                 // A pull request that is new may be all that a merge waited for.
-                Ok(None) if self.show(&mut report).await => {}
+                Ok(None) if Box::pin(self.show(&mut report)).await => {}
                 Ok(None) => break,
                 Ok(Some(Done::Wrote)) => lost_in_a_row = 0,
                 Ok(Some(Done::ReadFirst)) => {}
@@ -372,7 +373,7 @@ impl Reconciler {
             && !self.desk_is_fresh
         {
             // What the forge cannot say holds every merge back, and nothing else.
-            if let Err(error) = desk.read(parts.memory.history(), now).await {
+            if let Err(error) = Box::pin(desk.read(parts.memory.history(), now)).await {
                 report.errors.push(TurnError::Forge(error));
             }
             self.desk_is_fresh = true;
@@ -398,7 +399,8 @@ impl Reconciler {
             http: &parts.http,
             desk: parts.desk.as_ref(),
         };
-        let next = next_step(&turn, &mut self.since, &mut parts.repository, aside, &mut report.held).await?;
+        let next = next_step(&turn, &mut self.since, &mut parts.repository, aside, &mut report.held);
+        let next = Box::pin(next).await?;
         let step = match next {
             Next::Settled => return Ok(None),
             Next::Step(step) => step,
@@ -555,7 +557,7 @@ async fn next_step(
         }
     }
     for incident in turn.incidents(since) {
-        let decision = decide_one(turn, &incident, repository).await;
+        let decision = Box::pin(decide_one(turn, &incident, repository)).await;
         if let Some(step) = answer(decision, aside, held) {
             return Ok(Next::Step(step));
         }

@@ -353,7 +353,7 @@ impl Performer<'_> {
 
     async fn merge(&mut self, record: RemediationAction, permit: MergePermit) -> Result<Done, TurnError> {
         if self.parts.desk.is_some() {
-            return self.merge_through_forge(&record, &permit).await;
+            return Box::pin(self.merge_through_forge(&record, &permit)).await;
         }
         let main = self.parts.writer.main.clone();
         self.record(vec![record], &[Rider::Merge(&main, &permit)]).await

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use crate::decide::{OnForge, 
-    BranchSeen, Evidence, Facts, Guards, PermitRequest, Undoing, decide, incidents, permit, undo,
+use crate::decide::{
+    BranchSeen, Evidence, Facts, Guards, OnForge, PermitRequest, Undoing, decide, incidents, permit, undo,
 };
 use crate::ledger::{
     Draft, FUTURE_LIMIT_S, MainCommit, audit, fold, from_json, next_envelope, next_seq, step, to_json,

@@ -5,6 +5,7 @@
 //! All scenarios run at the same time in one test, each in a world of its own: each takes minutes of waiting and
 //! little work, and the harness runs only as many tests at once as there are processors.
 
+mod hosted;
 mod load;
 mod process;
 mod workload;
@@ -31,12 +32,14 @@ const STORY: [&str; 5] = ["Proposed", "MergeReserved", "Merged", "Synced", "Veri
 
 type Scenario = fn(&Programs);
 
-const SCENARIOS: [(&str, Scenario); 5] = [
+const SCENARIOS: [(&str, Scenario); 7] = [
     ("a surge is remedied and verified with nobody touching it", surge),
     ("an alert on the anomaly score remedies the surge", alert),
     ("Prometheus restarts half-way", prometheus_restarts),
     ("tars is killed between reservation and merge", killed_before_the_merge),
     ("the remote is unreachable for a minute", remote_away),
+    ("a forge merges the pull request", hosted::merged_by_the_forge),
+    ("a person merges the pull request on a forge", hosted::merged_by_a_person),
 ];
 
 #[test]
@@ -47,10 +50,13 @@ fn the_loop_closes_on_real_parts_whatever_fails_in_between() {
     else {
         return;
     };
-    let programs = Programs { prometheus, alertmanager, ssh_keygen };
+    let gitea = parts::find("gitea", TEST);
+    let has_forge = gitea.is_some();
+    let programs = Programs { prometheus, alertmanager, ssh_keygen, gitea };
     // For working on one of them: TARS_LIVE_ONLY=killed cargo test live::
     let only = std::env::var("TARS_LIVE_ONLY").unwrap_or_default();
-    let wanted = SCENARIOS.iter().filter(|(name, _)| name.contains(&only));
+    let wanted =
+        SCENARIOS.iter().filter(|(name, _)| name.contains(&only) && (has_forge || !name.contains("forge")));
     let failed: Vec<&str> = std::thread::scope(|scope| {
         let start = |(name, play): &(&'static str, Scenario)| {
             let (play, programs) = (*play, &programs);

@@ -15,8 +15,8 @@ use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
-    Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection,
-    PullRequest, PullState, Reaction, RepositoryFacts, Review,
+    Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection, PullRequest, PullState,
+    Reaction, RepositoryFacts, Review,
 };
 use crate::model::ids::{BranchName, ObjectId};
 use crate::outside::api::{Api, ApiError, Call};

@@ -38,7 +38,8 @@ impl Desk {
                 seen.insert(change.branch, closer);
             }
         }
-        let waits = |branch: &BranchName| history.open.values().any(|it| is_on(it.spec.change.as_ref(), branch));
+        let waits =
+            |branch: &BranchName| history.open.values().any(|it| is_on(it.spec.change.as_ref(), branch));
         self.numbers.retain(|branch, _| waits(branch));
         self.seen = seen;
         Ok(())
@@ -85,7 +86,10 @@ impl Desk {
         }
         let checks = self.forge.checks(&change.head).await?;
         let reviews = self.forge.reviews(pull.number).await?;
-        let held = pull.labels.contains(HOLD_LABEL).then(|| format!("the label {HOLD_LABEL} is on #{}", pull.number));
+        let held = pull
+            .labels
+            .contains(HOLD_LABEL)
+            .then(|| format!("the label {HOLD_LABEL} is on #{}", pull.number));
         Ok(PullSeen { pull, checks, reviews, held, refused: None })
     }
 }
@@ -93,7 +97,8 @@ impl Desk {
 /// The newest action and change of every branch on which a proposal waits.
 fn waiting(history: &History) -> Vec<(ActionId, ProposedChange)> {
     let waits = |state| matches!(state, ActionState::Proposed | ActionState::MergeReserved);
-    let changes = history.open.values().filter(|it| waits(it.state())).filter_map(|it| it.spec.change.as_ref());
+    let changes =
+        history.open.values().filter(|it| waits(it.state())).filter_map(|it| it.spec.change.as_ref());
     let branches: BTreeSet<&BranchName> = changes.map(|it| &it.branch).collect();
     let newest = |branch| {
         let line = history.waiting_on(branch);

@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
 use crate::model::forge::{
-    Access, Account, Check, CheckState, Checks, Comment, ForgeCapabilities, Grant, Grants, MergeMethod, Permissions,
-    Protection, PullRequest, PullState, Reaction, RepositoryFacts, Review,
+    Access, Account, Check, CheckState, Checks, Comment, ForgeCapabilities, Grant, Grants, MergeMethod,
+    Permissions, Protection, PullRequest, PullState, Reaction, RepositoryFacts, Review,
 };
 use crate::model::ids::{BranchName, ObjectId};
 use crate::outside::clock::OutsideClock;
@@ -121,8 +121,12 @@ impl Scripted {
     }
 
     pub fn post_check(&self, head: &ObjectId, context: &str, check: CheckState, by: &str) {
-        let check =
-            Check { context: context.to_owned(), state: check, description: String::new(), by: by.to_owned() };
+        let check = Check {
+            context: context.to_owned(),
+            state: check,
+            description: String::new(),
+            by: by.to_owned(),
+        };
         let mut state = self.state();
         let all = state.statuses.entry(head.to_string()).or_default();
         all.retain(|it| it.context != check.context);
@@ -180,7 +184,8 @@ impl Scripted {
             if let Some(head) = self.head(&pull.branch) {
                 pull.head = head;
             }
-            let merged = base.as_ref().is_some_and(|it| objects.is_ancestor(pull.head.as_str(), it.as_str()).unwrap());
+            let merged =
+                base.as_ref().is_some_and(|it| objects.is_ancestor(pull.head.as_str(), it.as_str()).unwrap());
             if merged {
                 pull.state = PullState::Merged(base);
             } else if self.head(&pull.branch).is_none() {
@@ -192,7 +197,11 @@ impl Scripted {
     fn up(&self, what: &'static str) -> Result<(), ForgeError> {
         self.settle();
         let down = self.state().down;
-        if down { Err(ForgeError::refused_here(what, Trouble::Unreachable, "down for a test")) } else { Ok(()) }
+        if down {
+            Err(ForgeError::refused_here(what, Trouble::Unreachable, "down for a test"))
+        } else {
+            Ok(())
+        }
     }
 
     fn wrote(&self, what: String) {
@@ -257,7 +266,9 @@ impl Scripted {
         let fault = self.state().merge_fault.take();
         match fault {
             Some(Fault::Down) => return Err(ForgeError::refused_here(WHAT, Trouble::Lost, "for a test")),
-            Some(Fault::Refused) => return Err(ForgeError::refused_here(WHAT, Trouble::NotReady, "for a test")),
+            Some(Fault::Refused) => {
+                return Err(ForgeError::refused_here(WHAT, Trouble::NotReady, "for a test"));
+            }
             _ => {}
         }
         let pull = self.pull(number)?;
@@ -305,7 +316,12 @@ impl Scripted {
         Ok(kept)
     }
 
-    fn edited(&self, verb: &str, number: u64, edit: impl FnOnce(&mut PullRequest)) -> Result<PullRequest, ForgeError> {
+    fn edited(
+        &self,
+        verb: &str,
+        number: u64,
+        edit: impl FnOnce(&mut PullRequest),
+    ) -> Result<PullRequest, ForgeError> {
         self.pull(number)?;
         self.edit(number, edit);
         self.wrote(format!("{verb} #{number}"));

@@ -120,7 +120,11 @@ impl Desk {
     }
 
     /// Opens the pull request, or finds the one another replica has just opened.
-    async fn open_pull(&mut self, branch: &BranchName, text: &PullRequestText) -> Result<PullRequest, ForgeError> {
+    async fn open_pull(
+        &mut self,
+        branch: &BranchName,
+        text: &PullRequestText,
+    ) -> Result<PullRequest, ForgeError> {
         self.pace().await;
         let base = self.base.clone();
         let draft = PullDraft { head: branch, base: &base, title: &text.title, body: &text.body };
@@ -139,7 +143,8 @@ impl Desk {
     /// Edits title and body when they say something else than `text`.
     async fn keep_text(&mut self, pull: &PullRequest, text: &PullRequestText) -> Result<(), ForgeError> {
         let known = self.shown.get(&pull.number);
-        let is_as_kept = known.is_some_and(|it| it.wanted == hash(text) && it.kept == hash(&plain(&pull.body)));
+        let is_as_kept =
+            known.is_some_and(|it| it.wanted == hash(text) && it.kept == hash(&plain(&pull.body)));
         let is_as_wanted = pull.title == text.title && plain(&pull.body) == plain(&text.body);
         if is_as_kept {
             return Ok(());
@@ -166,7 +171,11 @@ impl Desk {
     }
 
     /// Puts our labels on; those of people stay, and so does their hold.
-    async fn keep_labels(&mut self, pull: &PullRequest, record: &RemediationAction) -> Result<(), ForgeError> {
+    async fn keep_labels(
+        &mut self,
+        pull: &PullRequest,
+        record: &RemediationAction,
+    ) -> Result<(), ForgeError> {
         let wanted = labels(record);
         let missing: Vec<&str> =
             wanted.iter().map(String::as_str).filter(|it| !pull.labels.contains(*it)).collect();

@@ -30,6 +30,15 @@ pub(super) struct Programs {
     pub prometheus: PathBuf,
     pub alertmanager: PathBuf,
     pub ssh_keygen: PathBuf,
+    /// Only where the scenario needs a forge.
+    pub gitea: Option<PathBuf>,
+}
+
+/// Where a repository lives that is not just a folder.
+pub(super) trait Host {
+    /// Takes over `repo.git` of this folder, leaves there what the forge holds, and says how tars reaches it: the
+    /// settings `repository` and `forge`.
+    fn take(&self, folder: &Path) -> String;
 }
 
 #[derive(Debug)]
@@ -85,14 +94,28 @@ spec:
 impl World {
     /// Everything running, with the load of an ordinary day.
     pub(super) fn start(programs: &Programs, policy: &str, with_alertmanager: bool) -> Self {
+        Self::start_on(programs, policy, with_alertmanager, None)
+    }
+
+    /// The same, with the repository on a forge.
+    pub(super) fn start_on(
+        programs: &Programs,
+        policy: &str,
+        with_alertmanager: bool,
+        host: Option<&dyn Host>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("tars-live.").tempdir().unwrap();
         let at = folder.path();
         make_repository(at, policy);
         make_keys(at, &programs.ssh_keygen);
+        let hosted = host.map_or_else(
+            || format!("repository: {{url: {at}/repo.git, state_dir: {at}/state}}\n", at = at.display()),
+            |host| host.take(at),
+        );
         let (workload, workload_port) = workload::start(at);
         let [tars, prometheus, alertmanager] = [(); 3].map(|()| free_port());
         let ports = Ports { tars, prometheus, alertmanager, workload: workload_port };
-        write_settings(at, ports);
+        write_settings(at, ports, &hosted);
         let load = Load::start(workload_port, super::CALM_CLIENTS);
         let alertmanager = with_alertmanager.then(|| start_alertmanager(programs, at, ports));
         let prometheus = start_prometheus(programs, at, ports);
@@ -270,15 +293,12 @@ fn make_keys(folder: &Path, ssh_keygen: &Path) {
     fs::write(folder.join("webhook-secret"), format!("{SECRET}\n")).unwrap();
 }
 
-fn write_settings(folder: &Path, ports: Ports) {
+fn write_settings(folder: &Path, ports: Ports, hosted: &str) {
     let at = folder.display();
     let Ports { tars, prometheus, alertmanager, workload } = ports;
     let query = P95;
     let settings = format!(
-        "repository:
-  url: {at}/repo.git
-  state_dir: {at}/state
-signing:
+        "{hosted}signing:
   key_file: {at}/signing-key
   allowed_signers_file: {at}/allowed_signers
   email: tars@example.com

@@ -5,7 +5,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ pub(crate) struct Gitea {
     /// Without a slash at the end.
     pub url: String,
     pub admin_token: String,
+    folder: PathBuf,
     /// Waits on its standard input; when that ends, so does Gitea, and its folder goes.
     keeper: Child,
 }
@@ -84,7 +85,8 @@ impl Gitea {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut gitea = Self { url: format!("http://127.0.0.1:{port}"), admin_token: String::new(), keeper };
+        let url = format!("http://127.0.0.1:{port}");
+        let mut gitea = Self { url, admin_token: String::new(), folder: folder.clone(), keeper };
         gitea.wait_until_ready(&folder);
         let made = command(program.to_str().unwrap(), &folder, &user)
             .arg("--config")
@@ -191,6 +193,11 @@ impl Gitea {
             self.admin("PUT", &format!("{path}/collaborators/{writer}"), Some(&level), 204);
         }
         path
+    }
+
+    /// The bare repository as it lies on the disk, for reading.
+    pub(crate) fn on_disk(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("data/gitea-repositories/{ORGANISATION}/{name}.git"))
     }
 
     /// Commits a file to a branch, which is made from `main` when it is not there; the commit's id.
