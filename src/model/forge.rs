@@ -201,10 +201,23 @@ pub struct Comment {
 pub enum Access {
     None,
     Read,
-    #[expect(dead_code, reason = "Gitea has no such level, and no control asks for it yet")]
+    /// Label, close and assign; forges without it (Gitea) go from read to write.
     Triage,
     Write,
     Admin,
+}
+
+impl Access {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "no",
+            Self::Read => "read",
+            Self::Triage => "triage",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A sign under a comment.
