@@ -10,8 +10,9 @@ use super::output::{Console, Page, Piece, Style, Table};
 use super::selector::{Labels, Selection};
 use super::settings;
 use crate::config::Overrides;
-use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction};
+use crate::model::action::{ActionSpec, ActionState, MergedBy, Purpose, RemediationAction};
 use crate::model::change::PullRequestText;
+use crate::model::forge::ForgeCapabilities;
 use crate::model::ids::RepoPath;
 use crate::model::policy::Policy;
 use crate::observe::repository::{Repository, Snapshot};
@@ -197,8 +198,11 @@ struct Proposal<'a> {
 /// The text of a branch: of its one action, or of all.
 fn text_of(line: &[&RemediationAction]) -> PullRequestText {
     match line {
-        [one] => one.spec.pull_request.clone().unwrap_or_else(|| render::batch(line)),
-        _ => render::batch(line),
+        [RemediationAction { spec: ActionSpec { pull_request: Some(text), .. }, .. }] => text.clone(),
+        _ => {
+            let own: Vec<_> = line.iter().map(|&it| (it, it.spec.pull_request.clone())).collect();
+            render::batch(&own, &ForgeCapabilities::LOCAL)
+        }
     }
 }
 

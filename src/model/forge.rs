@@ -30,6 +30,16 @@ pub struct ForgeCapabilities {
 }
 
 impl ForgeCapabilities {
+    /// No forge: the ledger and a terminal show the text, and nobody reads a ticked box or a comment.
+    pub const LOCAL: Self = Self {
+        body_chars_max: 58_000,
+        checkboxes: false,
+        details: true,
+        mermaid: false,
+        callouts: true,
+        native_auto_merge: false,
+    };
+
     /// Gitea and Forgejo.
     pub const GITEA: Self = Self {
         body_chars_max: 1_000_000,

@@ -7,7 +7,6 @@ pub mod anomaly;
 pub mod batch;
 pub mod causes;
 pub mod change;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not read comments yet"))]
 pub mod control;
 pub mod decision;
 pub mod duration;

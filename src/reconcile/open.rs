@@ -9,8 +9,9 @@ use crate::model::action::{
     API_VERSION, ActionResult, ActionSpec, ActionState, ActionStatus, Metadata, Purpose, RemediationAction,
     ResultChange, TimelineEvent,
 };
-use crate::model::change::{FieldChange, ProposedChange};
+use crate::model::change::{FieldChange, ProposedChange, PullRequestText};
 use crate::model::decision::{DecidedAction, Decision};
+use crate::model::forge::ForgeCapabilities;
 use crate::model::history::History;
 use crate::model::ids::{ActionId, BranchName, IncidentId, ObjectId};
 use crate::model::limits::{GlobalLimits, LimitsInForce};
@@ -21,7 +22,7 @@ use crate::model::tree::RepoTree;
 use crate::observe::repository::Snapshot;
 use crate::outside::git::{Mirror, check_path};
 use crate::propose::{ProposalCommit, Writer};
-use crate::render::{self, CheckedChanges, Fresh, RenderRequest, Templates};
+use crate::render::{self, Around, CheckedChanges, Fresh, RenderRequest, Templates};
 
 /// What a record and its change are made from. Nothing in it can write: `tars render` has one too.
 #[derive(Debug)]
@@ -252,8 +253,7 @@ impl Drafting<'_> {
                 change.branch = place.branch.clone();
             }
         }
-        let text = render::pull_request(&record, templates).map_err(TurnError::Text)?;
-        record.spec.pull_request = Some(text);
+        record.spec.pull_request = Some(pull_request(&record, templates)?);
         Ok(Ok(Draft { record, commit }))
     }
 
@@ -276,6 +276,16 @@ impl Drafting<'_> {
         }
         Ok(None)
     }
+}
+
+/// The text as the ledger keeps it.
+pub(super) fn pull_request(
+    record: &RemediationAction,
+    templates: &Templates,
+) -> Result<PullRequestText, TurnError> {
+    let text = render::pull_text(&[record], Around::default(), templates, &ForgeCapabilities::LOCAL)
+        .map_err(TurnError::Text)?;
+    Ok(PullRequestText { title: text.title, body: text.body })
 }
 
 fn placeholder(base: &ObjectId) -> ObjectId {

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use super::error::TurnError;
-use super::open::{Prepared, Sketch};
+use super::open::{self, Prepared, Sketch};
 use crate::decide::{self, Facts};
 use crate::model::action::{Cause, Purpose, RemediationAction};
 use crate::model::change::PullRequestText;
@@ -19,7 +19,7 @@ use crate::model::reason::Reason;
 use crate::observe::repository::{Repository, Snapshot};
 use crate::outside::git::Objects;
 use crate::outside::random;
-use crate::render::{self, CheckedChanges, Templates};
+use crate::render::{CheckedChanges, Templates};
 
 /// What stands where an incident's cause would.
 const CAUSE: &str = "preview";
@@ -100,6 +100,6 @@ pub fn preview(
         Ok(prepared) => prepared,
         Err(reasons) => return Ok(Err(reasons)),
     };
-    let pull_request = render::pull_request(&record, templates).map_err(TurnError::Text)?;
+    let pull_request = open::pull_request(&record, templates)?;
     Ok(Ok(Preview { record, checked, commit_message: message, pull_request }))
 }

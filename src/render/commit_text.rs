@@ -1,8 +1,8 @@
 //! The commit message as an audit record: subject, a few lines of prose, trailers. A record comes in, text
 //! goes out whose trailer block nobody else can add a line to.
 
-use super::pull_request::context;
-use super::template_check::{TemplateError, Templates, TextKind};
+use super::pull::whole;
+use super::template_check::{TemplateError, Templates};
 use super::text;
 use crate::model::action::{RemediationAction, RiskClass};
 use crate::model::policy::Mode;
@@ -17,16 +17,18 @@ const MAX_SUBJECT_CHARS: usize = 100;
 /// # Errors
 /// [`TemplateError`] when the playbook's template cannot be rendered.
 pub fn commit_message(record: &RemediationAction, templates: &Templates) -> Result<String, TemplateError> {
-    let body = templates.render(record.spec.playbook, TextKind::Commit, &context(record))?;
+    let body = templates.commit(record.spec.playbook, &whole(record))?;
     // A line of prose that looks like one of our trailers would make two readers disagree about the block.
     let lines = body.lines().map(str::trim).filter(|l| !l.is_empty());
     let prose: Vec<&str> = lines.filter(|l| !l.to_ascii_lowercase().starts_with("tars-")).collect();
     let subject = super::escape::one_line(&text::what(record), MAX_SUBJECT_CHARS);
-    let mut message = format!("{subject}\n\n{}\n\n", prose.join("\n"));
-    for (key, value) in trailers(record) {
-        message.push_str(&format!("{key}: {}\n", encode_within(&value, MAX_VALUE_BYTES)));
-    }
-    Ok(message)
+    Ok(format!("{subject}\n\n{}\n\n{}", prose.join("\n"), trailer_lines(record)))
+}
+
+/// The trailer paragraph, with a final newline.
+pub(super) fn trailer_lines(record: &RemediationAction) -> String {
+    let line = |(key, value): (_, String)| format!("{key}: {}\n", encode_within(&value, MAX_VALUE_BYTES));
+    trailers(record).into_iter().map(line).collect()
 }
 
 fn trailers(record: &RemediationAction) -> Vec<(&'static str, String)> {

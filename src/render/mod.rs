@@ -2,15 +2,13 @@
 //! come in; bytes whose effect is proven, a decision sentence, a commit message and a pull request go out.
 //! Nothing is written, signed or sent here, and text templates never make YAML.
 
-mod batch_text;
 mod commit_text;
 mod edits;
 mod escape;
 mod guard;
 mod named;
 mod proof;
-mod pull_request;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not answer comments yet"))]
+mod pull;
 pub mod replies;
 mod sealed;
 mod template_check;
@@ -24,11 +22,10 @@ mod golden;
 #[cfg(test)]
 mod refusals;
 
-pub use batch_text::batch;
 pub use commit_text::commit_message;
 pub use edits::{CheckedChanges, RenderRequest, edits};
-pub use pull_request::pull_request;
+pub use pull::{Around, PullText, batch, pull_text};
 pub use sealed::Fresh;
-pub use template_check::{TemplateError, Templates};
+pub use template_check::{OWN_PULL_REQUEST, TemplateError, TemplateProblem, Templates};
 pub use text::{decision_sentence, number, what as headline};
 pub use undo::stands;

@@ -8,6 +8,9 @@ use crate::model::forge::Access;
 use crate::model::ids::InstanceId;
 use crate::model::playbook::PlaybookName;
 
+/// Most characters of somebody's words in an answer.
+const MAX_QUOTED_CHARS: usize = 80;
+
 /// The list of controls, with what somebody of this access may use.
 #[must_use]
 pub fn help(access: Access, instance: &InstanceId) -> String {
@@ -81,7 +84,7 @@ pub fn not_allowed(control: &Control, access: Access) -> String {
 
 /// Somebody's words as code, which no forge reads for mentions, links or commands.
 fn quoted(words: &str) -> String {
-    let code = escape::code(words);
+    let code = escape::code_within(words, MAX_QUOTED_CHARS);
     if code.is_empty() { "such thing".to_owned() } else { format!("`{code}`") }
 }
 

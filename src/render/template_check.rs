@@ -6,6 +6,7 @@
 //! and aborts the process; 1,300 nested blocks do the same on a 2 MiB stack; a 105-byte loop writes 100 MB;
 //! strict mode lets `{{#if typo}}` pass as false.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
@@ -13,7 +14,10 @@ use handlebars::{Handlebars, Path, PathSeg, Template, no_escape};
 use serde_json::Value as Json;
 use thiserror::Error;
 
+use crate::model::causes::causes;
+use crate::model::ids::RepoPath;
 use crate::model::playbook::PlaybookName;
+use crate::model::tree::{RepoTree, Unread};
 
 /// Largest template, bytes.
 const MAX_TEMPLATE_BYTES: usize = 16 << 10;
@@ -27,8 +31,8 @@ const BLOCKS: [&str; 3] = ["if", "unless", "each"];
 /// A template was refused or could not be rendered.
 #[derive(Debug, Error)]
 pub enum TemplateError {
-    #[error("template {name}: {why}")]
-    Refused { name: String, why: String },
+    #[error("template {name}, line {line}: {why}")]
+    Refused { name: String, line: usize, why: String },
     #[error("template {name} is not a handlebars template")]
     Syntax {
         name: String,
@@ -45,24 +49,45 @@ pub enum TemplateError {
     TooLong { chars: usize, limit: usize },
 }
 
-/// Which text of a playbook.
+/// Where a repository keeps its own words for pull requests: the path of ours, below `.tars/`.
+pub const OWN_PULL_REQUEST: &str = ".tars/templates/pull-request.hbs";
+const PULL_REQUEST: &str = "pull-request.hbs";
+
+/// Whose words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TextKind {
-    Commit,
-    PullRequest,
+pub(super) enum Author {
+    Repository,
+    BuiltIn,
 }
 
-impl TextKind {
-    fn file(self) -> &'static str {
+impl Author {
+    fn template(self) -> &'static str {
         match self {
-            Self::Commit => "commit.hbs",
-            Self::PullRequest => "pull-request.hbs",
+            Self::Repository => OWN_PULL_REQUEST,
+            Self::BuiltIn => PULL_REQUEST,
         }
     }
 }
 
-/// The checked templates of every playbook.
-#[derive(Debug)]
+/// What is wrong with the repository's own template; the built-in one is used until it is mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateProblem {
+    pub path: &'static str,
+    /// From 1.
+    pub line: u32,
+    pub message: String,
+    /// What to do about it.
+    pub help: &'static str,
+}
+
+impl fmt::Display for TemplateProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.message)
+    }
+}
+
+/// The checked templates: a commit message for every playbook, one pull request, and perhaps the repository's own.
+#[derive(Debug, Clone)]
 pub struct Templates {
     engine: Handlebars<'static>,
 }
@@ -76,51 +101,86 @@ impl Templates {
         let mut engine = Handlebars::new();
         engine.set_strict_mode(true);
         engine.register_escape_fn(no_escape);
-        let shape = super::pull_request::shape();
+        let shape = super::pull::shape();
         for playbook in PlaybookName::ALL {
-            for (kind, text) in sources(playbook) {
-                let name = template_name(playbook, kind);
-                engine.register_template(&name, check(&name, text, &shape)?);
-            }
+            let name = commit_template(playbook);
+            engine.register_template(&name, check(&name, commit_source(playbook), &shape)?);
         }
+        let text = include_str!("../../templates/pull-request.hbs");
+        engine.register_template(PULL_REQUEST, check(PULL_REQUEST, text, &shape)?);
         Ok(Self { engine })
     }
 
-    /// Renders one text.
+    /// These, with the repository's own pull request when it has one that passes every check.
+    #[must_use]
+    pub fn in_repository(&self, tree: &RepoTree) -> (Self, Option<TemplateProblem>) {
+        let mut all = self.clone();
+        all.engine.unregister_template(OWN_PULL_REQUEST);
+        let problem = match own_pull_request(tree) {
+            Ok(None) => None,
+            Ok(Some(template)) => {
+                all.engine.register_template(OWN_PULL_REQUEST, template);
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        (all, problem)
+    }
+
+    /// The words of a commit message.
     ///
     /// # Errors
     /// [`TemplateError::Render`], also when the output grows beyond its bound.
-    pub(super) fn render(
-        &self,
-        playbook: PlaybookName,
-        kind: TextKind,
-        context: &Json,
-    ) -> Result<String, TemplateError> {
-        let name = template_name(playbook, kind);
-        bounded_render(&self.engine, &name, context)
+    pub(super) fn commit(&self, playbook: PlaybookName, context: &Json) -> Result<String, TemplateError> {
+        bounded_render(&self.engine, &commit_template(playbook), context)
+    }
+
+    /// The words of a pull request; `None`: this author has none.
+    pub(super) fn pull_request(&self, by: Author, context: &Json) -> Option<Result<String, TemplateError>> {
+        self.engine.has_template(by.template()).then(|| bounded_render(&self.engine, by.template(), context))
     }
 }
 
-fn template_name(playbook: PlaybookName, kind: TextKind) -> String {
-    format!("{}/{}", playbook.folder(), kind.file())
+fn own_pull_request(tree: &RepoTree) -> Result<Option<Template>, TemplateProblem> {
+    let problem = |line: usize, message: String, help| TemplateProblem {
+        path: OWN_PULL_REQUEST,
+        line: u32::try_from(line).unwrap_or(u32::MAX),
+        message,
+        help,
+    };
+    let unread = |why: String| problem(1, why, "keep it in a plain file of UTF-8 text, of at most 16 KiB");
+    let Ok(path) = RepoPath::new(OWN_PULL_REQUEST) else { return Ok(None) };
+    let text = match tree.bytes(&path, MAX_TEMPLATE_BYTES) {
+        Err(Unread::Absent) => return Ok(None),
+        Err(why) => return Err(unread(format!("the template {why}"))),
+        Ok(bytes) => String::from_utf8(bytes.to_vec()).map_err(|_| unread("is not UTF-8 text".into()))?,
+    };
+    match check(OWN_PULL_REQUEST, &text, &super::pull::shape()) {
+        Ok(template) => Ok(Some(template)),
+        Err(TemplateError::Refused { line, why, .. }) => Err(problem(
+            line,
+            why,
+            "use names of the built-in template (templates/pull-request.hbs), and only if, unless and each",
+        )),
+        Err(TemplateError::Syntax { source, .. }) => Err(problem(
+            source.pos().map_or(1, |(line, _)| line),
+            causes(source.reason()),
+            "close every {{#if}}, {{#unless}} and {{#each}}, and every pair of braces",
+        )),
+        Err(other) => Err(problem(1, other.to_string(), "start from templates/pull-request.hbs")),
+    }
 }
 
-fn sources(playbook: PlaybookName) -> [(TextKind, &'static str); 2] {
-    let (commit, pull_request) = match playbook {
-        PlaybookName::ScaleOut => (
-            include_str!("../../templates/scale-out/commit.hbs"),
-            include_str!("../../templates/scale-out/pull-request.hbs"),
-        ),
-        PlaybookName::Rollback => (
-            include_str!("../../templates/rollback/commit.hbs"),
-            include_str!("../../templates/rollback/pull-request.hbs"),
-        ),
-        PlaybookName::RestartPod => (
-            include_str!("../../templates/restart-pod/commit.hbs"),
-            include_str!("../../templates/restart-pod/pull-request.hbs"),
-        ),
-    };
-    [(TextKind::Commit, commit), (TextKind::PullRequest, pull_request)]
+fn commit_template(playbook: PlaybookName) -> String {
+    format!("{}/commit.hbs", playbook.folder())
+}
+
+fn commit_source(playbook: PlaybookName) -> &'static str {
+    match playbook {
+        PlaybookName::ScaleOut => include_str!("../../templates/scale-out/commit.hbs"),
+        PlaybookName::Rollback => include_str!("../../templates/rollback/commit.hbs"),
+        PlaybookName::RestartPod => include_str!("../../templates/restart-pod/commit.hbs"),
+    }
 }
 
 fn bounded_render(engine: &Handlebars<'_>, name: &str, context: &Json) -> Result<String, TemplateError> {
@@ -153,7 +213,7 @@ impl Write for Bounded {
 /// # Errors
 /// [`TemplateError::Refused`] or [`TemplateError::Syntax`].
 pub(super) fn check(name: &str, text: &str, shape: &Json) -> Result<Template, TemplateError> {
-    let refused = |why: String| TemplateError::Refused { name: name.to_owned(), why };
+    let refused = |(line, why): Fault| TemplateError::Refused { name: name.to_owned(), line, why };
     scan(text).map_err(refused)?;
     let template = Template::compile(text)
         .map_err(|source| TemplateError::Syntax { name: name.to_owned(), source: Box::new(source) })?;
@@ -161,74 +221,90 @@ pub(super) fn check(name: &str, text: &str, shape: &Json) -> Result<Template, Te
     Ok(template)
 }
 
+/// Line, from 1, and what is wrong there.
+type Fault = (usize, String);
+
 /// What must hold before the parser may see the text: its recursion follows the nesting.
-fn scan(text: &str) -> Result<(), String> {
+fn scan(text: &str) -> Result<(), Fault> {
     if text.len() > MAX_TEMPLATE_BYTES {
-        return Err(format!("is larger than {MAX_TEMPLATE_BYTES} bytes"));
-    }
-    if text.contains("{{{{") {
-        return Err("uses a raw block".into());
+        return Err((1, format!("is larger than {MAX_TEMPLATE_BYTES} bytes")));
     }
     let mut depth = 0usize;
-    for tag in text.split("{{").skip(1) {
-        let tag = tag.trim_start_matches(['{', '~', ' ', '\t', '\n', '\r']);
-        let inside = &tag[..tag.find("}}").unwrap_or(tag.len())];
-        match tag.as_bytes().first() {
-            Some(b'>' | b'*') => return Err("uses a partial or a decorator".into()),
-            Some(b'#') if tag[1..].trim_start().starts_with(['>', '*']) => {
-                return Err("uses a partial or a decorator".into());
-            }
-            Some(b'#' | b'^') => depth += 1,
-            Some(b'/') => depth = depth.saturating_sub(1),
-            // `{{else if x}}` opens a block inside the block.
-            _ if inside.starts_with("else ") => depth += 1,
-            Some(b'!') => continue,
-            _ => {}
-        }
-        if inside.contains('(') {
-            return Err("uses a subexpression".into());
-        }
-        if depth > MAX_DEPTH {
-            return Err(format!("nests deeper than {MAX_DEPTH} blocks"));
-        }
+    let mut line = 1;
+    let mut pieces = text.split("{{");
+    line += pieces.next().map_or(0, |before| before.matches('\n').count());
+    for piece in pieces {
+        scan_tag(piece, &mut depth).map_err(|why| (line, why))?;
+        line += piece.matches('\n').count();
     }
     Ok(())
 }
 
-fn check_elements(template: &Template, scope: &[&Json], depth: usize) -> Result<(), String> {
-    if depth > MAX_DEPTH {
+/// One tag and what follows it up to the next.
+fn scan_tag(tag: &str, depth: &mut usize) -> Result<(), String> {
+    if tag.is_empty() {
+        return Err("uses a raw block".into());
+    }
+    let tag = tag.trim_start_matches(['{', '~', ' ', '\t', '\n', '\r']);
+    let inside = &tag[..tag.find("}}").unwrap_or(tag.len())];
+    match tag.as_bytes().first() {
+        Some(b'>' | b'*') => return Err("uses a partial or a decorator".into()),
+        Some(b'#') if tag[1..].trim_start().starts_with(['>', '*']) => {
+            return Err("uses a partial or a decorator".into());
+        }
+        Some(b'#' | b'^') => *depth += 1,
+        Some(b'/') => *depth = depth.saturating_sub(1),
+        // `{{else if x}}` opens a block inside the block.
+        _ if inside.starts_with("else ") => *depth += 1,
+        Some(b'!') => return Ok(()),
+        _ => {}
+    }
+    if inside.contains('(') {
+        return Err("uses a subexpression".into());
+    }
+    if *depth > MAX_DEPTH {
         return Err(format!("nests deeper than {MAX_DEPTH} blocks"));
     }
-    for element in &template.elements {
+    Ok(())
+}
+
+fn check_elements(template: &Template, scope: &[&Json], depth: usize) -> Result<(), Fault> {
+    for (at, element) in template.elements.iter().enumerate() {
+        let line = template.mapping.get(at).map_or(1, |mapping| mapping.0);
+        let here = |why: String| (line, why);
+        if depth > MAX_DEPTH {
+            return Err(here(format!("nests deeper than {MAX_DEPTH} blocks")));
+        }
         match element {
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
             TemplateElement::Expression(it) | TemplateElement::HtmlExpression(it) => {
                 if !it.params.is_empty() || !it.hash.is_empty() {
-                    return Err(format!("calls the helper {}", shown(&it.name)));
+                    return Err(here(format!("calls the helper {}", shown(&it.name))));
                 }
-                resolve(&it.name, scope)?;
+                resolve(&it.name, scope).map_err(here)?;
             }
-            TemplateElement::HelperBlock(it) => check_block(it, scope, depth)?,
-            _ => return Err("uses a partial or a decorator".into()),
+            TemplateElement::HelperBlock(it) => check_block(it, scope, depth, line)?,
+            _ => return Err(here("uses a partial or a decorator".into())),
         }
     }
     Ok(())
 }
 
-fn check_block(block: &HelperTemplate, scope: &[&Json], depth: usize) -> Result<(), String> {
+fn check_block(block: &HelperTemplate, scope: &[&Json], depth: usize, line: usize) -> Result<(), Fault> {
+    let here = |why: String| (line, why);
     let helper = shown(&block.name);
     if !BLOCKS.contains(&helper.as_str()) {
-        return Err(format!("calls the helper {helper}"));
+        return Err(here(format!("calls the helper {helper}")));
     }
-    let [subject] = &block.params[..] else { return Err(format!("{helper} needs exactly one name")) };
+    let [subject] = &block.params[..] else { return Err(here(format!("{helper} needs exactly one name"))) };
     if !block.hash.is_empty() || block.block_param.is_some() {
-        return Err(format!("{helper} takes a name and nothing else"));
+        return Err(here(format!("{helper} takes a name and nothing else")));
     }
-    let found = resolve(subject, scope)?;
+    let found = resolve(subject, scope).map_err(here)?;
     let item;
     let inner: &[&Json] = if helper == "each" {
         let first = found.and_then(|list| list.get(0));
-        item = [first.ok_or_else(|| format!("each over {}, which is no list", shown(subject)))?];
+        item = [first.ok_or_else(|| here(format!("each over {}, which is no list", shown(subject))))?];
         &item
     } else {
         scope

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::escape::{name, one_line};
-use crate::model::action::{Purpose, RemediationAction, RiskClass};
+use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Anomaly;
 use crate::model::change::{FieldChange, shown};
 use crate::model::playbook::Plan;
@@ -102,6 +102,16 @@ fn reading(anomaly: &Anomaly) -> String {
 /// Who decides, in one sentence.
 pub fn who(record: &RemediationAction) -> String {
     let hold = record.status.holds.first();
+    if let Some(merge) = &record.status.merge {
+        let by = match merge.by {
+            MergedBy::Tars => "It merged by itself",
+            MergedBy::Person => "A person merged it",
+        };
+        return format!("{by} at {} as {}.", clock(merge.at), merge.commit.short());
+    }
+    if record.state() == ActionState::Closed {
+        return "It was closed without merging.".into();
+    }
     match (record.spec.mode, hold) {
         (Mode::Observe, _) => "Nothing is written: the policy only observes.".into(),
         _ if merges_itself(record) => "It merges by itself when its checks pass.".into(),

@@ -280,6 +280,22 @@ impl Gitea {
         decoded::<wire::Comment>(what, &reply, false).map(|_| true)
     }
 
+    /// Labels are removed by their number, which only the pull request's own list tells.
+    async fn drop_labels(&self, number: u64, labels: &[&str]) -> Result<(), ForgeError> {
+        let what = "remove the labels";
+        let number = number.to_string();
+        let there: Vec<wire::Label> = self.read_as(what, &["issues", &number, "labels"]).await?;
+        for label in there.iter().filter(|it| labels.contains(&it.name.as_str())) {
+            let id = label.id.to_string();
+            let place: (Method, &[&str]) = (Method::Delete, &["issues", &number, "labels", &id]);
+            let reply = self.write(what, place, &json!({}), true).await?;
+            if !matches!(reply.status, 204 | 404) {
+                return Err(ForgeError::refused(what, &reply, false));
+            }
+        }
+        Ok(())
+    }
+
     async fn put_labels(&self, number: u64, labels: &[&str]) -> Result<(), ForgeError> {
         let what = "add the labels";
         let number = number.to_string();
@@ -470,8 +486,13 @@ impl Forge for Gitea {
         Box::pin(self.add_reaction(comment, reaction))
     }
 
-    fn add_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()> {
-        Box::pin(self.put_labels(number, labels))
+    fn relabel<'a>(&'a self, number: u64, add: &'a [&'a str], remove: &'a [&'a str]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if !remove.is_empty() {
+                self.drop_labels(number, remove).await?;
+            }
+            if add.is_empty() { Ok(()) } else { self.put_labels(number, add).await }
+        })
     }
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()> {

@@ -249,9 +249,13 @@ async fn the_open_pull_request_wins_over_closed_ones_and_the_newest_of_those_ove
 async fn labels_are_made_when_they_are_missing_and_those_of_people_stay() {
     let Some(place) = Place::new("labels") else { return };
     let (pull, _) = place.proposal("labels").await;
-    place.forge.add_labels(pull.number, &["tars/hold"]).await.unwrap();
-    place.forge.add_labels(pull.number, &["tars", "tars/risk:low"]).await.unwrap();
-    place.forge.add_labels(pull.number, &["tars"]).await.unwrap();
+    place.forge.relabel(pull.number, &["tars/hold", "tars/needs-human"], &[]).await.unwrap();
+    place
+        .forge
+        .relabel(pull.number, &["tars", "tars/risk:low"], &["tars/needs-human", "not-there"])
+        .await
+        .unwrap();
+    place.forge.relabel(pull.number, &["tars"], &[]).await.unwrap();
     let labels = place.forge.read(pull.number).await.unwrap().labels;
     assert_eq!(labels.into_iter().collect::<Vec<_>>(), ["tars", "tars/hold", "tars/risk:low"]);
 }

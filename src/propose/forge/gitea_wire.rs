@@ -162,6 +162,7 @@ struct End {
 
 #[derive(Debug, Deserialize)]
 pub struct Label {
+    pub id: i64,
     pub name: String,
 }
 

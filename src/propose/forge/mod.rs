@@ -124,9 +124,9 @@ pub trait Forge: Debug + Send + Sync {
     /// Puts a sign under a comment; the same one twice is one.
     fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()>;
 
-    /// Adds labels and touches no other: one that a person sets meanwhile must never be lost. Those the repository
-    /// does not know are made.
-    fn add_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()>;
+    /// Adds and removes these labels and touches no other: one that a person sets meanwhile must never be lost. Those
+    /// the repository does not know are made; one to remove that is not there is fine.
+    fn relabel<'a>(&'a self, number: u64, add: &'a [&'a str], remove: &'a [&'a str]) -> Answer<'a, ()>;
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()>;
 
@@ -149,6 +149,8 @@ pub enum Marker {
     Closed,
     /// What `/tars explain` answers.
     Explanation,
+    /// What the newest other command is answered.
+    Reply,
 }
 
 impl Marker {
@@ -157,6 +159,7 @@ impl Marker {
         match self {
             Self::Closed => "<!-- tars:closed -->",
             Self::Explanation => "<!-- tars:explanation -->",
+            Self::Reply => "<!-- tars:reply -->",
         }
     }
 }

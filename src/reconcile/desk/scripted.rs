@@ -438,9 +438,12 @@ impl Forge for Scripted {
         answer(Ok(()))
     }
 
-    fn add_labels<'a>(&'a self, number: u64, labels: &'a [&'a str]) -> Answer<'a, ()> {
-        let add = |it: &mut PullRequest| it.labels.extend(labels.iter().map(|it| (*it).to_owned()));
-        answer(self.edited("label", number, add).map(|_| ()))
+    fn relabel<'a>(&'a self, number: u64, add: &'a [&'a str], remove: &'a [&'a str]) -> Answer<'a, ()> {
+        let change = |it: &mut PullRequest| {
+            it.labels.extend(add.iter().map(|it| (*it).to_owned()));
+            it.labels.retain(|it| !remove.contains(&it.as_str()));
+        };
+        answer(self.edited("label", number, change).map(|_| ()))
     }
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()> {

@@ -9,14 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Desk, SHOWN_MAX, Shown};
 use crate::decide::PullSeen;
 use crate::model::action::{ActionState, RemediationAction};
-use crate::model::change::PullRequestText;
-use crate::model::forge::{PullRequest, PullState};
+use crate::model::forge::{ForgeCapabilities, PullRequest, PullState};
 use crate::model::history::History;
 use crate::model::ids::BranchName;
 use crate::model::reason::ReasonCode;
 use crate::outside::clock::{self, Stopwatch};
 use crate::propose::forge::{ForgeError, Marker, PullDraft, Status, StatusState, Trouble};
-use crate::render::{self, Templates};
+use crate::render::{self, Around, PullText, Templates};
 
 /// What ended longer ago is not looked for any more: it was shown when it ended.
 const ENDED_AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
@@ -71,7 +70,7 @@ impl Desk {
             }
             branches.push(&change.branch);
             let line = showing.history.waiting_on(&change.branch);
-            let outcome = self.show_waiting(&line, showing.templates, &mut shows.opened).await;
+            let outcome = self.show_waiting(&line, showing, &mut shows.opened).await;
             if !shows.goes_on(outcome) {
                 return shows;
             }
@@ -79,7 +78,7 @@ impl Desk {
         let merged = showing.history.open.values().filter(|it| !waits(it));
         let in_force = showing.history.effects.values().map(|it| &it.record);
         for record in merged.chain(in_force).chain(showing.ended).filter(|it| is_recent(it, showing.now)) {
-            let outcome = self.show_ended(record, showing.templates).await;
+            let outcome = self.show_ended(record, showing).await;
             if !shows.goes_on(outcome) {
                 return shows;
             }
@@ -93,12 +92,12 @@ impl Desk {
     async fn show_waiting(
         &mut self,
         line: &[&RemediationAction],
-        templates: &Templates,
+        showing: &Showing<'_>,
         opened: &mut u32,
     ) -> Result<(), ForgeError> {
         let Some(record) = line.last() else { return Ok(()) };
         let Some(change) = record.spec.change.as_ref() else { return Ok(()) };
-        let Some(text) = text_of(line, templates) else { return Ok(()) };
+        let Some(text) = text_of(line, showing, &self.forge.capabilities()) else { return Ok(()) };
         let pull = match self.seen.get(&change.branch) {
             Some(seen) if seen.pull.state != PullState::Open => return Ok(()),
             Some(seen) => seen.pull.clone(),
@@ -110,7 +109,7 @@ impl Desk {
         };
         self.numbers.insert(change.branch.clone(), pull.number);
         self.keep_text(&pull, &text).await?;
-        self.keep_labels(&pull, record).await?;
+        self.keep_labels(&pull, &text).await?;
         let needs_person = !line.iter().all(|it| it.spec.is_automatic());
         if needs_person {
             self.ask_reviewers(&pull).await?;
@@ -120,11 +119,7 @@ impl Desk {
     }
 
     /// Opens the pull request, or finds the one another replica has just opened.
-    async fn open_pull(
-        &mut self,
-        branch: &BranchName,
-        text: &PullRequestText,
-    ) -> Result<PullRequest, ForgeError> {
+    async fn open_pull(&mut self, branch: &BranchName, text: &PullText) -> Result<PullRequest, ForgeError> {
         self.pace().await;
         let base = self.base.clone();
         let draft = PullDraft { head: branch, base: &base, title: &text.title, body: &text.body };
@@ -141,7 +136,7 @@ impl Desk {
     }
 
     /// Edits title and body when they say something else than `text`.
-    async fn keep_text(&mut self, pull: &PullRequest, text: &PullRequestText) -> Result<(), ForgeError> {
+    async fn keep_text(&mut self, pull: &PullRequest, text: &PullText) -> Result<(), ForgeError> {
         let known = self.shown.get(&pull.number);
         let is_as_kept =
             known.is_some_and(|it| it.wanted == hash(text) && it.kept == hash(&plain(&pull.body)));
@@ -159,7 +154,7 @@ impl Desk {
         Ok(())
     }
 
-    fn remember(&mut self, number: u64, text: &PullRequestText, kept: &str) {
+    fn remember(&mut self, number: u64, text: &PullText, kept: &str) {
         let before = self.shown.get(&number);
         let shown = Shown {
             wanted: hash(text),
@@ -171,19 +166,15 @@ impl Desk {
     }
 
     /// Puts our labels on; those of people stay, and so does their hold.
-    async fn keep_labels(
-        &mut self,
-        pull: &PullRequest,
-        record: &RemediationAction,
-    ) -> Result<(), ForgeError> {
-        let wanted = labels(record);
-        let missing: Vec<&str> =
-            wanted.iter().map(String::as_str).filter(|it| !pull.labels.contains(*it)).collect();
-        if missing.is_empty() {
+    async fn keep_labels(&mut self, pull: &PullRequest, text: &PullText) -> Result<(), ForgeError> {
+        let wanted = text.labels_beside(&pull.labels);
+        let missing: Vec<&str> = wanted.difference(&pull.labels).map(String::as_str).collect();
+        let stale: Vec<&str> = pull.labels.difference(&wanted).map(String::as_str).collect();
+        if missing.is_empty() && stale.is_empty() {
             return Ok(());
         }
         self.pace().await;
-        self.forge.add_labels(pull.number, &missing).await
+        self.forge.relabel(pull.number, &missing, &stale).await
     }
 
     async fn ask_reviewers(&mut self, pull: &PullRequest) -> Result<(), ForgeError> {
@@ -238,10 +229,10 @@ impl Desk {
     async fn show_ended(
         &mut self,
         record: &RemediationAction,
-        templates: &Templates,
+        showing: &Showing<'_>,
     ) -> Result<(), ForgeError> {
         let Some(change) = &record.spec.change else { return Ok(()) };
-        let Some(text) = text_of(&[record], templates) else { return Ok(()) };
+        let Some(text) = text_of(&[record], showing, &self.forge.capabilities()) else { return Ok(()) };
         let number = self.numbers.get(&change.branch).copied();
         // Nothing was said since: do not even ask.
         if number.and_then(|it| self.shown.get(&it)).is_some_and(|it| it.wanted == hash(&text)) {
@@ -302,15 +293,11 @@ fn is_recent(record: &RemediationAction, now: Timestamp) -> bool {
 }
 
 /// Title and body for the actions of one branch as they stand now.
-fn text_of(line: &[&RemediationAction], templates: &Templates) -> Option<PullRequestText> {
-    match line {
-        [record] => render::pull_request(record, templates).ok(),
-        line => Some(render::batch(line)),
-    }
-}
-
-fn labels(record: &RemediationAction) -> Vec<String> {
-    vec!["tars".to_owned(), format!("tars/risk:{}", format!("{:?}", record.spec.risk.class).to_lowercase())]
+fn text_of(line: &[&RemediationAction], showing: &Showing<'_>, caps: &ForgeCapabilities) -> Option<PullText> {
+    let effect = |it: &&RemediationAction| it.undoes().and_then(|of| showing.history.effects.get(of));
+    let undone: Vec<&RemediationAction> = line.iter().filter_map(effect).map(|it| &it.record).collect();
+    let around = Around { undone: &undone, pulls: &[] };
+    render::pull_text(line, around, showing.templates, caps).ok()
 }
 
 /// What tars would say to a merge by itself right now.
