@@ -89,6 +89,10 @@ pub fn objections(on: OnForge<'_>, change: &ProposedChange) -> Vec<Reason> {
 fn pull(seen: &PullSeen, ground: &Ground, change: &ProposedChange) -> Vec<Reason> {
     let pull = &seen.pull;
     let mut reasons = Vec::new();
+    if pull.auto_merge {
+        let text = format!("somebody told the forge to merge #{} by itself; take that back", pull.number);
+        reasons.push(Reason::new(ReasonCode::NativeAutoMerge, text));
+    }
     let mut altered = |text: String| reasons.push(Reason::new(ReasonCode::PullRequestAltered, text));
     if pull.state != PullState::Open {
         altered(format!("pull request #{} is {}", pull.number, pull.state.as_str()));

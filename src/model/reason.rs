@@ -125,6 +125,10 @@ reasons! {
     TokenTooStrong,
     /// The forge does not let tars merge.
     MergeRefused,
+    /// Somebody switched the forge's own automatic merge on: it knows no budget and pins no tree.
+    NativeAutoMerge,
+    /// The merged commit lost the trailers of the proposal: the audit is complete in the ledger only.
+    TrailersDropped,
     /// What the forge merged is not the tree that was computed: somebody has to look, and a revert is proposed.
     ForeignTree,
     /// The change did not reach the cluster in time.

@@ -93,7 +93,7 @@ async fn a_low_risk_action_is_merged_by_the_forge_and_the_ledger_says_who_did_it
 #[tokio::test]
 async fn every_objection_on_the_forge_holds_the_merge_until_it_is_gone() {
     type Turn = fn(&Place);
-    let cases: [(C, Turn, Turn); 6] = [
+    let cases: [(C, Turn, Turn); 7] = [
         (
             C::HeldByPerson,
             |it| it.forge.edit(1, |pull| pull.labels.extend(["tars/hold".to_owned()])),
@@ -118,6 +118,11 @@ async fn every_objection_on_the_forge_holds_the_merge_until_it_is_gone() {
             C::ChecksNotGreen,
             |it| it.forge.post_check(&it.head(), "build", CheckState::Pending, "ci"),
             |it| it.forge.post_check(&it.head(), "build", CheckState::Success, "ci"),
+        ),
+        (
+            C::NativeAutoMerge,
+            |it| it.forge.edit(1, |pull| pull.auto_merge = true),
+            |it| it.forge.edit(1, |pull| pull.auto_merge = false),
         ),
         (C::ForgeUnreachable, |it| it.forge.set_down(true), |it| it.forge.set_down(false)),
     ];
@@ -351,6 +356,40 @@ async fn a_tree_that_nobody_computed_is_an_alarm_and_its_revert_is_proposed() {
     let undo = open(tars.memory().history(), "backend").expect("a revert");
     assert!(matches!(undo.spec.purpose, crate::model::action::Purpose::Revert { .. }));
     assert!(place.forge.pulls().last().unwrap().title.contains("backend"));
+}
+
+#[tokio::test]
+async fn trailers_that_a_squash_dropped_are_told_and_the_ledger_has_them() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    // With a message of its own.
+    place.world.merge(&place.head(), true);
+    place.world.until(&mut tars, 3, is_open_as(S::Merged)).await;
+    assert!(place.holds(&tars).contains(&C::TrailersDropped));
+    place.world.run(&mut tars, 1).await;
+    let said = place.forge.comments_of(1).join("\n");
+    assert!(said.contains("Tars-Action"), "{said}");
+    let kept = Place::new("Propose");
+    let mut tars = kept.tars("a");
+    kept.world.run(&mut tars, 2).await;
+    kept.world.merge(&kept.head(), false);
+    kept.world.until(&mut tars, 3, is_open_as(S::Merged)).await;
+    assert_eq!(kept.holds(&tars), [], "a merge commit keeps the commit with its trailers");
+}
+
+#[tokio::test]
+async fn a_branch_with_somebody_elses_commit_is_left_to_them_and_they_are_told_once() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 3).await;
+    let branch = place.world.proposals().into_keys().next().unwrap();
+    let theirs = place.world.commit_on(&branch, &[("apps/other.yaml", Some("a: 1\n"))]);
+    place.world.run(&mut tars, 6).await;
+    assert_eq!(place.world.head(&branch), Some(theirs), "never rebuilt");
+    assert_eq!(place.holds(&tars), [C::HumanCommits]);
+    let said = place.forge.comments_of(1);
+    assert_eq!(said.iter().filter(|it| it.contains("not a commit of tars")).count(), 1, "{said:?}");
 }
 
 #[tokio::test]

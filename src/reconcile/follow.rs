@@ -61,7 +61,7 @@ fn proposed(
     match turn.fate(change)? {
         BranchFate::Merged(commit) => {
             let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
-            return Ok(Some(Step::enter(landed(turn, record, commit, MergedBy::Person), branch_left)));
+            return Ok(Some(Step::enter(by_person(turn, record, change, commit)?, branch_left)));
         }
         // The forge says merged and this look at git does not show it yet: the next one does.
         _ if ended_on_forge(turn, change, is_merged) => return Ok(None),
@@ -173,6 +173,22 @@ fn ended_on_forge(turn: &Turn<'_>, change: &ProposedChange, how: fn(&PullState) 
     turn.desk.and_then(|desk| desk.ended(change)).is_some_and(|pull| how(&pull.state))
 }
 
+/// A person's merge; with a note when it dropped what the commit said about itself.
+fn by_person(
+    turn: &Turn<'_>,
+    record: &RemediationAction,
+    change: &ProposedChange,
+    commit: ObjectId,
+) -> Result<RemediationAction, TurnError> {
+    let is_kept = turn.view.keeps_trailers(change, &commit)?;
+    let mut next = landed(turn, record, commit, MergedBy::Person);
+    if !is_kept {
+        let text = "the merged commit does not say what tars' commit said; the ledger does";
+        next.status.holds = vec![Reason::new(ReasonCode::TrailersDropped, text)];
+    }
+    Ok(next)
+}
+
 /// The "no" of a person who closed the pull request and left the branch.
 pub(super) fn closed_on_forge(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
     let pull = turn.desk?.ended(record.spec.change.as_ref()?)?;
@@ -191,7 +207,7 @@ fn arrived(
 ) -> Result<RemediationAction, TurnError> {
     let by_tars = turn.desk.is_some_and(|desk| desk.merged_here(record.id(), &change.branch));
     if !by_tars {
-        return Ok(landed(turn, record, commit, MergedBy::Person));
+        return by_person(turn, record, change, commit);
     }
     let tree = turn.view.objects.tree_of(commit.as_str()).map_err(TurnError::Objects)?;
     let mut next = landed(turn, record, commit, MergedBy::Tars);

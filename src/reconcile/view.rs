@@ -12,6 +12,7 @@ use crate::model::change::{FieldChange, ProposedChange};
 use crate::model::ids::{BranchName, ObjectId};
 use crate::model::playbook::Plan;
 use crate::model::reason::Reason;
+use crate::model::trailers;
 use crate::observe::repository::Snapshot;
 use crate::observe::rivals::{Look, Rivals};
 use crate::outside::git::Objects;
@@ -113,6 +114,22 @@ impl View<'_> {
             brought = commit;
         }
         Ok(Some(brought))
+    }
+
+    /// Does the watched branch still say, in a commit's trailers, which action `commit` brought in: because our commit
+    /// is part of it, or because whoever made another of it took its message over?
+    ///
+    /// # Errors
+    /// When the local copy cannot be read.
+    pub fn keeps_trailers(&self, change: &ProposedChange, commit: &ObjectId) -> Result<bool, TurnError> {
+        let head = change.head.as_str();
+        if self.objects.has(head).map_err(TurnError::Objects)?
+            && self.objects.is_ancestor(head, commit.as_str()).map_err(TurnError::Objects)?
+        {
+            return Ok(true);
+        }
+        let made = self.objects.commit(commit.as_str()).map_err(TurnError::Objects)?;
+        Ok(trailers::claims(&made.message))
     }
 
     /// Does this copy have the proposal's commit? A fresh one has not when the branch was deleted and the

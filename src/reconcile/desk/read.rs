@@ -70,11 +70,10 @@ impl Desk {
     async fn pull_of(&self, branch: &BranchName) -> Result<Option<PullRequest>, ForgeError> {
         let from = |it: &&PullRequest| it.branch == branch.as_str();
         let here = |it: &&PullRequest| from(it) && it.base == self.base.as_str();
-        if let Some(pull) = self.open.iter().find(here).or_else(|| self.open.iter().find(from)) {
-            return Ok(Some(pull.clone()));
-        }
-        match self.numbers.get(branch) {
-            Some(number) => self.forge.read(*number).await.map(Some),
+        let listed = self.open.iter().find(here).or_else(|| self.open.iter().find(from)).map(|it| it.number);
+        // A list does not tell everything, and some of it late.
+        match listed.or_else(|| self.numbers.get(branch).copied()) {
+            Some(number) => self.forge.read(number).await.map(Some),
             None => self.forge.find(branch, &self.base).await,
         }
     }
