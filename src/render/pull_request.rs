@@ -11,6 +11,7 @@ use crate::model::change::{FieldChange, PullRequestText};
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
 use crate::model::reason::ReasonCode;
+use crate::model::request;
 
 /// Longest body, characters: below the 65,536 of the strictest forge, with room for what a forge adds.
 pub const MAX_BODY_CHARS: usize = 58_000;
@@ -54,6 +55,7 @@ fn title(record: &RemediationAction) -> String {
     let risk = text::risk_word(record.spec.risk.class);
     let signal = || record.spec.cause.anomalies.first().map(|a| a.key.signal.to_string());
     let cause = match record.spec.purpose {
+        _ if record.spec.cause.trigger == request::TRIGGER => Some("asked for".to_owned()),
         Purpose::Revert { .. } => Some("it did not help".to_owned()),
         Purpose::Expire { .. } => Some("no longer needed".to_owned()),
         Purpose::Remediate => signal().or_else(|| record.spec.cause.alerts.first().map(|a| name(a.name()))),
