@@ -93,6 +93,7 @@ fn labels(entry: &Entry) -> Labels {
 fn line(entry: &Entry) -> Line {
     let envelope = &entry.envelope;
     let subject = envelope.subject.as_ref();
+    let asked = || entry.request.as_ref().map(ToString::to_string);
     let text = entry.record.as_ref().map(|record| {
         let last = record.status.timeline.last().map_or("", |event| event.text.as_str());
         if last == "proposed" { render::headline(record) } else { last.to_owned() }
@@ -107,6 +108,6 @@ fn line(entry: &Entry) -> Line {
         target: subject.map(|it| it.target.to_string()),
         commit: entry.commit.to_string(),
         signature: signature_word(&entry.signer),
-        text: text.unwrap_or_default(),
+        text: text.or_else(asked).unwrap_or_default(),
     }
 }

@@ -11,6 +11,8 @@ use super::output::{Console, Page, Piece, Style, Symbol, counted, rfc3339};
 use super::selector::{Labels, Selection};
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::policy::Policy;
+use crate::model::request::{Request, Wish};
+use crate::outside::clock::{Clock as _, SystemClock};
 use crate::render;
 
 /// Width of a budget's name.
@@ -27,6 +29,8 @@ struct Status {
     newest_entry: String,
     needs_you: Vec<Line>,
     running: Vec<Line>,
+    /// What people asked for and is in force.
+    asked: Vec<String>,
     budgets: Vec<Budget>,
 }
 
@@ -64,11 +68,25 @@ pub fn run(args: &args::Status, console: &Console) -> Result<(), Failure> {
         running: open(|state| {
             matches!(state, ActionState::MergeReserved | ActionState::Merged | ActionState::Synced)
         }),
+        asked: asked(&ledger)?,
         budgets: budget_lines(&ledger, &selection)?,
     };
     let names: Vec<String> =
         status.needs_you.iter().chain(&status.running).map(|line| line.name.clone()).collect();
     console.answer(&names, &status, || screen(&status, &ledger))
+}
+
+/// Wishes of people that the ledger holds: quiet that lasts, and undoing that is not done.
+fn asked(ledger: &Ledger) -> Result<Vec<String>, Failure> {
+    let (history, now) = (ledger.history()?, SystemClock.now());
+    let lasts = |it: &&Request| !matches!(it.wish, Wish::Quiet { until, .. } if until <= now);
+    Ok(history
+        .quiet
+        .values()
+        .filter(lasts)
+        .chain(history.reverts.values())
+        .map(ToString::to_string)
+        .collect())
 }
 
 fn line(record: &RemediationAction) -> Line {
@@ -93,6 +111,12 @@ fn screen(status: &Status, ledger: &Ledger) -> Page {
     }
     section(&mut page, "Needs you", Symbol::Waiting, &status.needs_you);
     section(&mut page, "Under way", Symbol::Doing, &status.running);
+    if !status.asked.is_empty() {
+        page.put(Piece::from("Asked for").styled(Style::Strong)).line();
+        for wish in &status.asked {
+            page.put("  ").put(Symbol::Waiting).put(format!(" {wish}")).line();
+        }
+    }
     page.put(Piece::from("Budgets as of the newest entry").styled(Style::Strong)).line();
     for budget in &status.budgets {
         let style = if budget.used >= budget.limit { Style::Warn } else { Style::Plain };

@@ -139,7 +139,9 @@ impl Question<'_> {
             add(ReasonCode::VerificationFailed, text);
         }
         let cause = &self.incident.cause;
-        for fingerprint in self.fingerprints() {
+        let fingerprints = self.fingerprints();
+        let quiet = history.quiet(&self.policy.name, target, &fingerprints, now);
+        for fingerprint in fingerprints {
             let newest = cause.alerts.iter().map(|it| it.starts_at).max();
             if let (Some(done), Some(newest)) = (history.handled.get(&fingerprint), newest)
                 && newest <= *done
@@ -159,6 +161,7 @@ impl Question<'_> {
                 }
             }
         }
+        reasons.extend(quiet);
         reasons.extend(cooldown(history, target, self.policy.cooldown_s, None, now));
         let (open, limit) = (history.open_proposals(), self.limits.max_open_proposals);
         if open >= limit {

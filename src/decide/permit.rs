@@ -147,6 +147,7 @@ fn ledger(request: &PermitRequest<'_>) -> Vec<Reason> {
         let text = format!("{} is {}: there is nothing to merge", record.id(), record.state().as_str());
         reasons.push(Reason::new(ReasonCode::LedgerUntrusted, text));
     }
+    reasons.extend(history.quiet_about(record, now));
     let changes = spec.change.iter().map(|it| it.change_id.clone());
     let refused = |id| history.is_refused(&spec.fingerprint, &id);
     if changes.chain([plan_id(&spec.target, &spec.plan)]).any(refused) {

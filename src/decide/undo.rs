@@ -1,5 +1,5 @@
-//! Undoing what tars did: the revert of an action that did not help, and the scale-back of one that helped
-//! and is no longer needed. Effects in force come in, decisions go out. An undo is decided once, never undone
+//! Undoing what tars did: the revert of an action that did not help or that a person wants undone, and the
+//! scale-back of one that helped and is no longer needed. Effects in force come in, decisions go out. An undo is decided once, never undone
 //! itself, and knows no cooldown; merging it takes a slot like any other.
 
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use crate::model::limits::GlobalLimits;
 use crate::model::playbook::Plan;
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::request::{Request, TRIGGER};
 
 /// What [`undo`] looks at.
 pub struct Undoing<'a> {
@@ -46,7 +47,8 @@ pub fn undo(about: &Undoing<'_>, now: Timestamp) -> Vec<Decision> {
 impl Undoing<'_> {
     fn decide(&self, effect: &Effect, now: Timestamp) -> Option<Decision> {
         let record = &effect.record;
-        let purpose = if record.did_not_help() {
+        let asked = self.history.reverts.get(record.id());
+        let purpose = if record.did_not_help() || asked.is_some() {
             Purpose::Revert { of: record.id().clone() }
         } else {
             let expired = record.status.expires_at.is_some_and(|at| at <= self.history.ledger_now(now));
@@ -60,13 +62,21 @@ impl Undoing<'_> {
         if !self.history.is_newest_effect(effect) {
             return None;
         }
-        let incident = incident_of(record, &purpose, now);
+        let incident = incident_of(record, &purpose, asked, now);
         let policy = self.policies.iter().find(|it| it.name == record.spec.policy);
-        let busy = self.busy(record, policy);
+        let mut busy = self.busy(record, policy);
+        if asked.is_none() {
+            let spec = &record.spec;
+            let causes = [incident.fingerprint.clone(), spec.fingerprint.clone()];
+            busy.extend(self.history.quiet(&spec.policy, &spec.target, &causes, now));
+        }
         if !busy.is_empty() {
             return Some(Decision { incident, verb: Verb::Hold(busy) });
         }
-        let action = self.action(record, policy, purpose, changes, now);
+        let mut action = self.action(record, policy, purpose, changes, now);
+        if let Some(request) = asked {
+            action.risk.reason = format!("{}; {}", action.risk.reason, request.signature());
+        }
         Some(Decision { incident, verb: Verb::Propose(Box::new(action)) })
     }
 
@@ -144,12 +154,20 @@ fn swapped(record: &RemediationAction) -> Option<Vec<FieldChange>> {
     (!fields.is_empty()).then(|| fields.iter().map(swap).collect())
 }
 
-fn incident_of(record: &RemediationAction, purpose: &Purpose, now: Timestamp) -> Incident {
+fn incident_of(
+    record: &RemediationAction,
+    purpose: &Purpose,
+    asked: Option<&Request>,
+    now: Timestamp,
+) -> Incident {
     let spec = &record.spec;
-    let expires = matches!(purpose, Purpose::Expire { .. });
-    let trigger = if expires { "expiry" } else { "verification" };
     let judged = record.status.verdict.as_ref().map(|it| it.judged_at);
-    let since = if expires { record.status.expires_at } else { judged }.unwrap_or(now);
+    let (trigger, since) = match purpose {
+        _ if asked.is_some() => (TRIGGER, Some(now)),
+        Purpose::Expire { .. } => ("expiry", record.status.expires_at),
+        Purpose::Remediate | Purpose::Revert { .. } => ("verification", judged),
+    };
+    let since = since.unwrap_or(now);
     let key = format!("{trigger} {}", record.id());
     Incident {
         fingerprint: Fingerprint::of(&spec.policy, &spec.target, spec.playbook.as_str(), &key),

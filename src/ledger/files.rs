@@ -7,9 +7,12 @@ use thiserror::Error;
 
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::ids::{InvalidName, RepoPath};
+use crate::model::request::Request;
 
 /// Largest record that is read, bytes.
 pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// Largest request that is read, bytes; its texts are bounded.
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// A record could not be written or read.
 #[derive(Debug, Error)]
@@ -91,6 +94,35 @@ pub fn record_to_yaml(record: &RemediationAction) -> Result<String, RecordError>
 /// [`RecordError`] for anything too large, not YAML, or with an unknown, missing or ill-typed field.
 pub fn record_from_yaml(bytes: &[u8]) -> Result<RemediationAction, RecordError> {
     if bytes.len() > MAX_RECORD_BYTES {
+        return Err(RecordError::TooLarge(bytes.len()));
+    }
+    yaml_serde::from_slice(bytes).map_err(RecordError::Read)
+}
+
+/// Where a request stands: a later one of the same kind about the same thing replaces it.
+///
+/// # Errors
+/// [`RecordError::Path`]; cannot happen for checked names.
+pub fn request_path(request: &Request) -> Result<RepoPath, RecordError> {
+    RepoPath::new(format!("asked/{}.yaml", request.key())).map_err(RecordError::Path)
+}
+
+/// The tree edit of a request.
+///
+/// # Errors
+/// [`RecordError`] when it cannot be written.
+pub fn request_file(request: &Request) -> Result<TreeEdit, RecordError> {
+    let yaml =
+        yaml_serde::to_string(request).map_err(|source| RecordError::Write { id: request.key(), source })?;
+    Ok((request_path(request)?, Some(yaml)))
+}
+
+/// Reads what [`request_file`] wrote.
+///
+/// # Errors
+/// [`RecordError`] for anything too large, not YAML, or with an unknown, missing or ill-typed field.
+pub fn request_from_yaml(bytes: &[u8]) -> Result<Request, RecordError> {
+    if bytes.len() > MAX_REQUEST_BYTES {
         return Err(RecordError::TooLarge(bytes.len()));
     }
     yaml_serde::from_slice(bytes).map_err(RecordError::Read)

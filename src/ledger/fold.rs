@@ -12,6 +12,7 @@ use crate::model::history::{
 use crate::model::ids::{EntryId, InstanceId, RepoId};
 use crate::model::playbook::Plan;
 use crate::model::reason::ReasonCode;
+use crate::model::request::{Request, Wish};
 
 /// How long a cause stays quiet after a person closed its proposal, or after a restart did not help.
 pub const SNOOZE_S: i64 = 24 * 3600;
@@ -99,7 +100,23 @@ pub(super) fn apply(history: &mut History, entry: &Entry) {
         remember(history, state, record);
         place(history, state, record, envelope.seq);
     }
+    if let Some(request) = &entry.request {
+        heed(history, request);
+    }
     prune(history);
+}
+
+/// What a person asked for. Whoever asks for an undo does not want to keep the change any more.
+fn heed(history: &mut History, request: &Request) {
+    match &request.wish {
+        Wish::Quiet { of, .. } => drop(history.quiet.insert(of.key(), request.clone())),
+        Wish::Revert { of } => {
+            if let Some(effect) = history.effects.get_mut(of) {
+                effect.kept = false;
+            }
+            history.reverts.insert(of.clone(), request.clone());
+        }
+    }
 }
 
 /// Takes and resolves slots.
@@ -169,7 +186,12 @@ fn undo(history: &mut History, state: ActionState, record: &RemediationAction, b
     let Some(effect) = record.undoes().and_then(|of| history.effects.get_mut(of)) else { return };
     match state {
         S::Proposed => effect.undo = Some(record.id().clone()),
-        S::Closed => (effect.undo, effect.kept) = (None, by_person),
+        S::Closed => {
+            (effect.undo, effect.kept) = (None, by_person);
+            if by_person {
+                history.reverts.remove(effect.record.id());
+            }
+        }
         S::Merged => {
             effect.undone = true;
             if matches!(record.spec.purpose, Purpose::Revert { .. }) {
@@ -209,6 +231,7 @@ fn place(history: &mut History, state: ActionState, record: &RemediationAction, 
         }
         S::Reverted | S::Expired => {
             history.effects.remove(record.id());
+            history.reverts.remove(record.id());
         }
         _ => {}
     }
@@ -220,9 +243,11 @@ fn prune(history: &mut History) {
     let now = history.time;
     history.executions.retain(|it| it.pending || later(it.at, WINDOW_S) > now);
     history.snoozed.retain(|_, until| *until > now);
+    history.quiet.retain(|_, it| matches!(it.wish, Wish::Quiet { until, .. } if until > now));
     history.observed.retain(|_, it| later(it.at, OBSERVED_KEPT_S.max(i64::from(it.cooldown_s))) > now);
     history.effects.retain(|_, it| {
         let settled = it.undo.is_none()
+            && !history.reverts.contains_key(it.record.id())
             && (it.kept || (it.record.status.expires_at.is_none() && !it.record.did_not_help()));
         !settled || later(it.at, EFFECT_KEPT_S) > now
     });

@@ -14,6 +14,7 @@ use crate::model::history::{History, plan_id};
 use crate::model::ids::*;
 use crate::model::policy::Mode;
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::request::{Request, Whom, Wish};
 use crate::model::verdict::Outcome;
 
 const BACKEND: &str = "shop/Deployment/backend";
@@ -334,6 +335,34 @@ fn a_closed_proposal_is_quiet_for_a_day_only_when_a_person_closed_it() {
     script.try_record(&closed, at(100)).unwrap();
     assert_eq!(script.history.snoozed_until(&fingerprint, at(100)), Some(at(86_500)));
     assert_eq!(script.history.snoozed_until(&fingerprint, at(86_500)), None);
+}
+
+#[test]
+fn an_asked_revert_needs_an_effect_that_nobody_undoes_and_brings_back_a_kept_one() {
+    let (mut script, id) = one(&[S::MergeReserved, S::Merged, S::Synced, S::Worse]);
+    let revert = || Request::new(Wish::Revert { of: id.clone() }, "Ann", "");
+    let undo = script.undo(&id, at(70)).unwrap();
+    assert_eq!(script.ask(&revert(), at(71)).unwrap_err().rule, Rule::Request);
+    let mut closed = script.moved(&undo, S::Closed, MergedBy::Tars, at(73));
+    closed.status.holds = vec![Reason::new(ReasonCode::ClosedByPerson, "closed")];
+    script.try_record(&closed, at(73)).unwrap();
+    assert!(script.clone().undo(&id, at(74)).is_err(), "a person wants to keep it");
+    script.ask(&revert(), at(74)).unwrap();
+    assert_eq!(script.ask(&revert(), at(75)).unwrap_err().rule, Rule::Request);
+    script.undo(&id, at(75)).unwrap();
+    let long = Wish::Quiet { of: Whom::Target(backend()), until: at(60 + 31 * 86_400) };
+    assert_eq!(script.ask(&Request::new(long, "Ann", ""), at(76)).unwrap_err().rule, Rule::Request);
+}
+
+#[test]
+fn a_ledger_with_requests_survives_a_checkpoint() {
+    let (mut script, id) = one(&[S::MergeReserved, S::Merged]);
+    script.ask(&Request::new(Wish::Revert { of: id }, "Ann", "a"), at(61)).unwrap();
+    let quiet = Wish::Quiet { of: Whom::Target(backend()), until: at(500) };
+    script.ask(&Request::new(quiet, "Ann", "b"), at(62)).unwrap();
+    let stored = to_json(&script.history).unwrap();
+    assert_eq!(from_json(&stored).unwrap(), script.history);
+    assert_eq!((script.history.quiet.len(), script.history.reverts.len()), (1, 1));
 }
 
 #[test]

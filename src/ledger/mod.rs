@@ -21,7 +21,10 @@ pub use audit::{AuditReport, MainCommit, audit};
 pub use checkpoint::{
     CheckpointError, MAX_CHECKPOINT_BYTES, checkpoint_due, checkpoint_file, from_json, to_json,
 };
-pub use files::{MAX_RECORD_BYTES, RecordError, files, paths, record_from_yaml};
+pub use files::{
+    MAX_RECORD_BYTES, RecordError, files, paths, record_from_yaml, request_file, request_from_yaml,
+    request_path,
+};
 pub use fold::{Draft, fold, next_envelope, next_seq, step};
 pub use grammar::{GrammarError, message, parse_message};
 pub use rules::{Rule, Violation, check_not_future};

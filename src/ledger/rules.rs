@@ -12,6 +12,7 @@ use crate::model::history::{Effect, History, plan_id};
 use crate::model::ids::{ActionId, Fingerprint, IncidentId};
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
+use crate::model::request::Request;
 use crate::model::verdict::Outcome;
 
 /// An entry may lie at most this many seconds in the reader's future.
@@ -58,6 +59,8 @@ pub enum Rule {
     Budget,
     /// Time between two executions on one target.
     Cooldown,
+    /// What a person asks for is bounded and possible.
+    Request,
     /// A checkpoint equals the fold.
     Checkpoint,
     /// A commit of the watched branch that looks like ours has an entry.
@@ -111,6 +114,7 @@ pub fn violations(history: &History, entry: &Entry) -> Vec<Violation> {
     match (&entry.envelope.kind, &entry.record) {
         (EntryKind::Transition(state), Some(record)) => check.transition(*state, record),
         (EntryKind::Checkpoint, _) => check.checkpoint(),
+        (EntryKind::Asked, _) => check.request(entry.request.as_ref()),
         _ => {}
     }
     check.found
@@ -158,14 +162,16 @@ impl Check<'_> {
             format!("its time {} is before {}", envelope.time, history.time)
         });
         let first = history.seq.is_none();
-        let (subject, record, stored) = match envelope.kind {
-            EntryKind::Genesis => (false, false, false),
-            EntryKind::Transition(_) => (true, true, false),
-            EntryKind::Checkpoint => (false, false, true),
+        let (subject, record, stored, asked) = match envelope.kind {
+            EntryKind::Genesis => (false, false, false, false),
+            EntryKind::Transition(_) => (true, true, false, false),
+            EntryKind::Checkpoint => (false, false, true, false),
+            EntryKind::Asked => (false, false, false, true),
         };
         let shape = first == (envelope.kind == EntryKind::Genesis)
             && envelope.subject.is_some() == subject
             && entry.record.is_some() == record
+            && entry.request.is_some() == asked
             && entry.checkpoint.is_some() == stored;
         self.must(shape, Rule::Shape, || {
             format!("it does not have the parts of a {}", envelope.kind.as_str())
@@ -177,6 +183,13 @@ impl Check<'_> {
         let equal =
             matches!((&self.entry.checkpoint, &folded), (Some(stored), Ok(folded)) if stored == folded);
         self.must(equal, Rule::Checkpoint, || "it does not equal the fold of the entries before".to_owned());
+    }
+
+    fn request(&mut self, request: Option<&Request>) {
+        let Some(request) = request else { return };
+        if let Err(why) = request.check(self.history, self.entry.envelope.time) {
+            self.must(false, Rule::Request, || why.to_string());
+        }
     }
 
     fn transition(&mut self, state: ActionState, record: &RemediationAction) {
@@ -270,7 +283,8 @@ impl Check<'_> {
             (Purpose::Remediate, _) => !plan,
             (purpose, Some(effect)) => {
                 let revert = matches!(purpose, Purpose::Revert { .. });
-                plan && revert == effect.record.did_not_help()
+                let asked = self.history.reverts.contains_key(effect.record.id());
+                plan && revert == (effect.record.did_not_help() || asked)
                     && effect.undo.is_none()
                     && !effect.kept
                     && effect.record.spec.target == record.spec.target

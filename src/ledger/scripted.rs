@@ -12,6 +12,7 @@ use crate::model::fixtures::{oid, proposed};
 use crate::model::history::History;
 use crate::model::ids::*;
 use crate::model::playbook::Plan;
+use crate::model::request::Request;
 use crate::model::verdict::{Outcome, Verdict};
 
 /// A commit id that differs per number.
@@ -44,6 +45,7 @@ pub fn entry(
         signer: signed(),
         envelope,
         record: record.cloned(),
+        request: None,
         checkpoint: (kind == EntryKind::Checkpoint).then(|| super::to_json(history).unwrap()),
     }
 }
@@ -72,6 +74,12 @@ impl Script {
     pub fn try_record(&mut self, record: &RemediationAction, now: Timestamp) -> Result<(), Violation> {
         let next = entry(&self.history, EntryKind::Transition(record.state()), Some(record), now);
         self.push(next)
+    }
+
+    /// A person asks for something.
+    pub fn ask(&mut self, request: &Request, now: Timestamp) -> Result<(), Violation> {
+        let next = entry(&self.history, EntryKind::Asked, None, now);
+        self.push(Entry { request: Some(request.clone()), ..next })
     }
 
     pub fn checkpoint(&mut self, now: Timestamp) {

@@ -48,7 +48,7 @@ pub enum Purpose {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cause {
-    /// `anomaly`, `promql`, `webhook`, `expiry` or `verification`.
+    /// `anomaly`, `promql`, `webhook`, `expiry`, `verification` or `request`.
     pub trigger: String,
     /// Stable text that goes into the fingerprint, for example `anomaly backend/latency_p95`.
     pub key: String,

@@ -7,6 +7,7 @@ use super::action::{ActionState, RemediationAction};
 use super::ids::{
     ActionId, EntryId, Fingerprint, IncidentId, InstanceId, ObjectId, PolicyName, RepoId, WorkloadRef,
 };
+use super::request::Request;
 
 /// What an entry records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub enum EntryKind {
     Genesis,
     /// An action enters this state.
     Transition(ActionState),
+    /// A person asked for something.
+    Asked,
     /// A folded state, so that a reader need not start at the genesis.
     Checkpoint,
 }
@@ -25,6 +28,7 @@ impl EntryKind {
         match self {
             Self::Genesis => "Genesis",
             Self::Transition(state) => state.as_str(),
+            Self::Asked => "Asked",
             Self::Checkpoint => "Checkpoint",
         }
     }
@@ -34,6 +38,7 @@ impl EntryKind {
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "Genesis" => Some(Self::Genesis),
+            "Asked" => Some(Self::Asked),
             "Checkpoint" => Some(Self::Checkpoint),
             _ => ActionState::ALL.into_iter().find(|s| s.as_str() == text).map(Self::Transition),
         }
@@ -60,7 +65,7 @@ pub struct Envelope {
     pub prev: Option<EntryId>,
     pub id: EntryId,
     pub kind: EntryKind,
-    /// `None` for genesis and checkpoints.
+    /// Only that of a transition.
     pub subject: Option<Subject>,
     pub repo: RepoId,
     /// Ledger time: never older than the entry before.
@@ -86,8 +91,10 @@ pub struct Entry {
     pub parents: Vec<ObjectId>,
     pub signer: Signer,
     pub envelope: Envelope,
-    /// The action's record after this entry; `None` for genesis and checkpoints.
+    /// The action's record after this entry; only in a transition.
     pub record: Option<RemediationAction>,
+    /// What a person asked for.
+    pub request: Option<Request>,
     /// Folded state as stored by a checkpoint (JSON); `None` otherwise.
     pub checkpoint: Option<String>,
 }

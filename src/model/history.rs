@@ -11,6 +11,7 @@ use super::action::{MergedBy, Purpose, RemediationAction};
 use super::change::FieldChange;
 use super::ids::{ActionId, ChangeId, EntryId, Fingerprint, ObjectId, PolicyName, RepoId, WorkloadRef};
 use super::playbook::Plan;
+use super::request::Request;
 
 /// Budgets count executions over this many seconds of ledger time.
 pub const WINDOW_S: i64 = 3600;
@@ -95,6 +96,13 @@ pub struct History {
     pub handled: BTreeMap<Fingerprint, Timestamp>,
     /// Forgotten after a day: forgetting costs one more record, never a budget.
     pub observed: BTreeMap<Fingerprint, ObservedOnce>,
+    /// Quiet that people asked for, by [`super::request::Whom::key`]; forgotten once past.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quiet: BTreeMap<String, Request>,
+    /// Merged actions whose undo people asked for; forgotten once it is merged, or a person
+    /// closed it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reverts: BTreeMap<ActionId, Request>,
 }
 
 /// Executions that count right now, for one policy or for all.

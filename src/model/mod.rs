@@ -18,6 +18,7 @@ pub mod limits;
 pub mod playbook;
 pub mod policy;
 pub mod reason;
+pub mod request;
 pub mod rival;
 pub mod signal;
 pub mod trailers;

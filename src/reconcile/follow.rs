@@ -12,9 +12,10 @@ use super::view::BranchFate;
 use crate::model::action::{ActionState, MergeRecord, MergedBy, Purpose, RemediationAction};
 use crate::model::change::ProposedChange;
 use crate::model::forge::PullState;
-use crate::model::history::Effect;
+use crate::model::history::{Effect, plan_id};
 use crate::model::ids::ObjectId;
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::request::Request;
 use crate::model::verdict::{Outcome, Verdict};
 use crate::observe::sync_probe::ProbeAnswer;
 use crate::verify::{self, VerifyInput};
@@ -40,6 +41,9 @@ const HOLDS_MAX: usize = 300;
 /// When the local copy cannot be read.
 pub async fn next(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<Step>, TurnError> {
     let Some(change) = &record.spec.change else { return Ok(None) };
+    if let Some(request) = turn.history().reverts.get(record.id()) {
+        return Ok(unjudged(turn, record, request));
+    }
     match record.state() {
         ActionState::Proposed => proposed(turn, record, change),
         ActionState::MergeReserved => reserved(turn, record, change),
@@ -249,6 +253,16 @@ fn unmeasured(outcome: Outcome, judged_at: Timestamp, text: String) -> Verdict {
     Verdict { outcome, before: None, after: None, samples_before: 0, samples_after: 0, judged_at, text }
 }
 
+/// Ends the watch over an action whose undo a person asked for: only then can the undo hold the target.
+fn unjudged(turn: &Turn<'_>, record: &RemediationAction, request: &Request) -> Option<Step> {
+    if !matches!(record.state(), ActionState::Merged | ActionState::Synced) {
+        return None;
+    }
+    let mut next = record.clone();
+    next.enter(ActionState::Unknown, turn.now, format!("not judged: its undo was {}", request.signature()));
+    Some(Step::enter(next, false))
+}
+
 /// When the merge took effect, if the probe says it did. A probe that reports a commit is believed only if
 /// that commit contains the merge.
 async fn synced_at(turn: &Turn<'_>, merge: &MergeRecord) -> Result<Option<Timestamp>, TurnError> {
@@ -328,7 +342,14 @@ pub(super) fn landed(
 pub fn undone(turn: &Turn<'_>, effect: &Effect) -> Step {
     let mut next = effect.record.clone();
     next.status.undone_by.clone_from(&effect.undo);
-    let (state, text) = if next.did_not_help() {
+    let spec = &next.spec;
+    let is_refused = turn.history().is_refused(&spec.fingerprint, &plan_id(&spec.target, &spec.plan));
+    let (state, text) = if is_refused && !next.did_not_help() {
+        (
+            ActionState::Reverted,
+            "undone, because a person asked for it; it is not proposed again for this cause",
+        )
+    } else if next.did_not_help() {
         (ActionState::Reverted, "undone, because it did not help; it is not proposed again for this cause")
     } else {
         (ActionState::Expired, "undone, because it was no longer needed")
@@ -344,8 +365,11 @@ pub(super) fn closed(now: Timestamp, record: &RemediationAction, reason: Reason)
     next
 }
 
-/// A waiting proposal whose cause went away by itself is closed, not merged.
+/// A waiting proposal whose cause went away by itself is closed, not merged; so is one that people want quiet about.
 pub(super) fn recovered_first(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
+    if let Some(quiet) = turn.history().quiet_about(record, turn.now) {
+        return Some(quiet);
+    }
     if record.spec.purpose != Purpose::Remediate {
         // A scale-back that nobody merged must not keep the target from being helped again.
         let text =

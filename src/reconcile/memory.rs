@@ -13,6 +13,7 @@ use crate::model::action::{ActionState, RemediationAction};
 use crate::model::entry::{Entry, EntryKind, Envelope, Signer};
 use crate::model::history::History;
 use crate::model::ids::{ActionId, EntryId, InstanceId, ObjectId, RepoId};
+use crate::model::request::Request;
 use crate::outside::files;
 use crate::outside::git::{Edit, Mirror, Objects, PushOutcome, RefUpdate};
 use crate::outside::random;
@@ -45,6 +46,7 @@ pub fn read_entry(
         .map_err(|source| TurnError::Grammar { commit: commit.clone(), source })?;
     let parent = raw.parents.first().map(String::as_str);
     let mut record = None;
+    let mut request = None;
     let mut checkpoint = None;
     let mut touched = Vec::new();
     for (path, _, new) in objects.changed_paths(parent, commit.as_str()).map_err(TurnError::Objects)? {
@@ -58,12 +60,16 @@ pub fn read_entry(
                 let read = ledger::record_from_yaml(&bytes);
                 record = Some(read.map_err(|source| TurnError::Record { commit: commit.clone(), source })?);
             }
+            EntryKind::Asked => {
+                let read = ledger::request_from_yaml(&bytes);
+                request = Some(read.map_err(|source| TurnError::Record { commit: commit.clone(), source })?);
+            }
             EntryKind::Checkpoint => checkpoint = String::from_utf8(bytes).ok(),
             EntryKind::Genesis => {}
         }
         touched.push((path, true));
     }
-    check_files(commit, &envelope, record.as_ref(), &touched)?;
+    check_files(commit, &envelope, (record.as_ref(), request.as_ref()), &touched)?;
     let time_s = envelope.time.as_second();
     let signer = match allowed {
         None => Signer::Allowed("not checked".to_owned()),
@@ -74,7 +80,7 @@ pub fn read_entry(
         },
     };
     let parents = raw.parents.into_iter().map(ObjectId::new).collect::<Result<_, _>>()?;
-    Ok(Entry { commit: commit.clone(), parents, signer, envelope, record, checkpoint })
+    Ok(Entry { commit: commit.clone(), parents, signer, envelope, record, request, checkpoint })
 }
 
 /// Largest file of an entry: whatever its writer is allowed to write, every reader must be able to read, or
@@ -82,7 +88,7 @@ pub fn read_entry(
 fn bytes_max(kind: EntryKind) -> usize {
     match kind {
         EntryKind::Checkpoint => ledger::MAX_CHECKPOINT_BYTES,
-        EntryKind::Transition(_) | EntryKind::Genesis => ledger::MAX_RECORD_BYTES,
+        EntryKind::Transition(_) | EntryKind::Asked | EntryKind::Genesis => ledger::MAX_RECORD_BYTES,
     }
 }
 
@@ -90,7 +96,7 @@ fn bytes_max(kind: EntryKind) -> usize {
 fn check_files(
     commit: &ObjectId,
     envelope: &Envelope,
-    record: Option<&RemediationAction>,
+    (record, request): (Option<&RemediationAction>, Option<&Request>),
     touched: &[(String, bool)],
 ) -> Result<(), TurnError> {
     let wrong = |detail: String| TurnError::Files { commit: commit.clone(), detail };
@@ -99,6 +105,12 @@ fn check_files(
         (EntryKind::Checkpoint, _) => {
             let path = ledger::checkpoint_file()
                 .map_err(|source| TurnError::Checkpoint { commit: commit.clone(), source })?;
+            vec![(path.to_string(), true)]
+        }
+        (EntryKind::Asked, _) => {
+            let request = request.ok_or_else(|| wrong("it has no request".to_owned()))?;
+            let path = ledger::request_path(request)
+                .map_err(|source| TurnError::Record { commit: commit.clone(), source })?;
             vec![(path.to_string(), true)]
         }
         (EntryKind::Transition(_), None) => return Err(wrong("it has no record".to_owned())),
@@ -135,12 +147,12 @@ pub struct Memory {
 }
 
 /// The files of an entry on top of `history`.
-fn files_of(
-    history: &History,
-    kind: EntryKind,
-    record: Option<&RemediationAction>,
-) -> Result<Vec<Edit>, TurnError> {
-    let edits = match (kind, record) {
+fn files_of(history: &History, entry: &NextEntry<'_>) -> Result<Vec<Edit>, TurnError> {
+    let edits = match (entry.kind, entry.record) {
+        (EntryKind::Asked, _) => {
+            let request = entry.request.into_iter().map(ledger::request_file);
+            request.collect::<Result<_, _>>().map_err(TurnError::DraftRecord)?
+        }
         (EntryKind::Checkpoint, _) => {
             let path = ledger::checkpoint_file().map_err(TurnError::DraftCheckpoint)?;
             let text = ledger::to_json(history).map_err(TurnError::DraftCheckpoint)?;
@@ -152,17 +164,42 @@ fn files_of(
     Ok(edits.into_iter().map(|(path, text)| (path.to_string(), text.map(String::into_bytes))).collect())
 }
 
-/// What an entry's subject line says about a record.
-fn headline(record: &RemediationAction) -> String {
-    format!("{} {}", record.state().as_str(), crate::render::headline(record))
+/// What an entry's subject line says.
+fn headline(entry: &NextEntry<'_>) -> String {
+    let about = |record: &RemediationAction| {
+        format!("{} {}", record.state().as_str(), crate::render::headline(record))
+    };
+    entry.record.map(about).or_else(|| entry.request.map(ToString::to_string)).unwrap_or_default()
 }
 
 /// What is to be recorded next.
 #[derive(Debug, Clone, Copy)]
 pub struct NextEntry<'a> {
     pub kind: EntryKind,
-    /// The record as it is to be afterwards; `None` for genesis and checkpoints.
+    /// The record as it is to be afterwards; only of a transition.
     pub record: Option<&'a RemediationAction>,
+    /// What a person asked for.
+    pub request: Option<&'a Request>,
+}
+
+impl<'a> NextEntry<'a> {
+    /// An entry without contents of its own: genesis or checkpoint.
+    #[must_use]
+    pub fn mark(kind: EntryKind) -> Self {
+        Self { kind, record: None, request: None }
+    }
+
+    /// `record` enters its state.
+    #[must_use]
+    pub fn transition(record: &'a RemediationAction) -> Self {
+        Self { record: Some(record), ..Self::mark(EntryKind::Transition(record.state())) }
+    }
+
+    /// A person asked for `request`.
+    #[must_use]
+    pub fn asked(request: &'a Request) -> Self {
+        Self { request: Some(request), ..Self::mark(EntryKind::Asked) }
+    }
 }
 
 /// How an attempt to record ended.
@@ -381,19 +418,19 @@ impl Memory {
         now: Timestamp,
     ) -> Result<(History, Option<ObjectId>), TurnError> {
         let (mut ahead, mut newest) = (self.history.clone(), self.head.clone());
-        for NextEntry { kind, record } in entries {
+        for next in entries {
+            let NextEntry { kind, record, .. } = next;
             let id = EntryId::new(random::hex(16).map_err(TurnError::Random)?)?;
             let draft = ledger::Draft { kind: *kind, record: *record, now };
             let envelope =
                 ledger::next_envelope(&ahead, &draft, id, self.repo.clone(), self.instance.clone());
-            let message = ledger::message(&envelope, &record.map(headline).unwrap_or_default())
-                .map_err(TurnError::Message)?;
+            let message = ledger::message(&envelope, &headline(next)).map_err(TurnError::Message)?;
             let time_s = envelope.time.as_second();
             self.allowed.accepts(&writer.signer, time_s).map_err(TurnError::SigningKey)?;
             let entry = EntryDraft {
                 parent: newest.as_ref(),
                 message: &message,
-                files: files_of(&ahead, *kind, *record)?,
+                files: files_of(&ahead, next)?,
                 time: envelope.time,
             };
             let commit = writer.write_entry(mirror, entry).map_err(TurnError::Propose)?;

@@ -4,6 +4,7 @@
 //! One tick looks at the metrics once and then takes steps until there is none left. Before every step the
 //! git side is read again, because every step may have been taken by somebody else in the meantime.
 
+pub mod asked;
 pub mod desk;
 pub mod error;
 pub mod evidence;
@@ -20,6 +21,8 @@ mod step;
 mod turn;
 mod view;
 
+#[cfg(test)]
+mod asked_tests;
 #[cfg(test)]
 mod batch_tests;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::model::ids::{BranchName, Fingerprint, ObjectId};
 use crate::model::playbook::Plan;
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::request::Request;
 use crate::model::tree::RepoTree;
 use crate::outside::git::{Mirror, RefUpdate};
 use crate::outside::random;
@@ -84,6 +85,7 @@ impl Performer<'_> {
     fn take(&mut self, step: Step) -> BoxFuture<'_, Result<Done, TurnError>> {
         match step {
             Step::Checkpoint => Box::pin(self.mark(EntryKind::Checkpoint)),
+            Step::Ask(request) => Box::pin(self.ask(request)),
             Step::Open(decision) => Box::pin(self.open(*decision)),
             Step::Enter { records, drop_branch } => Box::pin(self.enter(records, drop_branch)),
             Step::Rebuild { left, stay, branch, tip } => Box::pin(self.rebuild(left, stay, branch, tip)),
@@ -93,7 +95,11 @@ impl Performer<'_> {
 
     /// An entry without a record.
     async fn mark(&mut self, kind: EntryKind) -> Result<Done, TurnError> {
-        self.append(About::Ledger, &[NextEntry { kind, record: None }], &[]).await
+        self.append(About::Ledger, &[NextEntry::mark(kind)], &[]).await
+    }
+
+    async fn ask(&mut self, request: Request) -> Result<Done, TurnError> {
+        self.append(About::Ledger, &[NextEntry::asked(&request)], &[]).await
     }
 
     /// The records' entries, in order, in one push with the riders.
@@ -116,9 +122,7 @@ impl Performer<'_> {
             [one] if is_new(one) => About::Cause(one.spec.fingerprint.clone()),
             all => About::actions(all),
         };
-        let entry =
-            |it| NextEntry { kind: EntryKind::Transition(RemediationAction::state(it)), record: Some(it) };
-        let entries: Vec<_> = records.iter().map(entry).collect();
+        let entries: Vec<_> = records.iter().map(NextEntry::transition).collect();
         let done = self.append(about, &entries, riders).await?;
         if let Done::Wrote = done {
             let at = self.now;

@@ -150,6 +150,7 @@ impl World {
             signer: Signer::Allowed("k".into()),
             envelope: next_envelope(&it.snapshot, &draft, id.clone(), repo, instance),
             record: record.cloned(),
+            request: None,
             checkpoint: (kind == EntryKind::Checkpoint).then(|| to_json(&it.snapshot).unwrap()),
         };
         let landed = fate != Fate::Lost && it.snapshot.head_commit == self.head.head_commit;

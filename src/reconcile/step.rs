@@ -7,6 +7,7 @@ use crate::model::action::{ActionState, RemediationAction};
 use crate::model::change::ProposedChange;
 use crate::model::decision::Decision;
 use crate::model::ids::{ActionId, BranchName, Fingerprint, ObjectId};
+use crate::model::request::Request;
 
 /// What is to be written next.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub enum Step {
     Rebuild { left: Vec<RemediationAction>, stay: Vec<RemediationAction>, branch: BranchName, tip: ObjectId },
     /// Bring a reserved action into the watched branch and record it as merged, in one push.
     Merge { record: Box<RemediationAction>, permit: MergePermit },
+    /// Record what a person asked for; the steps that heed it follow from the ledger, here or elsewhere.
+    #[expect(dead_code, reason = "comments on pull requests are not read yet")]
+    Ask(Request),
     /// Fold the history into a checkpoint.
     Checkpoint,
 }
@@ -63,7 +67,7 @@ impl Step {
             Self::Enter { records, .. } => About::actions(records),
             Self::Rebuild { left, stay, .. } => About::actions(left.iter().chain(stay)),
             Self::Merge { record, .. } => About::actions([&**record]),
-            Self::Checkpoint => About::Ledger,
+            Self::Ask(_) | Self::Checkpoint => About::Ledger,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::model::anomaly::Anomaly;
 use crate::model::change::{FieldChange, shown};
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
+use crate::model::request;
 
 /// Longest part of a sentence, characters.
 const MAX_PART_CHARS: usize = 240;
@@ -71,6 +72,9 @@ pub fn is_count(field: &str) -> bool {
 /// `because backend/latency_p95 is 520, expected 150 to 230, since 10:00Z`.
 pub fn why(record: &RemediationAction) -> String {
     match &record.spec.purpose {
+        Purpose::Revert { of } if record.spec.cause.trigger == request::TRIGGER => {
+            return format!("because a person asked to undo {of}");
+        }
         Purpose::Expire { of } => return format!("because {of} helped and is no longer needed"),
         Purpose::Revert { of } => return format!("because {of} did not help"),
         Purpose::Remediate => {}

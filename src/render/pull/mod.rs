@@ -22,6 +22,7 @@ use crate::model::action::{Purpose, RemediationAction};
 use crate::model::change::{FieldChange, PullRequestText};
 use crate::model::forge::ForgeCapabilities;
 use crate::model::playbook::{Plan, PlaybookName};
+use crate::model::request;
 
 pub use self::around::Around;
 pub use self::batch::batch;
@@ -146,6 +147,7 @@ fn title(record: &RemediationAction) -> String {
     let risk = text::risk_word(record.spec.risk.class);
     let signal = || record.spec.cause.anomalies.first().map(|a| a.key.signal.to_string());
     let cause = match record.spec.purpose {
+        _ if record.spec.cause.trigger == request::TRIGGER => Some("asked for".to_owned()),
         Purpose::Revert { .. } => Some("it did not help".to_owned()),
         Purpose::Expire { .. } => Some("no longer needed".to_owned()),
         Purpose::Remediate => signal().or_else(|| record.spec.cause.alerts.first().map(|a| name(a.name()))),
