@@ -18,6 +18,7 @@ use crate::observe::repository::{Repository, Snapshot};
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::git::Mirror;
 use crate::reconcile::memory::Memory;
+use crate::render::Templates;
 use crate::sops::Access;
 
 /// Checks everything and prints it.
@@ -134,6 +135,7 @@ async fn git(settings: &Settings, parts: GitSide, surroundings: Surroundings) ->
             if let Some(reason) = &snapshot.suspended {
                 lines.push(warn("suspended", reason.clone(), "remove the file SUSPENDED to resume"));
             }
+            lines.extend(own_template(&snapshot));
             lines.extend(targets(&snapshot));
             lines.extend(skipped(&snapshot));
             let notes = snapshot.index.delivery_notes().into_iter();
@@ -141,6 +143,12 @@ async fn git(settings: &Settings, parts: GitSide, surroundings: Surroundings) ->
         }
     }
     lines
+}
+
+/// The repository's own text of pull requests, when it cannot be used.
+fn own_template(snapshot: &Snapshot) -> Option<Line> {
+    let problem = Templates::built_in().ok()?.in_repository(&snapshot.tree).1?;
+    Some(warn("template", format!("{problem}; the built-in one is used"), problem.help))
 }
 
 /// A git that would take two objects made to have one name for the same.

@@ -33,15 +33,19 @@ struct Desk {
 }
 
 impl Desk {
-    fn open(look: &Look, beside: &Beside) -> Result<Self, Failure> {
+    fn open(look: &Look, beside: &Beside, console: &Console) -> Result<Self, Failure> {
         let objects = history::open_clone(&look.repository)?;
         let commit = history::watched_branch(&objects, &look.branch)?;
         let mut repository = super::get::repository_beside(beside)?;
         let charts = repository.charts();
         let snapshot = settled(&charts, || repository.snapshot(&objects, &commit))?
             .map_err(|error| Failure::new(Kind::No, "could not read the watched branch").because(error))?;
-        let templates = Templates::built_in()
-            .map_err(|error| Failure::new(Kind::No, "the built-in templates are broken").because(error))?;
+        let (templates, problem) = Templates::built_in()
+            .map_err(|error| Failure::new(Kind::No, "the built-in templates are broken").because(error))?
+            .in_repository(&snapshot.tree);
+        if let Some(problem) = problem {
+            console.talk(&format!("{problem}; the built-in text is used ({})", problem.help));
+        }
         Ok(Self { repository, objects, snapshot, templates, now: SystemClock.now() })
     }
 
@@ -90,7 +94,7 @@ impl Desk {
 pub fn render(args: &Render, console: &Console) -> Result<(), Failure> {
     let target = target(&args.target)?;
     let playbook = playbook(&args.playbook)?;
-    let mut desk = Desk::open(&args.look, &args.beside)?;
+    let mut desk = Desk::open(&args.look, &args.beside, console)?;
     let (policy, spec) = if args.set.is_empty() {
         declared(&desk.snapshot, playbook, &target, args.policy.as_deref())?
     } else {
@@ -121,7 +125,7 @@ pub fn render(args: &Render, console: &Console) -> Result<(), Failure> {
 /// # Errors
 /// Exit code 1 when something would change, 2 for a policy that is not there.
 pub fn diff(args: &Diff, console: &Console) -> Result<(), Failure> {
-    let mut desk = Desk::open(&args.look, &args.beside)?;
+    let mut desk = Desk::open(&args.look, &args.beside, console)?;
     let named = |it: &&Policy| args.policy.as_ref().is_none_or(|name| it.name.as_str() == name);
     let policies: Vec<Policy> = desk.snapshot.policies.iter().filter(named).cloned().collect();
     if let (true, Some(name)) = (policies.is_empty(), &args.policy) {

@@ -128,24 +128,23 @@ fn means_something(chars: &[char], at: usize) -> bool {
             let end = chars[at + 1..].iter().position(|c| !name(c));
             end.is_some_and(|end| end > 0 && chars[at + 1 + end] == ':')
         }
-        c if c.is_ascii_hexdigit() => is_third_of_commit(chars, at),
+        c if c.is_ascii_hexdigit() => ends_piece_of_commit(chars, at),
         _ => false,
     }
 }
 
 /// A word of at least seven hexadecimal digits is linked when such a commit exists. The ids of actions and incidents
 /// stay whole: people copy them.
-fn is_third_of_commit(chars: &[char], at: usize) -> bool {
+fn ends_piece_of_commit(chars: &[char], at: usize) -> bool {
     const SHORTEST_COMMIT_CHARS: usize = 7;
-    let Some(start) = at.checked_sub(2) else { return false };
-    let is_start = start == 0 || !is_word(chars, start - 1);
+    let start = (0..at).rev().find(|&it| !is_word(chars, it)).map_or(0, |it| it + 1);
     let word = chars[start..].iter().take_while(|c| c.is_alphanumeric());
     let is_id = |prefix: &str, digits: usize| {
         let first = start.checked_sub(prefix.len());
         first.is_some_and(|first| chars[first..start].iter().copied().eq(prefix.chars()))
             && word.clone().count() == digits
     };
-    is_start
+    (at - start + 1).is_multiple_of(SHORTEST_COMMIT_CHARS - 1)
         && !is_id("act-", 12)
         && !is_id("inc-", 8)
         && word.clone().count() >= SHORTEST_COMMIT_CHARS
@@ -162,8 +161,8 @@ pub fn code_within(text: &str, limit: usize) -> String {
         match c {
             '`' => out.push('\''),
             '|' => out.push_str("\\|"),
-            // Before a bar it would take the bar's own escape away.
-            '\\' if chars.get(at + 1) == Some(&'|') => out.push('\u{29f5}'),
+            // Next to the bar's own escape it would take its meaning away.
+            '\\' if chars.get(at + 1) == Some(&'|') => out.extend([c, BREAK]),
             _ => out.push(c),
         }
     }
@@ -275,7 +274,7 @@ mod tests {
     fn a_code_span_is_never_empty_and_its_bars_stay_inside() {
         assert_eq!(code_within(" \u{202e} ", 10), "(empty)");
         assert_eq!(code_within("a|b", 10), "a\\|b");
-        assert_eq!(code_within("a\\|b", 10), "a\u{29f5}\\|b");
+        assert_eq!(code_within("a\\|b", 10), "a\\\u{200b}\\|b");
     }
 
     proptest! {

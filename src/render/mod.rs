@@ -2,6 +2,7 @@
 //! come in; bytes whose effect is proven, a decision sentence, a commit message and a pull request go out.
 //! Nothing is written, signed or sent here, and text templates never make YAML.
 
+mod comment;
 mod commit_text;
 mod edits;
 mod escape;
@@ -22,10 +23,12 @@ mod golden;
 #[cfg(test)]
 mod refusals;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "the reconcile loop does not comment yet"))]
+pub use comment::{Comment, comment};
 pub use commit_text::commit_message;
 pub use edits::{CheckedChanges, RenderRequest, edits};
-pub use pull::{Around, PullText, batch, pull_text};
+pub use pull::{Around, batch, pull_text};
 pub use sealed::Fresh;
-pub use template_check::{OWN_PULL_REQUEST, TemplateError, TemplateProblem, Templates};
+pub use template_check::{TemplateError, Templates};
 pub use text::{decision_sentence, number, what as headline};
 pub use undo::stands;

@@ -14,6 +14,9 @@ use crate::model::request;
 /// Longest part of a sentence, characters.
 const MAX_PART_CHARS: usize = 240;
 
+/// Longest value that a person would type to undo a change, bytes.
+const MAX_TYPED_BYTES: usize = 60;
+
 /// What, why, who merges, how to undo: the one sentence (of four) that the pull request, the command line,
 /// the notification and the event all show.
 #[must_use]
@@ -38,7 +41,7 @@ pub fn what(record: &RemediationAction) -> String {
             )
         }
         Plan::Images { images, .. } => match &images[..] {
-            [one] => format!("Roll back {object} to {}", one_line(shown(Some(&one.to)), 120)),
+            [one] => format!("Roll back {object} to {}", one_line(&brief(shown(Some(&one.to))), 120)),
             many => format!("Roll back {} images of {object}", many.len()),
         },
         Plan::PodTemplate { good } => format!("Roll back the pod template of {object} to {}", good.short()),
@@ -152,6 +155,8 @@ pub fn undo(record: &RemediationAction) -> String {
         [] => "revert this commit".to_owned(),
         [one] if one.is_sealed() => "revert this commit".to_owned(),
         [one] => match &one.from {
+            // Nobody types a digest; the diff has it.
+            Some(from) if from.len() > MAX_TYPED_BYTES => "revert this commit".to_owned(),
             Some(from) => {
                 format!("set {} back to {} in {}", one_line(&one.field, 120), one_line(from, 120), one.file)
             }
@@ -162,6 +167,18 @@ pub fn undo(record: &RemediationAction) -> String {
     match record.spec.revert_after_s.filter(|_| record.spec.purpose == Purpose::Remediate) {
         Some(after_s) => format!("{by_hand}; tars proposes it {} after recovery", duration(after_s)),
         None => by_hand,
+    }
+}
+
+/// An image without most of its digest, which the diff has whole.
+pub fn brief(value: &str) -> String {
+    const SHOWN: usize = "sha256:".len() + 12;
+    match value.split_once('@') {
+        Some((name, digest)) if digest.starts_with("sha256:") => match digest.get(..SHOWN) {
+            Some(start) => format!("{name}@{start}…"),
+            None => value.to_owned(),
+        },
+        _ => value.to_owned(),
     }
 }
 
@@ -251,6 +268,18 @@ mod tests {
         assert!(decision_sentence(&record).contains("A person merges it: high risk"));
         record.spec.mode = Mode::Observe;
         assert!(decision_sentence(&record).contains("Nothing is written"));
+    }
+
+    #[test]
+    fn a_digest_is_shown_as_far_as_people_compare_it() {
+        let image = format!("registry.example/api:2.4.0@sha256:{}", "0123456789abcdef".repeat(4));
+        assert_eq!(brief(&image), "registry.example/api:2.4.0@sha256:0123456789ab…");
+        assert_eq!(brief("api:1@sha256:"), "api:1@sha256:");
+        let mut record = record();
+        if let Some(change) = &mut record.spec.change {
+            change.fields[0].from = Some(image);
+        }
+        assert!(undo(&record).starts_with("revert this commit"), "{}", undo(&record));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One pull request for several actions on one branch: a table of them, then the text of each. Records in the order
 //! of their commits come in, bounded text goes out. What a record says stands in it as it was written there.
 
-use super::MAX_TITLE_CHARS;
+use super::{BOXES, MAX_TITLE_CHARS};
 use crate::model::action::RemediationAction;
 use crate::model::change::PullRequestText;
 use crate::model::forge::ForgeCapabilities;
@@ -11,7 +11,7 @@ use crate::render::text;
 /// Longest row of the table, heading and stand-in for a text, characters.
 const MAX_LINE_CHARS: usize = 240;
 /// What comes before and after the table.
-const MAX_FRAME_CHARS: usize = 800;
+const MAX_FRAME_CHARS: usize = 1_000;
 
 /// Title and body for the actions of one branch, for a forge. An action without a text of its
 /// own, and one whose text has no room, is named.
@@ -53,6 +53,9 @@ pub fn batch(
         "\nMerge = yes to all of them; bringing in only the first commits is yes to those. Each commit can be\n\
          reverted by itself. Close = no to all. Push a commit to the branch = tars stops touching it.\n",
     );
+    if caps.checkboxes {
+        body.push_str(&format!("\n{BOXES}\n"));
+    }
     for (index, (record, own)) in line.iter().enumerate() {
         let rest = MAX_LINE_CHARS.saturating_mul(line.len() - index - 1);
         let room = chars_max.saturating_sub(body.chars().count() + rest);

@@ -9,6 +9,9 @@ const MAX_POINTS: usize = 60;
 const MAX_DRAWN: f64 = 1e12;
 /// Longest title, characters.
 const MAX_TITLE_CHARS: usize = 80;
+/// Colours that are seen on white and on black; the first of most themes is seen on neither.
+const COLOURS: &str =
+    "%%{init: {\"themeVariables\": {\"xyChart\": {\"plotColorPalette\": \"#868e96, #e8590c, #868e96\"}}}}%%";
 
 /// `▁▁▂▇█`: the newest `bars` values between their own minimum and maximum; a flat line is low.
 pub fn sparkline(values: &[f64], bars: usize) -> String {
@@ -41,14 +44,14 @@ pub fn mermaid(anomaly: &Anomaly) -> Option<String> {
     let margin = if top > bottom { (top - bottom) / 20.0 } else { 1.0 };
     let list = |of: &[f64]| of.iter().map(|&v| point(v)).collect::<Vec<_>>().join(", ");
     Some(format!(
-        "xychart-beta\n    title \"{}\"\n    x-axis \"samples before the newest\" -{} --> 0\n    \
+        "{COLOURS}\nxychart-beta\n    title \"{}\"\n    x-axis \"samples before the newest\" -{} --> 0\n    \
          y-axis \"measured\" {} --> {}\n    line [{}]\n    line [{}]\n    line [{}]\n",
         title(&anomaly.key.to_string()),
         values.len() - 1,
         point(bottom - margin),
         point(top + margin),
-        list(values),
         list(&vec![high; values.len()]),
+        list(values),
         list(&vec![low; values.len()]),
     ))
 }
@@ -76,9 +79,9 @@ mod tests {
     fn a_chart_names_its_axes_and_draws_the_band_as_flat_lines() {
         let chart = mermaid(&anomaly(signal("backend", "latency_p95"), 0.9, at(0))).unwrap();
         assert_eq!(
-            chart,
+            chart.strip_prefix(&format!("{COLOURS}\n")).unwrap(),
             "xychart-beta\n    title \"backend/latency_p95\"\n    x-axis \"samples before the newest\" -2 --> 0\n    \
-             y-axis \"measured\" 131.5 --> 538.5\n    line [180, 182, 520]\n    line [230, 230, 230]\n    \
+             y-axis \"measured\" 131.5 --> 538.5\n    line [230, 230, 230]\n    line [180, 182, 520]\n    \
              line [150, 150, 150]\n"
         );
     }
@@ -112,7 +115,8 @@ mod tests {
                 "^xychart-beta\n    title \"[A-Za-z0-9 ./_-]{{1,80}}\"\n    x-axis \"samples before the newest\" \
                  -\\d+ --> 0\n    y-axis \"measured\" {number} --> {number}\n({list}){{3}}$"
             );
-            prop_assert!(regex::Regex::new(&whole).unwrap().is_match(&chart), "{}", chart);
+            let drawn = chart.strip_prefix(&format!("{COLOURS}\n")).unwrap();
+            prop_assert!(regex::Regex::new(&whole).unwrap().is_match(drawn), "{}", chart);
         }
     }
 }

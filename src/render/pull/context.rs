@@ -3,6 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::BOXES;
 use super::around::{Around, related};
 use super::callout;
 use super::chart;
@@ -16,11 +17,16 @@ use crate::model::playbook::PlaybookName;
 use crate::render::escape::{code_within, fence, fenced, html_within, inline_within, name};
 use crate::render::text;
 
+/// A change longer than this takes a line for each of its parts: code does not wrap in the tables of forges.
+const WIDE_CHANGE_BYTES: usize = 70;
+
 /// What a text is made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Canvas<'a> {
     pub caps: &'a ForgeCapabilities,
     pub form: &'a Form,
+    /// One of several in a pull request, which asks once for all of them.
+    pub is_part: bool,
 }
 
 impl Canvas<'_> {
@@ -36,9 +42,10 @@ impl Canvas<'_> {
 /// The context of one record.
 pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_>) -> Json {
     let spec = &record.spec;
-    let Canvas { caps, form } = canvas;
+    let Canvas { caps, form, .. } = canvas;
     let (inline, code) = (|text: &str| canvas.inline(text), |text: &str| canvas.code(text));
     let is_open = matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved);
+    let asks = is_open && !canvas.is_part;
     json!({
         "callout": callout(&canvas, record),
         "sentence": if form.is_long { sentence(&canvas, record) } else { String::new() },
@@ -82,9 +89,9 @@ pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_
         "id": record.id().as_str(),
         "incident": spec.incident.as_str(),
         "is_long": form.is_long,
-        "is_open": is_open,
+        "asks": asks,
         "folds": caps.details,
-        "boxes": is_open && caps.checkboxes,
+        "boxes": if asks && caps.checkboxes { BOXES } else { "" },
         "commands": *caps != ForgeCapabilities::LOCAL,
     })
 }
@@ -98,7 +105,7 @@ pub fn shape() -> Json {
         "what": "x",
         "why": "x",
         "target": "x",
-        "changes": [{"field": "x", "file": "x", "from": "x", "to": "x", "between": "x"}],
+        "changes": [{"field": "x", "file": "x", "from": "x", "to": "x", "gap": "x", "between": "x"}],
         "risk": {"class": "x", "reason": "x"},
         "confidence": "x",
         "budget": "x",
@@ -123,9 +130,9 @@ pub fn shape() -> Json {
         "id": "x",
         "incident": "x",
         "is_long": true,
-        "is_open": true,
+        "asks": true,
         "folds": true,
-        "boxes": true,
+        "boxes": "x",
         "commands": true,
     })
 }
@@ -171,11 +178,15 @@ fn changes(canvas: &Canvas<'_>, record: &RemediationAction) -> Vec<Json> {
     let between = if canvas.caps.details { "<br>" } else { "; " };
     let row = |(at, change): (usize, &FieldChange)| {
         let more = fields.len() - shown;
+        let (from, to) = (text::brief(change.before()), text::brief(change.after()));
+        let chars = change.field.len() + change.file.as_str().len() + from.len() + to.len();
+        let is_wide = chars > WIDE_CHANGE_BYTES && canvas.caps.details;
         json!({
             "field": canvas.code(&change.field),
             "file": canvas.code(change.file.as_str()),
-            "from": canvas.code(change.before()),
-            "to": canvas.code(change.after()),
+            "from": canvas.code(&from),
+            "to": canvas.code(&to),
+            "gap": if is_wide { "<br>" } else { " " },
             "between": match (at + 1 == shown, more) {
                 (false, _) => between.to_owned(),
                 (true, 0) => String::new(),
@@ -240,7 +251,7 @@ fn chart(canvas: &Canvas<'_>, record: &RemediationAction) -> Json {
             json!({
                 "text": chart,
                 "caption": format!(
-                    "The first line is what was measured; the flat lines at {} and {} are the edges of what was \
+                    "The uneven line is what was measured; the flat ones at {} and {} are the edges of what was \
                      expected.",
                     text::number(high),
                     text::number(low)

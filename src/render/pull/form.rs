@@ -36,7 +36,7 @@ pub const WHOLE: Form = Form {
     code_chars: 240,
     rows: 12,
     diff_bytes: 16 << 10,
-    bars: 60,
+    bars: 40,
     left_out: "",
 };
 

@@ -52,7 +52,11 @@ fn read(body: &str) -> (Vec<String>, String) {
                 continue;
             }
             NodeValue::HtmlBlock(html) => {
-                words.push_str(&tag.replace_all(&html.literal, ""));
+                let text = tag.replace_all(&html.literal, "");
+                let entities = [("&#36;", "$"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
+                words.push_str(
+                    &entities.iter().fold(text.into_owned(), |it, (from, to)| it.replace(from, to)),
+                );
                 tags(&tag, &html.literal)
             }
             NodeValue::HtmlInline(html) => tags(&tag, html),
@@ -276,7 +280,7 @@ proptest! {
         let opened = tree.iter().filter(|it| it.contains("<details")).count();
         let closed = tree.iter().filter(|it| it.contains("</details>")).count();
         prop_assert_eq!(opened, closed, "{}", body);
-        let headers = body.lines().filter(|it| it.starts_with("|---|")).count();
+        let headers = body.lines().filter(|it| it.starts_with("|---|") || it.starts_with("|:---|")).count();
         prop_assert_eq!(tree.iter().filter(|it| it.contains("table ")).count(), headers, "{}", body);
     }
 }

@@ -32,6 +32,10 @@ pub use self::labels::PullText;
 /// Longest title, characters.
 const MAX_TITLE_CHARS: usize = 120;
 
+/// Ticked boxes are asked for; what they ask is in the comment, because people may mend the words.
+const BOXES: &str = "- [ ] <!-- tars:refresh -->Look again now, and build this branch anew if the change is another one\n\
+                     - [ ] <!-- tars:snooze=24h -->Close this, and stay quiet about this cause for 24 h";
+
 /// Title, body and labels of the pull request that brings these actions: those of one branch, in the order of their
 /// commits. It says how things are in the records; nothing in it is a time that passes.
 ///
@@ -44,13 +48,13 @@ pub fn pull_text(
     caps: &ForgeCapabilities,
 ) -> Result<PullText, TemplateError> {
     let text = match line {
-        [one] => PullRequestText { title: title(one), body: body(one, around, templates, caps)? },
+        [one] => PullRequestText { title: title(one), body: body(one, around, templates, caps, false)? },
         _ => {
             // None of them may leave the others without room.
             let share =
                 ForgeCapabilities { body_chars_max: caps.body_chars_max / line.len().max(1), ..*caps };
             let own = |record: &RemediationAction| {
-                let body = body(record, around, templates, &share).ok()?;
+                let body = body(record, around, templates, &share, true).ok()?;
                 Some(PullRequestText { title: title(record), body })
             };
             let texts: Vec<_> = line.iter().map(|&record| (record, own(record))).collect();
@@ -62,7 +66,7 @@ pub fn pull_text(
 
 /// What a commit message is made from.
 pub(super) fn whole(record: &RemediationAction) -> serde_json::Value {
-    let canvas = Canvas { caps: &ForgeCapabilities::LOCAL, form: &WHOLE };
+    let canvas = Canvas { caps: &ForgeCapabilities::LOCAL, form: &WHOLE, is_part: false };
     context::context(record, Around::default(), canvas)
 }
 
@@ -72,11 +76,12 @@ fn body(
     around: Around<'_>,
     templates: &Templates,
     caps: &ForgeCapabilities,
+    is_part: bool,
 ) -> Result<String, TemplateError> {
     let mut shortest = TemplateError::TooLong { chars: 0, limit: caps.body_chars_max };
     for author in [Author::Repository, Author::BuiltIn] {
         for (index, form) in FORMS.iter().enumerate() {
-            let context = context::context(record, around, Canvas { caps, form });
+            let context = context::context(record, around, Canvas { caps, form, is_part });
             let text = match templates.pull_request(author, &context) {
                 None => break,
                 // A text that grows beyond its bound may do so no more in a shorter form.
@@ -175,6 +180,7 @@ fn undo_title(record: &RemediationAction, object: &str, changes: &[FieldChange])
     }
 }
 
+#[cfg(test)]
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

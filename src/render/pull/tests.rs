@@ -97,7 +97,7 @@ fn every_playbook_has_a_text_for_every_plan_it_makes() {
 fn a_forge_gets_what_it_can_show_and_nothing_else() {
     let full = render_for(&record(), &ForgeCapabilities::GITEA).body;
     for part in [
-        "```mermaid\nxychart-beta",
+        "```mermaid\n%%{init: ",
         "- [ ] <!-- tars:refresh -->",
         "- [ ] <!-- tars:snooze=24h -->",
         "`/tars hold`",
