@@ -201,6 +201,7 @@ pub fn forge(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Arc<dy
 }
 
 fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Failure> {
+    let instance = instance(settings)?;
     let Some(forge) = forge(settings, clock)? else { return Ok(None) };
     let ForgeSettings::Gitea(at) = &settings.forge else { return Ok(None) };
     let desk = DeskSettings {
@@ -208,7 +209,7 @@ fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Fail
         reviewers: at.reviewers.clone(),
         pace: FORGE_PACE,
     };
-    Ok(Some(Desk::new(forge, settings.branch.clone(), desk)))
+    Ok(Some(Desk::new(forge, settings.branch.clone(), instance, desk)))
 }
 
 /// How the settings say a commit is recognised as applied.

@@ -11,8 +11,9 @@ use super::harness::*;
 use crate::model::action::{ActionState as S, MergedBy};
 use crate::model::forge::{CheckState, MergeMethod, PullState, RequiredCheck, Review, ReviewVerdict};
 use crate::model::history::History;
-use crate::model::ids::{BranchName, ObjectId};
+use crate::model::ids::{BranchName, InstanceId, ObjectId};
 use crate::model::reason::ReasonCode as C;
+use crate::outside::clock::Clock as _;
 
 struct Place {
     world: World,
@@ -33,8 +34,13 @@ impl Place {
     fn tars_with(&self, instance: &str, settings: DeskSettings) -> Reconciler {
         let forge = Arc::new(self.forge.clone());
         self.world.reconciler_with(instance, |parts| {
-            parts.desk = Some(Desk::new(forge, BranchName::new("main").unwrap(), settings));
+            let instance = InstanceId::new(instance).unwrap();
+            parts.desk = Some(Desk::new(forge, BranchName::new("main").unwrap(), instance, settings));
         })
+    }
+
+    fn say(&self, by: &str, body: &str) {
+        self.forge.say(1, by, body, self.world.clock.now());
     }
 
     fn head(&self) -> ObjectId {
@@ -390,6 +396,85 @@ async fn a_branch_with_somebody_elses_commit_is_left_to_them_and_they_are_told_o
     assert_eq!(place.holds(&tars), [C::HumanCommits]);
     let said = place.forge.comments_of(1);
     assert_eq!(said.iter().filter(|it| it.contains("not a commit of tars")).count(), 1, "{said:?}");
+}
+
+#[tokio::test]
+async fn a_person_holds_by_a_comment_and_lets_go_by_another_and_nobody_else_can() {
+    let place = Place::new("AutoMerge");
+    place.world.commit(&[("policies/SUSPENDED", Some("wait"))]);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    place.say("passer-by", "/tars hold");
+    place.say(PERSON, "/tars hold deploy in progress");
+    place.world.run(&mut tars, 3).await;
+    place.world.commit(&[("policies/SUSPENDED", None)]);
+    place.world.run(&mut tars, 4).await;
+    let holds = &open(tars.memory().history(), "backend").unwrap().status.holds;
+    let held = holds.iter().find(|it| it.code == C::HeldByPerson).expect("a hold");
+    assert!(held.text.contains(PERSON) && held.text.ends_with("deploy in progress"), "{held}");
+    let refusal = place.forge.comments_of(1).into_iter().find(|it| it.contains("needs triage access"));
+    assert!(refusal.is_some(), "{:?}", place.forge.comments_of(1));
+    place.say("passer-by", "/tars unhold");
+    place.world.run(&mut tars, 3).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+    place.say(PERSON, "/tars unhold");
+    place.world.until(&mut tars, 4, is_open_as(S::Merged)).await;
+}
+
+#[tokio::test]
+async fn a_snooze_closes_the_pull_request_and_keeps_the_cause_quiet_as_long_as_it_says() {
+    for by_box in [false, true] {
+        let place = Place::new("Propose");
+        let mut tars = place.tars("a");
+        place.world.run(&mut tars, 2).await;
+        if by_box {
+            place.forge.edit(1, |pull| {
+                pull.body = pull.body.replace("- [ ] <!-- tars:snooze", "- [x] <!-- tars:snooze");
+            });
+        } else {
+            place.say(PERSON, "/tars snooze 4h known load test");
+        }
+        place.world.until(&mut tars, 4, |history| history.open.is_empty()).await;
+        place.world.run(&mut tars, 200).await;
+        let pull = place.forge.only_pull();
+        assert_eq!(pull.state, PullState::Closed, "one pull request, and it stays closed");
+        assert!(place.world.audit().findings.is_empty(), "{:?}", place.world.audit().findings);
+        assert_eq!(tars.memory().history().quiet.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_and_the_help_are_one_comment_each_however_often_they_are_asked_for() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    for _ in 0..3 {
+        place.say("passer-by", "/tars explain");
+        place.say(PERSON, "/tars help");
+        place.world.run(&mut tars, 2).await;
+    }
+    drop(tars);
+    let mut tars = place.tars("b");
+    place.world.run(&mut tars, 3).await;
+    let said = place.forge.comments_of(1);
+    let ours = |marker: &str| said.iter().filter(|it| it.starts_with(marker)).count();
+    assert_eq!((ours("<!-- tars:explanation -->"), ours("<!-- tars:reply -->")), (1, 1), "{said:#?}");
+}
+
+#[tokio::test]
+async fn a_revert_that_a_person_asks_for_is_proposed_once_and_not_without_the_right() {
+    let place = Place::new("AutoMerge");
+    let mut tars = place.tars("a");
+    place.world.until(&mut tars, 4, is_open_as(S::Synced)).await;
+    place.say("passer-by", "/tars revert");
+    place.world.run(&mut tars, 4).await;
+    assert_eq!(place.forge.pulls().len(), 1);
+    place.say(PERSON, "/tars revert");
+    place.world.run(&mut tars, 8).await;
+    let pulls = place.forge.pulls();
+    assert_eq!(pulls.len(), 2, "{pulls:#?}");
+    assert_eq!(pulls[1].state, PullState::Open);
+    assert!(pulls[1].title.contains("asked for"), "{}", pulls[1].title);
 }
 
 #[tokio::test]

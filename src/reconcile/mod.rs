@@ -529,6 +529,9 @@ async fn next_step(
     if turn.history().seq.map(|seq| seq.saturating_add(1)).is_some_and(ledger::checkpoint_due) {
         return Ok(Next::Step(Step::Checkpoint));
     }
+    if let Some(wish) = turn.desk.and_then(|desk| desk.wish(turn.history(), turn.now)) {
+        return Ok(Next::Step(Step::Ask(wish.clone())));
+    }
     let mut note = None;
     for record in turn.history().open.values().filter(|it| !aside.actions.contains(it.id())) {
         match follow::next(turn, record).await {

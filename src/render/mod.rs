@@ -23,11 +23,10 @@ mod golden;
 #[cfg(test)]
 mod refusals;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "the reconcile loop does not comment yet"))]
 pub use comment::{Comment, comment};
 pub use commit_text::commit_message;
 pub use edits::{CheckedChanges, RenderRequest, edits};
-pub use pull::{Around, batch, pull_text};
+pub use pull::{Around, PullText, batch, pull_text};
 pub use sealed::Fresh;
 pub use template_check::{TemplateError, Templates};
 pub use text::{decision_sentence, number, what as headline};

@@ -151,6 +151,10 @@ pub enum Marker {
     Explanation,
     /// What the newest other command is answered.
     Reply,
+    /// That the branch is somebody else's now.
+    HandedOver,
+    /// That a merge dropped the trailers.
+    Trailers,
 }
 
 impl Marker {
@@ -160,6 +164,8 @@ impl Marker {
             Self::Closed => "<!-- tars:closed -->",
             Self::Explanation => "<!-- tars:explanation -->",
             Self::Reply => "<!-- tars:reply -->",
+            Self::HandedOver => "<!-- tars:handed-over -->",
+            Self::Trailers => "<!-- tars:trailers -->",
         }
     }
 }

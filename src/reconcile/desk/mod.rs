@@ -8,6 +8,7 @@
 mod merge;
 mod read;
 pub mod show;
+mod talk;
 
 #[cfg(test)]
 pub mod scripted;
@@ -20,12 +21,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::decide::{Ground, OnForge, PullSeen};
 use crate::model::change::ProposedChange;
-use crate::model::forge::{PullRequest, PullState, RequiredCheck};
-use crate::model::ids::{ActionId, BranchName};
+use crate::model::forge::{Comment, PullRequest, PullState, RequiredCheck};
+use crate::model::ids::{ActionId, BranchName, InstanceId};
+use crate::model::request::Request;
 use crate::propose::forge::Forge;
 
 /// The token's rights and the branch's protection are asked for again after this long.
 const GROUND_AGE_MAX: SignedDuration = SignedDuration::from_mins(5);
+/// What is said under merged pull requests is read this often.
+const MERGED_TALK_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// Most pull requests whose texts are remembered; beyond, the oldest number is compared anew.
 const SHOWN_MAX: usize = 1_000;
 
@@ -76,12 +80,27 @@ pub struct Desk {
     /// Merges the forge said it made for us.
     merged: BTreeSet<ActionId>,
     refusals: BTreeMap<ActionId, Refusals>,
+    instance: InstanceId,
+    /// What was said under each pull request, as of the time the forge says it last changed.
+    talk: BTreeMap<u64, (Timestamp, Vec<Comment>)>,
+    rights: talk::Rights,
+    wishes: Vec<Request>,
+    replies: Vec<talk::Reply>,
+    /// Comments that were answered by this process.
+    answered: BTreeSet<u64>,
+    /// When what was said under merged ones was read last.
+    merged_read_at: Option<Timestamp>,
     wrote_at: Option<crate::outside::clock::Stopwatch>,
 }
 
 impl Desk {
     #[must_use]
-    pub fn new(forge: Arc<dyn Forge>, base: BranchName, settings: DeskSettings) -> Self {
+    pub fn new(
+        forge: Arc<dyn Forge>,
+        base: BranchName,
+        instance: InstanceId,
+        settings: DeskSettings,
+    ) -> Self {
         Self {
             forge,
             base,
@@ -95,6 +114,13 @@ impl Desk {
             unsettled: BTreeSet::new(),
             merged: BTreeSet::new(),
             refusals: BTreeMap::new(),
+            instance,
+            talk: BTreeMap::new(),
+            rights: BTreeMap::new(),
+            wishes: Vec::new(),
+            replies: Vec::new(),
+            answered: BTreeSet::new(),
+            merged_read_at: None,
             wrote_at: None,
         }
     }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Desk, GROUND_AGE_MAX};
-use crate::decide::{Ground, HOLD_LABEL, PullSeen};
-use crate::model::action::ActionState;
+use super::{Desk, GROUND_AGE_MAX, MERGED_TALK_EVERY};
+use crate::decide::{Ground, PullSeen};
+use crate::model::action::{ActionState, RemediationAction};
 use crate::model::change::ProposedChange;
 use crate::model::forge::{Checks, PullRequest, PullState};
 use crate::model::history::History;
-use crate::model::ids::{ActionId, BranchName};
+use crate::model::ids::BranchName;
+use crate::model::request::Request;
 use crate::propose::forge::ForgeError;
 
 impl Desk {
@@ -29,20 +30,50 @@ impl Desk {
         self.read_ground(now).await?;
         let open = self.forge.open_pulls().await?;
         self.open = open.into_iter().filter(PullRequest::is_ours).collect();
+        self.rights.clear();
         let mut seen = BTreeMap::new();
-        for (action, change) in waiting(history) {
-            if let Some(pull) = self.pull_of(&change.branch).await? {
-                self.numbers.insert(change.branch.clone(), pull.number);
-                let mut closer = self.look_closer(pull, &change).await?;
-                closer.refused = self.refusal(&action, now).map(str::to_owned);
-                seen.insert(change.branch, closer);
+        let mut wishes = Vec::new();
+        for record in waiting(history) {
+            let Some(change) = &record.spec.change else { continue };
+            let Some(pull) = self.pull_of(&change.branch).await? else { continue };
+            self.numbers.insert(change.branch.clone(), pull.number);
+            let mut closer = self.look_closer(pull, change).await?;
+            closer.refused = self.refusal(record.id(), now).map(str::to_owned);
+            if closer.pull.state == PullState::Open {
+                let heard = self.listen(&closer.pull, record, history, now).await?;
+                closer.held = heard.held;
+                wishes.extend(heard.wishes);
             }
+            seen.insert(change.branch.clone(), closer);
         }
-        let waits =
-            |branch: &BranchName| history.open.values().any(|it| is_on(it.spec.change.as_ref(), branch));
-        self.numbers.retain(|branch, _| waits(branch));
-        self.seen = seen;
+        wishes.extend(self.listen_to_merged(history, now).await?);
+        (self.seen, self.wishes) = (seen, wishes);
+        let numbers: BTreeSet<u64> = self.numbers.values().copied().collect();
+        self.talk.retain(|number, _| numbers.contains(number));
         Ok(())
+    }
+
+    /// Under a merged pull request somebody may ask for the way back.
+    async fn listen_to_merged(
+        &mut self,
+        history: &History,
+        now: Timestamp,
+    ) -> Result<Vec<Request>, ForgeError> {
+        let is_due = |at: &Timestamp| now.duration_since(*at).abs() >= MERGED_TALK_EVERY;
+        if self.merged_read_at.as_ref().is_some_and(|at| !is_due(at)) {
+            return Ok(Vec::new());
+        }
+        let mut wishes = Vec::new();
+        let in_force = history.effects.values().map(|it| &it.record);
+        let merged = history.open.values().filter(|it| it.status.merge.is_some()).chain(in_force);
+        for record in merged {
+            let Some(change) = &record.spec.change else { continue };
+            let Some(number) = self.numbers.get(&change.branch).copied() else { continue };
+            let pull = self.forge.read(number).await?;
+            wishes.extend(self.listen(&pull, record, history, now).await?.wishes);
+        }
+        self.merged_read_at = Some(now);
+        Ok(wishes)
     }
 
     async fn read_ground(&mut self, now: Timestamp) -> Result<(), ForgeError> {
@@ -85,28 +116,15 @@ impl Desk {
         }
         let checks = self.forge.checks(&change.head).await?;
         let reviews = self.forge.reviews(pull.number).await?;
-        let held = pull
-            .labels
-            .contains(HOLD_LABEL)
-            .then(|| format!("the label {HOLD_LABEL} is on #{}", pull.number));
-        Ok(PullSeen { pull, checks, reviews, held, refused: None })
+        Ok(PullSeen { pull, checks, reviews, held: None, refused: None })
     }
 }
 
-/// The newest action and change of every branch on which a proposal waits.
-fn waiting(history: &History) -> Vec<(ActionId, ProposedChange)> {
+/// The newest action of every branch on which a proposal waits.
+fn waiting(history: &History) -> Vec<&RemediationAction> {
     let waits = |state| matches!(state, ActionState::Proposed | ActionState::MergeReserved);
     let changes =
         history.open.values().filter(|it| waits(it.state())).filter_map(|it| it.spec.change.as_ref());
     let branches: BTreeSet<&BranchName> = changes.map(|it| &it.branch).collect();
-    let newest = |branch| {
-        let line = history.waiting_on(branch);
-        let record = line.last()?;
-        Some((record.id().clone(), record.spec.change.clone()?))
-    };
-    branches.into_iter().filter_map(newest).collect()
-}
-
-fn is_on(change: Option<&ProposedChange>, branch: &BranchName) -> bool {
-    change.is_some_and(|it| it.branch == *branch)
+    branches.into_iter().filter_map(|branch| history.waiting_on(branch).last().copied()).collect()
 }

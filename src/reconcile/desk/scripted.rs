@@ -49,6 +49,8 @@ struct State {
     create_fault: Option<Fault>,
     before_merge: Option<Hook>,
     writes: Vec<String>,
+    /// Comments so far.
+    said: u64,
     methods: BTreeSet<MergeMethod>,
 }
 
@@ -142,18 +144,16 @@ impl Scripted {
         edit(self.state().pulls.get_mut(&number).unwrap());
     }
 
-    pub fn say(&self, number: u64, by: &str, body: &str) {
+    pub fn say(&self, number: u64, by: &str, body: &str, at: Timestamp) {
         let mut state = self.state();
-        let id = 1 + state.comments.values().map(Vec::len).sum::<usize>() as u64;
-        let comment = Comment {
-            id,
-            by: by.to_owned(),
-            is_bot: by == ME,
-            at: Timestamp::UNIX_EPOCH,
-            is_edited: false,
-            body: body.to_owned(),
-        };
+        state.said += 1;
+        let id = state.said;
+        let comment =
+            Comment { id, by: by.to_owned(), is_bot: by == ME, at, is_edited: false, body: body.to_owned() };
         state.comments.entry(number).or_default().push(comment);
+        if let Some(pull) = state.pulls.get_mut(&number) {
+            pull.updated_at = at.max(pull.updated_at);
+        }
     }
 
     pub fn comments_of(&self, number: u64) -> Vec<String> {
@@ -339,7 +339,7 @@ impl Scripted {
         let all = state.comments.entry(number).or_default();
         all.retain(|it| !(it.by == ME && it.body.starts_with(marker.as_str())));
         drop(state);
-        self.say(number, ME, &body);
+        self.say(number, ME, &body, Timestamp::UNIX_EPOCH);
         self.wrote(format!("comment #{number}"));
         Ok(true)
     }

@@ -15,12 +15,14 @@ use crate::model::ids::BranchName;
 use crate::model::reason::ReasonCode;
 use crate::outside::clock::{self, Stopwatch};
 use crate::propose::forge::{ForgeError, Marker, PullDraft, Status, StatusState, Trouble};
-use crate::render::{self, Around, PullText, Templates};
+use crate::render::{self, Around, Comment, PullText, Templates};
 
 /// What ended longer ago is not looked for any more: it was shown when it ended.
 const ENDED_AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// Longest description of a status that every forge takes, characters.
 const STATUS_CHARS_MAX: usize = 140;
+/// The trailer by which a commit claims an action.
+const ACTION_TRAILER: &str = "Tars-Action";
 const POLICY_STATUS: &str = "tars/policy";
 const VERIFY_STATUS: &str = "tars/verify";
 
@@ -60,6 +62,10 @@ impl Desk {
     pub async fn show(&mut self, showing: &Showing<'_>) -> Shows {
         let mut shows = Shows::default();
         if self.unread.is_some() {
+            return shows;
+        }
+        let answered = self.answer().await;
+        if !shows.goes_on(answered) {
             return shows;
         }
         let mut branches: Vec<&BranchName> = Vec::new();
@@ -110,6 +116,11 @@ impl Desk {
         self.numbers.insert(change.branch.clone(), pull.number);
         self.keep_text(&pull, &text).await?;
         self.keep_labels(&pull, &text).await?;
+        if record.status.holds.iter().any(|it| it.code == ReasonCode::HumanCommits) {
+            let what = Comment::ForeignCommit { commit: &pull.head };
+            let words = render::comment(record, what, Around::default(), &self.forge.capabilities());
+            self.forge.comment(pull.number, Marker::HandedOver, &words).await?;
+        }
         let needs_person = !line.iter().all(|it| it.spec.is_automatic());
         if needs_person {
             self.ask_reviewers(&pull).await?;
@@ -253,6 +264,11 @@ impl Desk {
             self.keep_text(&pull, &text).await?;
             self.remember(pull.number, &text, &text.body);
         }
+        if record.status.holds.iter().any(|it| it.code == ReasonCode::TrailersDropped) {
+            let what = Comment::TrailersDropped { keys: &[ACTION_TRAILER] };
+            let words = render::comment(record, what, Around::default(), &self.forge.capabilities());
+            self.forge.comment(pull.number, Marker::Trailers, &words).await?;
+        }
         if let (Some(merge), Some((state, words))) = (&record.status.merge, verdict(record)) {
             self.keep_status(pull.number, &merge.commit, VERIFY_STATUS, state, &words).await?;
         }
@@ -260,8 +276,8 @@ impl Desk {
     }
 
     async fn say_closed(&mut self, record: &RemediationAction, pull: &PullRequest) -> Result<(), ForgeError> {
-        let reason = record.status.holds.first().map_or_else(String::new, |it| it.text.clone());
-        let text = format!("Closed without a merge: {reason}\n");
+        let caps = self.forge.capabilities();
+        let text = render::comment(record, Comment::Closed, Around::default(), &caps);
         match pull.state {
             PullState::Open => {
                 self.pace().await;
@@ -273,7 +289,7 @@ impl Desk {
     }
 
     /// Leaves the forge room between two writes.
-    async fn pace(&mut self) {
+    pub(super) async fn pace(&mut self) {
         if let Some(last) = &self.wrote_at {
             let rest = self.settings.pace.saturating_sub(last.elapsed());
             if !rest.is_zero() {

@@ -49,7 +49,9 @@ impl OnGitea {
         let all = self.gitea.admin("GET", &format!("{}/pulls?state=all", self.path()), None, 200);
         let all = all.as_array().unwrap();
         assert!(all.len() <= 1, "more than one pull request: {all:#?}");
-        all.first().cloned()
+        let number = &all.first()?["number"];
+        // A list does not tell everything.
+        Some(self.gitea.admin("GET", &format!("{}/pulls/{number}", self.path()), None, 200))
     }
 
     fn as_reviewer(&self, path: &str, body: &Value) -> (u16, Value) {
