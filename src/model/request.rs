@@ -82,7 +82,6 @@ impl Request {
     }
 
     /// Quiet for the cause of `record`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "comments on pull requests are not read yet"))]
     #[must_use]
     pub fn quiet(record: &RemediationAction, until: Timestamp, by: &str, reason: &str) -> Self {
         Self::new(Wish::Quiet { of: Whom::Cause(record.spec.fingerprint.clone()), until }, by, reason)

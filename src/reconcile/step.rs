@@ -23,7 +23,6 @@ pub enum Step {
     /// Bring a reserved action into the watched branch and record it as merged, in one push.
     Merge { record: Box<RemediationAction>, permit: MergePermit },
     /// Record what a person asked for; the steps that heed it follow from the ledger, here or elsewhere.
-    #[expect(dead_code, reason = "comments on pull requests are not read yet")]
     Ask(Request),
     /// Fold the history into a checkpoint.
     Checkpoint,

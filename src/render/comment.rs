@@ -3,11 +3,10 @@
 //! found again is the forge adapter's business.
 
 use super::escape::{code_within, fence, fenced, inline};
-use super::pull::Around;
 use super::{commit_text, text};
 use crate::model::action::RemediationAction;
 use crate::model::forge::ForgeCapabilities;
-use crate::model::ids::{ActionId, ObjectId};
+use crate::model::ids::ObjectId;
 use crate::model::playbook::PlaybookName;
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -23,8 +22,6 @@ const MAX_TRAILER_BYTES: usize = 4 << 10;
 pub enum Comment<'a> {
     /// Why it was closed without a merge, from the record's first hold.
     Closed,
-    /// The target is dealt with by another action.
-    Superseded { by: &'a ActionId },
     /// The branch carries a commit of somebody else.
     ForeignCommit { commit: &'a ObjectId },
     /// The merged commit lost these trailers.
@@ -35,18 +32,9 @@ pub enum Comment<'a> {
 
 /// The text of a comment, never longer than the forge takes.
 #[must_use]
-pub fn comment(
-    record: &RemediationAction,
-    what: Comment<'_>,
-    around: Around<'_>,
-    caps: &ForgeCapabilities,
-) -> String {
+pub fn comment(record: &RemediationAction, what: Comment<'_>, caps: &ForgeCapabilities) -> String {
     let sections = match what {
         Comment::Closed => vec![closed(record)],
-        Comment::Superseded { by } => vec![format!(
-            "Superseded by {}: it deals with the same target. Closed without merging; nothing was changed.",
-            around.named(by)
-        )],
         Comment::ForeignCommit { commit } => vec![format!(
             "`{}` is not a commit of tars, so this branch is yours now: tars neither changes it nor merges it any \
              more. If you merge it, tars still watches whether it helped.",
@@ -56,11 +44,11 @@ pub fn comment(
         Comment::Explanation { why_not: Some(playbook) } => vec![why_not(record, playbook)],
         Comment::Explanation { why_not: None } => explanation(record),
     };
-    joined(sections, record, caps)
+    joined(&sections, record, caps)
 }
 
 /// As many sections as fit, in their order; the rest is told by the command line.
-fn joined(sections: Vec<String>, record: &RemediationAction, caps: &ForgeCapabilities) -> String {
+fn joined(sections: &[String], record: &RemediationAction, caps: &ForgeCapabilities) -> String {
     let foot = format!("\n`tars explain {}` tells the rest.\n", record.id());
     let mut out = String::new();
     for section in sections.iter().filter(|it| !it.is_empty()) {
@@ -239,7 +227,7 @@ mod tests {
     }
 
     fn said(record: &RemediationAction, what: Comment<'_>) -> String {
-        comment(record, what, Around::default(), &GITEA)
+        comment(record, what, &GITEA)
     }
 
     #[test]
@@ -299,13 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_to_the_branch_is_said_with_links() {
+    fn a_branch_of_somebody_else_is_handed_over_in_words() {
         let record = record();
-        let other = proposed("p", &target("shop/Deployment/backend"), 9, at(0));
-        let pulls = [(other.id().clone(), "https://forge.example/pulls/9".to_owned())];
-        let around = Around { undone: &[], pulls: &pulls };
-        let text = comment(&record, Comment::Superseded { by: other.id() }, around, &GITEA);
-        assert!(text.contains(&format!("[`{}`](https://forge.example/pulls/9)", other.id())), "{text}");
         let text = said(&record, Comment::ForeignCommit { commit: &oid('e') });
         assert!(text.starts_with("`eeeeeee` is not a commit of tars"), "{text}");
     }
@@ -320,7 +303,7 @@ mod tests {
         for limit in [1_900, 4_000, 58_000] {
             let caps = ForgeCapabilities { body_chars_max: limit, ..GITEA };
             let what = Comment::Explanation { why_not: None };
-            let text = comment(&record, what, Around::default(), &caps);
+            let text = comment(&record, what, &caps);
             assert!(text.chars().count() <= limit, "{}", text.chars().count());
             for active in ["\n/tars", "@org", "#1 ", "<img", "<!--", "```"] {
                 assert!(!text.contains(active), "{active:?} is active in:\n{text}");

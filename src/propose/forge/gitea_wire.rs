@@ -107,7 +107,6 @@ pub fn merge_style(method: MergeMethod) -> &'static str {
 
 #[derive(Debug, Deserialize)]
 pub struct Branch {
-    commit: Option<BranchCommit>,
     #[serde(default)]
     protected: bool,
     #[serde(default)]
@@ -120,17 +119,6 @@ pub struct Branch {
     user_can_push: bool,
     #[serde(default)]
     user_can_merge: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct BranchCommit {
-    id: ObjectId,
-}
-
-impl Branch {
-    pub fn head(&self) -> Option<&ObjectId> {
-        self.commit.as_ref().map(|it| &it.id)
-    }
 }
 
 impl From<Branch> for Protection {

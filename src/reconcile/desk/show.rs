@@ -118,7 +118,7 @@ impl Desk {
         self.keep_labels(&pull, &text).await?;
         if record.status.holds.iter().any(|it| it.code == ReasonCode::HumanCommits) {
             let what = Comment::ForeignCommit { commit: &pull.head };
-            let words = render::comment(record, what, Around::default(), &self.forge.capabilities());
+            let words = render::comment(record, what, &self.forge.capabilities());
             self.forge.comment(pull.number, Marker::HandedOver, &words).await?;
         }
         let needs_person = !line.iter().all(|it| it.spec.is_automatic());
@@ -266,7 +266,7 @@ impl Desk {
         }
         if record.status.holds.iter().any(|it| it.code == ReasonCode::TrailersDropped) {
             let what = Comment::TrailersDropped { keys: &[ACTION_TRAILER] };
-            let words = render::comment(record, what, Around::default(), &self.forge.capabilities());
+            let words = render::comment(record, what, &self.forge.capabilities());
             self.forge.comment(pull.number, Marker::Trailers, &words).await?;
         }
         if let (Some(merge), Some((state, words))) = (&record.status.merge, verdict(record)) {
@@ -277,7 +277,7 @@ impl Desk {
 
     async fn say_closed(&mut self, record: &RemediationAction, pull: &PullRequest) -> Result<(), ForgeError> {
         let caps = self.forge.capabilities();
-        let text = render::comment(record, Comment::Closed, Around::default(), &caps);
+        let text = render::comment(record, Comment::Closed, &caps);
         match pull.state {
             PullState::Open => {
                 self.pace().await;

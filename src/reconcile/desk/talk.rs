@@ -14,7 +14,7 @@ use crate::model::forge::{Access, Comment, PullRequest, Reaction};
 use crate::model::history::{History, later};
 use crate::model::request::{Request, Wish};
 use crate::propose::forge::{ForgeError, Marker};
-use crate::render::{self, Around, Comment as Words, replies};
+use crate::render::{self, Comment as Words, replies};
 
 /// A comment older than this is not acted on any more when it is read for the first time.
 const FRESH_FOR: SignedDuration = SignedDuration::from_hours(1);
@@ -25,8 +25,8 @@ const ANSWERED_MAX: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
     pub number: u64,
-    /// The comment that is answered; `None`: a ticked box.
-    pub comment: Option<u64>,
+    /// The comment that is answered.
+    pub comment: u64,
     pub reaction: Reaction,
     pub text: Option<(Marker, String)>,
 }
@@ -122,7 +122,7 @@ impl Desk {
             Control::Refresh | Control::Revert => None,
             Control::Explain { why_not } => {
                 let what = Words::Explanation { why_not: *why_not };
-                let text = render::comment(record, what, Around::default(), &self.forge.capabilities());
+                let text = render::comment(record, what, &self.forge.capabilities());
                 Some((Marker::Explanation, text))
             }
             Control::Help => Some((Marker::Reply, replies::help(access, &self.instance))),
@@ -143,7 +143,7 @@ impl Desk {
         while self.answered.len() > ANSWERED_MAX {
             self.answered.pop_first();
         }
-        self.replies.push(Reply { number: pull.number, comment: Some(comment.id), reaction, text });
+        self.replies.push(Reply { number: pull.number, comment: comment.id, reaction, text });
     }
 
     /// What was said under `pull`; asked for only when something there has changed.
@@ -176,13 +176,12 @@ impl Desk {
     /// Writes the answers that are due.
     pub(super) async fn answer(&mut self) -> Result<(), ForgeError> {
         while let Some(reply) = self.replies.first().cloned() {
-            if let Some(comment) = reply.comment {
-                self.forge.react(comment, reply.reaction).await?;
-            }
+            self.forge.react(reply.comment, Reaction::Seen).await?;
             if let Some((marker, text)) = &reply.text {
                 self.pace().await;
                 self.forge.comment(reply.number, *marker, text).await?;
             }
+            self.forge.react(reply.comment, reply.reaction).await?;
             self.replies.remove(0);
         }
         Ok(())

@@ -25,7 +25,6 @@ impl PullText {
     /// The labels that the pull request should have: ours as they are now, and of those that stand there already every
     /// one that is not ours.
     #[must_use]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not label yet"))]
     pub fn labels_beside(&self, there: &BTreeSet<String>) -> BTreeSet<String> {
         let of_people = there.iter().filter(|label| !is_ours(label)).cloned();
         self.labels.iter().cloned().chain(of_people).collect()

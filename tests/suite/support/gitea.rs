@@ -25,6 +25,7 @@ pub(crate) struct Gitea {
     /// Without a slash at the end.
     pub url: String,
     pub admin_token: String,
+    #[allow(dead_code, reason = "only some of its users read the disk")]
     folder: PathBuf,
     /// Waits on its standard input; when that ends, so does Gitea, and its folder goes.
     keeper: Child,
@@ -196,6 +197,7 @@ impl Gitea {
     }
 
     /// The bare repository as it lies on the disk, for reading.
+    #[allow(dead_code, reason = "only some of its users read the disk")]
     pub(crate) fn on_disk(&self, name: &str) -> PathBuf {
         self.folder.join(format!("data/gitea-repositories/{ORGANISATION}/{name}.git"))
     }
