@@ -10,10 +10,12 @@ use super::entries::{At, EntryKey};
 use super::facts::ObjectFacts;
 use super::helm::Release;
 use super::kustomize::Live;
+use super::objects::{folder, is_below};
 use super::sources::Sources;
 use super::update::render_folder;
-use super::{Found, Index, plain_objects};
+use super::{Found, Index, edit_refused, plain_objects};
 use crate::model::ids::RepoPath;
+use crate::model::reason::Reason;
 
 /// Kinds of objects that the index keeps a list of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,6 +217,23 @@ impl Index {
             self.hide(key);
         }
         self.delivered = Arc::new(new);
+    }
+
+    /// Refuses what no edit here would reach as it is meant: an object that was not rendered to the end, or one
+    /// whose folder is brought by a delivery from an address that is not known as this repository's. How such an
+    /// object reaches the cluster is not known, so neither is what else has a hand in it.
+    pub(super) fn editable(&self, live: &Live) -> Result<(), Reason> {
+        if let Some(why) = live.refusals.first() {
+            return Err(edit_refused(why.clone()));
+        }
+        if !live.delivered.is_empty() {
+            return Ok(());
+        }
+        let entry = live.layers.last().map_or(&live.declared.file, |layer| &layer.file);
+        let asks = |it: &&Beyond| it.folders.iter().any(|dir| is_below(folder(entry.as_str()), dir));
+        self.delivered.beyond.iter().find(asks).map_or(Ok(()), |it| {
+            Err(edit_refused(format!("{entry} is in a folder that {} may mean: it {}", it.label, it.why)))
+        })
     }
 
     /// Has Helm not rendered everything yet that is to be known?

@@ -270,9 +270,7 @@ impl Index {
     /// `TargetNotFound`, `AmbiguousTarget` with both files, or `EditRefused` with what cannot be rendered.
     pub fn workload(&self, target: &WorkloadRef) -> Result<Workload, Reason> {
         let live = self.find(target)?;
-        if let Some(why) = live.refusals.first() {
-            return Err(edit_refused(why.clone()));
-        }
+        self.editable(&live)?;
         refuse_merge_keys(&live)?;
         let replicas = count_at(&live.value, &FieldPath::keys(["spec", "replicas"]))?;
         let owner = self.owner_of(&live, target)?;

@@ -92,9 +92,7 @@ impl Index {
     }
 
     fn place_of(&self, live: &Found, path: &FieldPath) -> Result<Place, NoPlace> {
-        if let Some(why) = live.refusals.first() {
-            return Err(edit_refused(why.clone()).into());
-        }
+        self.editable(live)?;
         if let Some(release) = &live.release {
             return Ok(self.place_in_values(live, release, path)?);
         }

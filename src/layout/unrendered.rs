@@ -2,6 +2,8 @@
 //! the places that people named come in; the count at the named place goes out, or what to name. Nothing is
 //! guessed: who brings a target is known by namespace, where its count stands is said by a person.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use super::address::Address;
@@ -9,8 +11,9 @@ use super::delivery::Beyond;
 use super::kustomize::{Layer, Live};
 use super::sources::MAX_FILE_BYTES;
 use super::{Index, edit_refused};
+use crate::model::change::FieldChange;
 use crate::model::ids::{RepoPath, WorkloadRef};
-use crate::model::policy::{WriteField, WriteTo};
+use crate::model::policy::{AllowedResource, WriteField, WriteTo};
 use crate::model::reason::Reason;
 use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml;
@@ -141,23 +144,38 @@ impl Index {
         Ok(Some(NamedCount { file, document, at, current, count, note }))
     }
 
-    /// Where tars wrote before: the count of an undo has no policy to name its place.
+    /// Where tars wrote `change` before: an undo has no policy to name its place, and a change does not say which
+    /// document of the file it was.
     ///
     /// # Errors
-    /// As [`Index::named_count`].
-    pub fn written_count(
-        &self,
-        target: &WorkloadRef,
-        file: &RepoPath,
-        path: &str,
-    ) -> Result<Option<NamedCount>, Reason> {
-        let documents = self.layers_behind(target).into_iter().filter(|it| it.file == *file);
-        let Some(document) = documents.map(|it| it.document).next() else { return Ok(None) };
-        let resource =
-            crate::model::policy::AllowedResource { kind: target.kind.clone(), name: target.name.clone() };
-        let (file, path) = (file.clone(), path.to_owned());
-        let entry = WriteTo { field: WriteField::Replicas, resource: Some(resource), file, document, path };
-        self.named_count(target, std::slice::from_ref(&entry))
+    /// As [`Index::named_count`], and when no document, or more than one, holds the count there.
+    pub fn written_count(&self, change: &FieldChange) -> Result<Option<NamedCount>, Reason> {
+        let FieldChange { resource: target, file, field, from: held, .. } = change;
+        let layers = self.layers_behind(target).into_iter().filter(|it| it.file == *file);
+        let documents: BTreeSet<usize> = layers.map(|it| it.document).collect();
+        let resource = AllowedResource { kind: target.kind.clone(), name: target.name.clone() };
+        let named = |document| {
+            let (resource, file, path) = (Some(resource.clone()), file.clone(), field.clone());
+            let entry = WriteTo { field: WriteField::Replicas, resource, file, document, path };
+            self.named_count(target, std::slice::from_ref(&entry)).transpose()
+        };
+        let all: Vec<Result<NamedCount, Reason>> = documents.into_iter().filter_map(named).collect();
+        let holds = |it: &NamedCount| Some(it.count.to_string()) == *held;
+        let mut holding = all.iter().flatten().filter(|it| holds(it));
+        match (holding.next(), holding.next()) {
+            (Some(one), None) => Ok(Some(one.clone())),
+            (Some(_), Some(_)) => {
+                Err(edit_refused(format!("{field} is set to the same value twice in {file}")))
+            }
+            (None, _) => match all.into_iter().next() {
+                None => Ok(None),
+                Some(Ok(other)) => Err(edit_refused(format!(
+                    "{field} in {file} holds {}: somebody changed it since",
+                    other.count
+                ))),
+                Some(Err(why)) => Err(why),
+            },
+        }
     }
 
     fn named_place(&self, target: &WorkloadRef, write_to: &[WriteTo]) -> Result<Option<Named>, Reason> {

@@ -41,6 +41,77 @@ fn touches(objects: &Objects, older: &str, newer: &str, files: &[RepoPath]) -> R
     Ok(changed.iter().any(|(path, _, _)| files.iter().any(|file| file.as_str() == path)))
 }
 
+/// A walk back over the commits that touch a target's files, with an index that goes along.
+struct Back<'a> {
+    repository: &'a Repository,
+    objects: &'a Objects,
+    today: &'a Index,
+    files: Vec<RepoPath>,
+    /// Newest first.
+    commits: Vec<String>,
+    at: usize,
+    index: Option<Index>,
+}
+
+/// One commit that touches the files, and everything as it was before it.
+struct Before<'b> {
+    index: &'b Index,
+    commit: ObjectId,
+    changed_by: &'b str,
+}
+
+impl<'a> Back<'a> {
+    fn new(
+        repository: &'a Repository,
+        objects: &'a Objects,
+        snapshot: &'a Snapshot,
+        target: &WorkloadRef,
+    ) -> Result<Self, RepositoryError> {
+        let commits = objects.walk(snapshot.commit.as_str(), None, RELEASE_COMMITS_MAX);
+        let commits = commits.map_err(reading("the history"))?;
+        let (today, files) = (&snapshot.index, snapshot.index.files_of(target));
+        Ok(Self { repository, objects, today, files, commits, at: 0, index: None })
+    }
+
+    fn next(&mut self) -> Result<Option<Before<'_>>, RepositoryError> {
+        while let [newer, older, ..] = &self.commits[self.at..] {
+            self.at += 1;
+            if !touches(self.objects, older, newer, &self.files)? {
+                continue;
+            }
+            let index = self.index.get_or_insert_with(|| self.today.clone());
+            let commit = self.repository.go_to(self.objects, index, older)?;
+            return Ok(Some(Before { index, commit, changed_by: newer }));
+        }
+        Ok(None)
+    }
+}
+
+impl Before<'_> {
+    /// What ran before, if the commit released something: a restart gives the template a new time and is no release.
+    fn release(&self, target: &WorkloadRef, today: &Json) -> Result<Option<PastRelease>, String> {
+        let template = self.index.pod_template(target);
+        let known = template.and_then(|template| Ok((template, self.index.workload(target)?)));
+        let (template, workload) = known
+            .map_err(|why| format!("before today's release, at {}: {}", self.commit.short(), why.text))?;
+        let (before, today) = (without_restart(&template), without_restart(today));
+        Ok((before != today).then(|| PastRelease {
+            commit: self.commit.clone(),
+            containers: workload.containers,
+            only_images_differ: without_images(&before) == without_images(&today),
+        }))
+    }
+
+    /// Which chart from elsewhere had another version.
+    fn version(&self, target: &WorkloadRef, today: &[(String, String)]) -> Option<String> {
+        let before = self.index.versions_behind(target);
+        today.iter().find_map(|(label, to)| {
+            let (_, from) = before.iter().find(|(own, from)| own == label && from != to)?;
+            Some(format!("{label} went from chart version {from} to {to}"))
+        })
+    }
+}
+
 impl Repository {
     /// Walks back to the commit that gave the pod template its present form.
     pub(super) fn last_release(
@@ -49,53 +120,28 @@ impl Repository {
         snapshot: &Snapshot,
         target: &WorkloadRef,
     ) -> Result<Past, RepositoryError> {
-        let files = snapshot.index.files_of(target);
-        let today = match snapshot.index.pod_template(target) {
-            Ok(template) => template,
-            Err(_) => return self.last_version(objects, snapshot, target),
+        let Ok(today) = snapshot.index.pod_template(target) else {
+            return self.last_version(objects, snapshot, target);
         };
-        let commits = objects
-            .walk(snapshot.commit.as_str(), None, RELEASE_COMMITS_MAX)
-            .map_err(reading("the history"))?;
-        let mut past = None;
+        let mut back = Back::new(self, objects, snapshot, target)?;
         let mut waiting = 0;
-        for pair in commits.windows(2) {
-            let (newer, older) = (&pair[0], &pair[1]);
-            if !touches(objects, older, newer, &files)? {
-                continue;
+        while let Some(before) = back.next()? {
+            waiting += usize::from(before.index.lacks_charts());
+            if waiting >= AHEAD_MAX {
+                break;
             }
-            let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
-            let older = self.go_to(objects, index, older)?;
-            if index.lacks_charts() {
-                waiting += 1;
-                if waiting >= AHEAD_MAX {
-                    break;
-                }
-                continue;
-            }
+            // Behind a state that is not rendered yet, only more of those are looked for.
             if waiting > 0 {
                 continue;
             }
-            let (before, workload) = match (index.pod_template(target), index.workload(target)) {
-                (Ok(before), Ok(workload)) => (before, workload),
-                (Err(why), _) | (_, Err(why)) => {
-                    let commit = older.short().to_owned();
-                    return Ok(Past::none(format!("before today's release, at {commit}: {}", why.text)));
-                }
+            let previous = match before.release(target, &today) {
+                Ok(Some(previous)) => previous,
+                Ok(None) => continue,
+                Err(why) => return Ok(Past::none(why)),
             };
-            // A restart gives the template a new time and is no release.
-            if without_restart(&before) == without_restart(&today) {
-                continue;
-            }
-            let at = objects.commit_time(newer).map_err(reading("a commit"))?;
-            let Ok(at) = Timestamp::from_second(at) else { return Ok(Past::default()) };
-            let previous = PastRelease {
-                commit: older,
-                containers: workload.containers,
-                only_images_differ: without_images(&without_restart(&before))
-                    == without_images(&without_restart(&today)),
-            };
-            let release = Some(((at, ObjectId::new(newer)?), previous));
+            let at = objects.commit_time(before.changed_by).map_err(reading("a commit"))?;
+            let commit = ObjectId::new(before.changed_by)?;
+            let release = Timestamp::from_second(at).ok().map(|at| ((at, commit), previous));
             return Ok(Past { release, ..Past::default() });
         }
         if waiting > 0 {
@@ -116,25 +162,10 @@ impl Repository {
         if today.is_empty() {
             return Ok(Past::default());
         }
-        let files = snapshot.index.files_of(target);
-        let commits = objects
-            .walk(snapshot.commit.as_str(), None, RELEASE_COMMITS_MAX)
-            .map_err(reading("the history"))?;
-        let mut past = None;
-        for pair in commits.windows(2) {
-            let (newer, older) = (&pair[0], &pair[1]);
-            if !touches(objects, older, newer, &files)? {
-                continue;
-            }
-            let index: &mut Index = past.get_or_insert_with(|| snapshot.index.clone());
-            self.go_to(objects, index, older)?;
-            let before = index.versions_behind(target);
-            let moved = today.iter().find_map(|(label, to)| {
-                let (_, from) = before.iter().find(|(own, from)| own == label && from != to)?;
-                Some(format!("{label} went from chart version {from} to {to}"))
-            });
-            if let Some(moved) = moved {
-                let commit = ObjectId::new(newer)?;
+        let mut back = Back::new(self, objects, snapshot, target)?;
+        while let Some(before) = back.next()? {
+            if let Some(moved) = before.version(target, &today) {
+                let commit = ObjectId::new(before.changed_by)?;
                 return Ok(Past::none(format!(
                     "{moved} with {}; a chart version may bring anything, so a person takes it back",
                     commit.short()

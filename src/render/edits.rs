@@ -516,7 +516,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         push_diff(&mut diff, path, &before, &edited);
         files.insert(path.clone(), edited);
     }
-    let intents: Vec<Intent> = planned.iter().flat_map(|p| p.intents.iter().cloned()).collect();
+    let intents: Vec<Intent> = planned.iter().flat_map(|p| intents_of(p, &fields)).collect();
     let carry: Vec<Intent> = planned.iter().flat_map(|p| values::carried(request.index, p)).collect();
     let proven = prove(&request.index.effect(&files)?, &intents, &carry)?;
     Ok(CheckedChanges {
@@ -529,6 +529,22 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),
     })
+}
+
+/// What a planned change must do. A text that the file's rule encrypted is rendered as its ciphertext; counts are
+/// rendered in the clear.
+fn intents_of(planned: &Planned, fields: &[(FieldChange, &yaml::Edit)]) -> Vec<Intent> {
+    let FieldChange { resource, file, field, .. } = &planned.change;
+    let is_hidden = fields
+        .iter()
+        .any(|(it, _)| (&it.resource, &it.file, &it.field) == (resource, file, field) && it.is_sealed());
+    let mut intents = planned.intents.clone();
+    for intent in
+        intents.iter_mut().filter(|it| is_hidden && matches!(it.expected, Expected::Value(Json::String(_))))
+    {
+        intent.expected = Expected::Changed;
+    }
+    intents
 }
 
 fn push_diff(diff: &mut String, path: &RepoPath, before: &[u8], after: &[u8]) {

@@ -1,4 +1,4 @@
-//! Edits of SOPS files: with an identity any existing value, without one plain values that no MAC covers. Bytes and
+//! Edits of SOPS files: with an identity any value and single entries, without one what no MAC covers. Bytes and
 //! edits come in; bytes that sops still accepts go out, or a refusal before anything is written. What an encrypted
 //! value was is never known here: an earlier one is put back as its ciphertext.
 
@@ -23,7 +23,7 @@ pub struct Fresh {
 /// Makes the edits one after the other.
 ///
 /// # Errors
-/// `EditRefused` for everything but a new value of an existing scalar, and with what sops would object to;
+/// `EditRefused` for more than one value or entry at a time, and with what sops would object to;
 /// `UnexpectedRecipients`.
 pub fn apply(
     path: &RepoPath,
@@ -37,11 +37,11 @@ pub fn apply(
     let mut inputs = Inputs { now: fresh.now, random: &mut random };
     let mut bytes = bytes.to_vec();
     for edit in edits {
-        let yaml::Edit::Set { document, path: at, value } = edit else {
-            let why = "only an existing value of a file encrypted with SOPS can be changed";
-            return Err(edit_refused(format!("{path}: {why}")));
-        };
         let file = SopsFile::read(Store::of_name(path.as_str()), &bytes).map_err(refused)?;
+        let yaml::Edit::Set { document, path: at, value } = edit else {
+            bytes = sops::reshape(&file, edit, access, &mut inputs).map_err(refused)?;
+            continue;
+        };
         let sealed = file.sealed_text(*document, at).is_some();
         if let (true, yaml::Value::Text(text)) = (sealed, value) {
             bytes = sops::restore(&file, (*document, at), text, access, &mut inputs).map_err(refused)?;
@@ -64,7 +64,9 @@ pub fn apply(
 
 /// What the record says of an encrypted value that `edit` changed: its ciphertext, never what it was set to.
 pub fn conceal(change: &mut FieldChange, edit: &yaml::Edit, edited: &[u8]) {
-    let yaml::Edit::Set { document, path, .. } = edit else { return };
+    let (yaml::Edit::Set { document, path, .. } | yaml::Edit::Put { document, path, .. }) = edit else {
+        return;
+    };
     let Ok(file) = SopsFile::read(Store::of_name(change.file.as_str()), edited) else { return };
     if let Some(text) = file.sealed_text(*document, path) {
         change.to = Some(text.to_owned());

@@ -214,3 +214,27 @@ fn no_text_is_encrypted_that_is_no_earlier_ciphertext() {
     let reason = apply(&file, text.as_bytes(), &[edit], &access(identities(0), None), fresh).unwrap_err();
     assert!(reason.text.contains("only an earlier ciphertext"), "{reason}");
 }
+
+#[test]
+fn a_restart_adds_its_annotation_in_the_clear_or_encrypted_as_the_rule_says_and_can_be_undone() {
+    let restart = Plan::Restart { restarted_at: at(60), previous: None };
+    for (rule, hidden) in [(ENV, false), ("encrypted_regex: ^(annotations|value)$", true)] {
+        let before = encrypted(PLAIN, rule, &[0]);
+        let reasons = render(&before, None, &restart, Access::default()).unwrap_err();
+        assert!(reasons[0].text.contains("mac_only_encrypted is not set"), "{reasons:?}");
+
+        let done = render(&before, None, &restart, access(identities(0), Some(&[0]))).unwrap();
+        verified(text(&done));
+        let line = text(&done).lines().find(|it| it.contains("restartedAt")).unwrap();
+        assert_eq!(line.contains("ENC["), hidden, "{line}");
+        assert_eq!(done.fields()[0].is_sealed(), hidden, "{:?}", done.fields());
+        assert_eq!(done.fields_changed(), 1);
+
+        let field = &done.fields()[0];
+        let back = FieldChange { from: field.to.clone(), to: field.from.clone(), ..field.clone() };
+        let undo = Plan::Undo { changes: vec![back] };
+        let undone = render(text(&done), None, &undo, access(identities(0), None)).unwrap();
+        assert_eq!(changed(&before, text(&undone)), ["lastmodified", "mac"].into());
+        verified(text(&undone));
+    }
+}

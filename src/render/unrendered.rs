@@ -30,20 +30,14 @@ pub fn scale(request: &RenderRequest<'_>, to: u32) -> Result<Planned, Reason> {
 
 /// The undo of such an edit; `None` when the resource is rendered, or nothing names the place.
 pub fn undo(index: &Index, change: &FieldChange) -> Option<Result<Planned, Reason>> {
-    let FieldChange { resource, file, field, from, to } = change;
-    let named = match index.written_count(resource, file, field) {
-        Ok(named) => named?,
-        Err(reason) => return Some(Err(reason)),
-    };
-    if Some(named.count.to_string()) != *from || to.is_none() {
-        let text = format!("{field} in {file} holds {}: somebody changed it since", named.count);
-        return Some(Err(edit_refused(text)));
-    }
-    Some(planned(change.clone(), named))
+    let named = index.written_count(change).transpose()?;
+    Some(named.and_then(|named| planned(change.clone(), named)))
 }
 
 fn planned(change: FieldChange, named: NamedCount) -> Result<Planned, Reason> {
-    let to = change.to.clone().unwrap_or_default();
+    let Some(to) = change.to.clone() else {
+        return Err(edit_refused(format!("{} was not there before, and a count never goes", change.field)));
+    };
     let write = match (&named.current, to.parse::<u32>()) {
         (Json::Number(_), Ok(count)) => Json::from(count),
         _ => Json::from(to),
@@ -97,3 +91,7 @@ fn differing(old: &Json, new: &Json) -> Vec<FieldPath> {
     paths.retain(|path| old.get(path) != new.get(path));
     paths
 }
+
+#[cfg(test)]
+#[path = "unrendered_tests.rs"]
+mod tests;

@@ -178,11 +178,24 @@ fn set_unlocked(
     };
     let mut values = unlocked.values.clone();
     values[at] = Some(new.value().clone());
-    let time = inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let mac = Plaintext::text(&file.mac_of(&values));
-    let mac = seal(&mac, &unlocked.key, &time, nonces.next()?).ok_or(SopsError::Random)?;
-
     let mut edits = vec![yaml::Edit::Set { document: edit.document, path: edit.path.clone(), value }];
+    edits.extend(stamped(file, &file.mac_of(&values), unlocked, inputs.now, &mut nonces)?);
+    let bytes = yaml::apply(file.source.as_bytes(), &edits).map_err(SopsError::Yaml)?;
+    prove(file, &bytes, unlocked, &values)?;
+    Ok(bytes)
+}
+
+/// The edits that write the time and this MAC, in every document that carries the metadata.
+pub(super) fn stamped(
+    file: &SopsFile,
+    mac: &str,
+    unlocked: &Unlocked,
+    now: Timestamp,
+    nonces: &mut Nonces<'_>,
+) -> Result<Vec<yaml::Edit>, SopsError> {
+    let time = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mac = seal(&Plaintext::text(mac), &unlocked.key, &time, nonces.next()?).ok_or(SopsError::Random)?;
+    let mut edits = Vec::new();
     for (document, tree) in file.documents.iter().enumerate() {
         if tree.root.get("sops").is_some() {
             let field = |name: &str, text: &str| yaml::Edit::Set {
@@ -193,13 +206,11 @@ fn set_unlocked(
             edits.extend([field("lastmodified", &time), field("mac", &mac)]);
         }
     }
-    let bytes = yaml::apply(file.source.as_bytes(), &edits).map_err(SopsError::Yaml)?;
-    prove(file, &bytes, unlocked, &values)?;
-    Ok(bytes)
+    Ok(edits)
 }
 
 /// Reads the result as a stranger would: the MAC holds, exactly the intended value changed, nobody was added.
-fn prove(
+pub(super) fn prove(
     file: &SopsFile,
     bytes: &[u8],
     unlocked: &Unlocked,
@@ -233,7 +244,7 @@ impl<'r> Nonces<'r> {
         Self { used: BTreeSet::new(), random }
     }
 
-    fn of(file: &SopsFile, random: &'r mut dyn FnMut() -> Option<[u8; 32]>) -> Self {
+    pub(super) fn of(file: &SopsFile, random: &'r mut dyn FnMut() -> Option<[u8; 32]>) -> Self {
         let sealed = file.leaves.iter().filter(|leaf| leaf.sealed);
         let mut used: BTreeSet<[u8; 32]> =
             sealed.filter_map(|leaf| Some(file.ciphertext(leaf).ok()??.nonce)).collect();

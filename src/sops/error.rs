@@ -54,7 +54,7 @@ pub enum SopsError {
     Recipient { recipient: String },
     #[error("{path} cannot be changed without an identity: {reason}")]
     NeedsIdentity { path: String, reason: &'static str },
-    #[error("{path} cannot be set: {reason}")]
+    #[error("{path} cannot be changed: {reason}")]
     Refused { path: String, reason: &'static str },
     #[error("the random source gave nothing, or the same bytes twice")]
     Random,

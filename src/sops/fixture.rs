@@ -43,6 +43,11 @@ pub fn block() -> Option<[u8; 32]> {
 
 /// A YAML text encrypted for these identities by the fields of a creation rule.
 pub fn encrypted(text: &str, rule: &str, owners: &[usize]) -> String {
+    encrypted_as(Store::Yaml, text, rule, owners)
+}
+
+/// As [`encrypted`], in any store.
+pub fn encrypted_as(store: Store, text: &str, rule: &str, owners: &[usize]) -> String {
     let owners: Vec<String> = owners.iter().map(|at| recipient(*at)).collect();
     let rules = format!("creation_rules:\n  - age: {}\n    {rule}\n", owners.join(","));
     let rules = CreationRules::parse(rules.as_bytes()).unwrap();
@@ -54,5 +59,5 @@ pub fn encrypted(text: &str, rule: &str, owners: &[usize]) -> String {
         mac_only_encrypted: found.mac_only_encrypted,
     };
     let mut inputs = Inputs { now: Timestamp::UNIX_EPOCH, random: &mut block };
-    String::from_utf8(encrypt(Store::Yaml, text.as_bytes(), &recipe, &mut inputs).unwrap()).unwrap()
+    String::from_utf8(encrypt(store, text.as_bytes(), &recipe, &mut inputs).unwrap()).unwrap()
 }

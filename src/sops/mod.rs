@@ -1,5 +1,6 @@
 //! The SOPS format, compatible with sops 3.13: reads YAML and JSON files, opens them with age identities,
-//! verifies their MAC, changes one value and leaves every other byte as it was, and writes new files.
+//! verifies their MAC, changes one value or adds or removes one entry, leaves every other byte as it was, and
+//! writes new files.
 //!
 //! Bytes, identities, the time and random bytes come in; bytes, facts about keys, or a refusal go out. The
 //! envelopes of a new file's data key are made by the `age` crate with randomness of its own. Plaintext is
@@ -25,6 +26,7 @@ mod mac;
 mod metadata;
 mod metadata_text;
 mod pattern;
+mod reshape;
 mod rule;
 mod secret;
 mod shamir;
@@ -49,6 +51,7 @@ pub use encrypt::{Recipe, encrypt};
 pub use error::SopsError;
 pub use file::{SopsFile, Unlocked};
 pub use metadata::Recipient;
+pub use reshape::reshape;
 pub use secret::Plaintext;
 pub use store::{Store, detect};
 

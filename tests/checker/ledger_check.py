@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Counts, with git and nothing of tars, whether a ledger and its watched branch keep the promises.
 
-In:  a bare repository, the allow-list of signing keys, the limits, and (for a test that posted alerts) a file
-     with one accepted alert per line as JSON: {"process", "inbox", "fingerprint", "policy", "target", "cause"}.
+In:  a bare repository, the allow-list of SSH keys or the public OpenPGP keys (or both), the limits, and (for a
+     test that posted alerts) a file with one accepted alert per line as JSON: {"process", "inbox", "fingerprint",
+     "policy", "target", "cause"}.
 Out: one line per invariant with what was counted; exit 0 when all hold, 1 when one does not, 2 when it could
      not look.
 Never: imports, runs or trusts tars. It reads commits, trees and the inbox files; it writes nothing.
@@ -10,9 +11,11 @@ Never: imports, runs or trusts tars. It reads commits, trees and the inbox files
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +34,8 @@ NEXT = {
     "Unknown": {"Expired", "Reverted"},
 }
 SHOWN_MAX = 10
+SSH = "-----BEGIN SSH SIGNATURE-----"
+PGP = "-----BEGIN PGP SIGNATURE-----"
 
 
 class Unreadable(Exception):
@@ -64,6 +69,13 @@ def trailers(message):
         return {}
     said = dict(pairs)
     return said if len(said) == len(pairs) else {}
+
+
+def placed(record):
+    """Where the record says that its commit waits: branch, base, head and tree; empty when it does not say."""
+    change = re.search(r"^  change:\n((?:    .*\n)+)", record, re.M)
+    rows = re.findall(r"^    (branch|base|head|tree): (\S+)$", change.group(1), re.M) if change else []
+    return {key: value.strip("'\"") for key, value in rows}
 
 
 def when(text):
@@ -121,21 +133,33 @@ class Check:
 
     def signatures(self):
         ours = self.ledger + [it for it in self.main if it["said"].get("Tars-Id")]
-        signers = f"gpg.ssh.allowedSignersFile={Path(self.args.allowed_signers).resolve()}"
-        wrong = []
-        for start in range(0, len(ours), 200):
-            part = [it["oid"] for it in ours[start : start + 200]]
-            command = ["git", "-C", str(self.args.repo), "-c", "gpg.format=ssh", "-c", signers]
-            done = subprocess.run(
-                [*command, "verify-commit", *part], capture_output=True, check=False, timeout=300
-            )
-            if done.returncode == 0:
-                continue
-            for oid in part:
-                one = subprocess.run([*command, "verify-commit", oid], capture_output=True, check=False, timeout=60)
-                if one.returncode != 0:
-                    wrong.append(f"git verify-commit refuses {oid[:9]}")
-        self.report("signatures", f"{len(ours)} commits verified by git", wrong)
+        with tempfile.TemporaryDirectory() as home:
+            wrong, kinds = self.unsigned([it["oid"] for it in ours], home)
+        parts = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items()))
+        self.report("signatures", f"{len(ours)} commits verified by git ({parts})", wrong)
+
+    def unsigned(self, oids, home):
+        """What git refuses, believing the keys that were given and no others; `home` is an empty folder."""
+        env = {**os.environ, "GNUPGHOME": home}
+        signers = self.args.allowed_signers or os.devnull
+        command = ["git", "-C", str(self.args.repo), "-c", f"gpg.ssh.allowedSignersFile={Path(signers).resolve()}"]
+        if self.args.openpgp_keys:
+            imported = ["gpg", "--batch", "--quiet", "--import", self.args.openpgp_keys]
+            if subprocess.run(imported, env=env, capture_output=True, check=False, timeout=60).returncode:
+                raise Unreadable("gpg does not take the keys")
+
+        def verified(part, seconds):
+            asked = [*command, "verify-commit", *part]
+            return subprocess.run(asked, env=env, capture_output=True, check=False, timeout=seconds).returncode == 0
+
+        wrong, kinds = [], Counter()
+        for start in range(0, len(oids), 200):
+            part = oids[start : start + 200]
+            raw = git(self.args.repo, "cat-file", "--batch", feed="".join(f"{oid}\n" for oid in part).encode())
+            kinds.update({name: raw.count(mark) for name, mark in (("SSH", SSH), ("OpenPGP", PGP)) if mark in raw})
+            if not verified(part, 300):
+                wrong += [f"git verify-commit refuses {oid[:9]}" for oid in part if not verified([oid], 60)]
+        return wrong, kinds
 
     def transitions(self):
         wrong = []
@@ -225,39 +249,81 @@ class Check:
         open_now = {name for name, state in states.items() if state not in OVER}
         head = f"refs/heads/{self.args.ledger}"
         listed = git(self.args.repo, "ls-tree", "-r", "--name-only", head, "--", "open/") if self.ledger else ""
-        held = set()
+        held = {}
         for path in listed.split():
-            found = re.search(r"^metadata:\n  name: (\S+)$", git(self.args.repo, "show", f"{head}:{path}"), re.M)
-            held.add(found.group(1) if found else path)
-        wrong += [f"{name} is open but not in open/" for name in sorted(open_now - held)]
-        wrong += [f"{name} is in open/ but not open" for name in sorted(held - open_now)]
-        names = git(self.args.repo, "for-each-ref", "--format=%(refname)", "refs/heads/tars/").split()
-        branches = {name.rsplit("/", 1)[1] for name in names if name != head}
-        waiting = {name for name in open_now if states[name] in ("Proposed", "MergeReserved")}
-        wrong += [f"{name} waits without a branch" for name in sorted(waiting - branches)]
-        wrong += [f"the branch of {name} has no open proposal" for name in sorted(branches - waiting)]
-        self.report("open", f"{len(held)} files, {len(branches)} branches", wrong)
+            record = git(self.args.repo, "show", f"{head}:{path}")
+            found = re.search(r"^metadata:\n  name: (\S+)$", record, re.M)
+            held[found.group(1) if found else path] = placed(record)
+        wrong += [f"{name} is open but not in open/" for name in sorted(open_now - held.keys())]
+        wrong += [f"{name} is in open/ but not open" for name in sorted(held.keys() - open_now)]
+        waiting = {name: held.get(name, {}) for name in open_now if states[name] in ("Proposed", "MergeReserved")}
+        branches, more = self.branches(waiting)
+        self.report("open", f"{len(held)} files, {branches} branches", wrong + more)
+
+    def branches(self, waiting):
+        """Every branch carries the commits of those that wait on it and no others: one, or a batch of several."""
+        wrong, lines = [], defaultdict(dict)
+        for name, place in sorted(waiting.items()):
+            if {"branch", "base", "head", "tree"} - place.keys():
+                wrong.append(f"{name} waits and does not say where")
+            elif place["base"] in lines[place["branch"]]:
+                wrong.append(f"{name} stands on the same commit as {lines[place['branch']][place['base']][0]}")
+            else:
+                lines[place["branch"]][place["base"]] = (name, place)
+        listing = git(self.args.repo, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads/tars/")
+        tips = dict(row.split(" ") for row in listing.splitlines())
+        tips.pop(self.args.ledger, None)
+        wrong += [f"{branch} has no open proposal" for branch in sorted(tips.keys() - lines.keys())]
+        for branch, line in sorted(lines.items()):
+            names = ", ".join(name for name, _ in line.values())
+            if branch not in tips:
+                wrong.append(f"{names} waits without a branch")
+                continue
+            heads = {place["head"] for _, place in line.values()}
+            lowest = [base for base in line if base not in heads]
+            at = lowest[0] if len(lowest) == 1 else None
+            count = 0
+            while at in line and count <= len(line):
+                name, place = line[at]
+                said = git(self.args.repo, "log", "-1", "--format=%P %T", place["head"], check=False).split()
+                if said != [at, place["tree"]]:
+                    wrong.append(f"{name} is not the commit on {branch} that was recorded")
+                at, count = place["head"], count + 1
+            if count != len(line):
+                wrong.append(f"{names} on {branch} do not stand on one another")
+            elif at != tips[branch]:
+                wrong.append(f"{branch} carries a commit above {name} that nobody proposed")
+        return len(tips), wrong
+
+    def landed(self, wrong):
+        """Our commits on the watched branch: on its line, or brought in by a merge that a person made."""
+        for index, commit in enumerate(self.main):
+            if commit["said"].get("Tars-Id"):
+                yield commit
+            elif index and not self.args.people:
+                wrong.append(f"{commit['oid'][:9]} on {self.args.main} is nobody's")
+            elif len(commit["parents"]) > 1:
+                span = f"{commit['parents'][0]}..{commit['parents'][1]}"
+                yield from (it for it in commits(self.args.repo, span) if it["said"].get("Tars-Id"))
 
     def merges(self):
         wrong, actions, merged = [], self.actions(), Counter()
-        for index, commit in enumerate(self.main):
-            said = commit["said"]
-            name = said.get("Tars-Id")
-            if not name:
-                if index and not self.args.people:
-                    wrong.append(f"{commit['oid'][:9]} on {self.args.main} is nobody's")
-                continue
+        for commit in self.landed(wrong):
+            name = commit["said"]["Tars-Id"]
             merged[name] += 1
             entries = actions.get(name, [])
             kinds = [it["said"]["Tars-Kind"] for it in entries]
-            if "MergeReserved" not in kinds:
+            if "MergeReserved" not in kinds and not (self.args.people and "Proposed" in kinds):
                 wrong.append(f"{name} was merged as {commit['oid'][:9]} without a reservation")
                 continue
-            standing = len(kinds) - 1 - kinds[::-1].index("MergeReserved")
-            proposals = [it["said"].get("Tars-Tree") for it in entries[:standing] if it["said"]["Tars-Kind"] == "Proposed"]
+            # A person merges without a reservation, and tars notices later.
+            reserved = "MergeReserved" in kinds
+            standing = len(kinds) - 1 - kinds[::-1].index("MergeReserved" if reserved else "Proposed")
+            proposals = [it["said"].get("Tars-Tree") for it in entries[: standing + 1] if it["said"]["Tars-Kind"] == "Proposed"]
             if not proposals or commit["tree"] != proposals[-1]:
                 wrong.append(f"{name} was merged with the tree {commit['tree'][:9]}, proposed was {proposals[-1:]}")
-            if kinds[standing + 1 : standing + 2] != ["Merged"]:
+            after = kinds[standing + 1 : standing + 2]
+            if after != ["Merged"] and (reserved or after):
                 wrong.append(f"{name} is on {self.args.main}, but its reservation is not followed by Merged")
         for name, count in merged.items():
             if count > 1:
@@ -265,7 +331,8 @@ class Check:
         recorded = {name for name, entries in actions.items() if any(it["said"]["Tars-Kind"] == "Merged" for it in entries)}
         wrong += [f"{name} is recorded as merged and is not on {self.args.main}" for name in sorted(recorded - merged.keys())]
         kinds = Counter(it["said"]["Tars-Kind"] for it in self.entries)
-        spare = kinds["MergeReserved"] - len(merged)
+        took = {it["said"]["Tars-Id"] for it in self.entries if it["said"]["Tars-Kind"] == "MergeReserved"}
+        spare = kinds["MergeReserved"] - len(took & merged.keys())
         counted = f"{len(merged)} merges, {kinds['MergeReserved']} reservations ({spare} given back or waiting)"
         self.report("merges", counted, wrong)
         if kinds["MergeReserved"] and len(merged) < self.args.merges_min:
@@ -331,7 +398,8 @@ def main():
     parser.add_argument("--repo", required=True, type=Path)
     parser.add_argument("--main", default="main")
     parser.add_argument("--ledger", default="tars/ledger")
-    parser.add_argument("--allowed-signers", required=True)
+    parser.add_argument("--allowed-signers", help="SSH keys that are believed, as git lists them")
+    parser.add_argument("--openpgp-keys", help="public OpenPGP keys that are believed, armored")
     parser.add_argument("--per-policy", type=int, default=2)
     parser.add_argument("--global-limit", type=int, default=6)
     parser.add_argument("--cooldown", type=int, default=900, help="seconds")

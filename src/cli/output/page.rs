@@ -242,15 +242,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PIPE: Terminal = Terminal {
-        interactive: false,
-        colour: false,
-        links: false,
-        animated: false,
-        unicode: true,
-        now: None,
-    };
+    use crate::cli::output::terminal::PIPE;
 
     #[test]
     fn what_others_wrote_cannot_steer_the_terminal_or_make_a_line() {

@@ -49,15 +49,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PIPE: Terminal = Terminal {
-        interactive: false,
-        colour: false,
-        links: false,
-        animated: false,
-        unicode: true,
-        now: None,
-    };
+    use crate::cli::output::terminal::PIPE;
 
     fn table() -> Table {
         Table {

@@ -49,6 +49,11 @@ pub struct Terminal {
     pub now: Option<Timestamp>,
 }
 
+/// A pipe of a UTF-8 world, for the tests of this room.
+#[cfg(test)]
+pub const PIPE: Terminal =
+    Terminal { interactive: false, colour: false, links: false, animated: false, unicode: true, now: None };
+
 /// Used when nobody names a pager.
 const PAGER_DEFAULT: &str = "less -FRX";
 

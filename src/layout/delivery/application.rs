@@ -79,7 +79,9 @@ fn one_source(
     let whose = world.about.whose(url);
     if whose == Whose::Other {
         let why = format!("brings {path} from {}", world.about.foreign(url));
-        return beyond(why).with_values(&value_places(delivery, (at, body), None, lenders, world), version);
+        return beyond(why)
+            .with_values(&value_places(delivery, (at, body), None, lenders, world), version)
+            .with_folders(world.namesake(url, path));
     }
     let Some(dir) = resolve("", path.trim_start_matches('/')) else {
         return beyond(format!("has the path {path:?}, which is outside the repository"));

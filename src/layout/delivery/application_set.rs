@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::generators::parameters;
+use super::generators::{namesakes, parameters};
 use super::template::fill;
 use super::{Delivery, Kind, Reached, World};
 use crate::layout::objects::FieldPath;
@@ -17,7 +17,10 @@ pub fn generate(delivery: &Delivery, world: World<'_>) -> Reached {
         Ok(generated) => Reached { generated, ..Reached::default() },
         Err(why) => {
             let namespace = delivery.value["spec"]["template"]["spec"]["destination"]["namespace"].as_str();
-            let mut reached = Reached::beyond(delivery, namespace.filter(|it| !it.contains("{{")), why);
+            let generators = delivery.value["spec"]["generators"].as_array().into_iter().flatten();
+            let folders: Vec<String> = generators.flat_map(|it| namesakes(it, world)).collect();
+            let mut reached = Reached::beyond(delivery, namespace.filter(|it| !it.contains("{{")), why)
+                .with_folders(folders);
             // What it would have generated is not known: it may bring anything.
             reached.beyond.iter_mut().for_each(|it| it.names.clear());
             reached

@@ -15,11 +15,12 @@ use crate::layout::objects::FieldPath;
 pub(super) enum Origin {
     /// This repository; a note when that is taken for granted, a sentence part when it follows something else
     /// than the watched branch.
-    Here {
-        note: Option<String>,
-        astray: Option<String>,
+    Here { note: Option<String>, astray: Option<String> },
+    Elsewhere {
+        why: String,
+        /// Empty when it is no git repository.
+        url: String,
     },
-    Elsewhere(String),
 }
 
 /// Looks at `sourceRef` of a Flux object in `namespace`.
@@ -27,7 +28,8 @@ pub(super) fn origin(reference: &Json, namespace: &str, world: World<'_>) -> Ori
     let (kind, name) = (reference["kind"].as_str().unwrap_or("GitRepository"), &reference["name"]);
     let name = name.as_str().unwrap_or_default();
     if kind != "GitRepository" {
-        return Origin::Elsewhere(format!("comes from the {kind} {name}, which is not a git repository"));
+        let why = format!("comes from the {kind} {name}, which is not a git repository");
+        return Origin::Elsewhere { why, url: String::new() };
     }
     let namespace = reference["namespace"].as_str().unwrap_or(namespace);
     let Some(source) = world.object(kind, namespace, name) else {
@@ -38,7 +40,10 @@ pub(super) fn origin(reference: &Json, namespace: &str, world: World<'_>) -> Ori
     let spec = &source.value["spec"];
     let url = spec["url"].as_str().unwrap_or_default();
     let note = match world.about.whose(url) {
-        Whose::Other => return Origin::Elsewhere(format!("comes from {}", world.about.foreign(url))),
+        Whose::Other => {
+            let why = format!("comes from {}", world.about.foreign(url));
+            return Origin::Elsewhere { why, url: url.to_owned() };
+        }
         Whose::Presumed => {
             Some(format!("the GitRepository {namespace}/{name} ({url}) is taken for this one"))
         }
@@ -58,11 +63,14 @@ pub(super) fn origin(reference: &Json, namespace: &str, world: World<'_>) -> Ori
 pub fn render(delivery: &Delivery, world: World<'_>) -> Reached {
     let spec = &delivery.value["spec"];
     let target = spec["targetNamespace"].as_str();
+    let path = spec["path"].as_str().unwrap_or("./");
     let (note, astray) = match origin(&spec["sourceRef"], &delivery.namespace, world) {
         Origin::Here { note, astray } => (note, astray),
-        Origin::Elsewhere(why) => return Reached::beyond(delivery, target, why),
+        Origin::Elsewhere { why, url } => {
+            let meant = if url.is_empty() { None } else { world.namesake(&url, path) };
+            return Reached::beyond(delivery, target, why).with_folders(meant);
+        }
     };
-    let path = spec["path"].as_str().unwrap_or("./");
     let Some(dir) = resolve("", path.trim_start_matches('/')) else {
         return Reached::beyond(
             delivery,

@@ -97,6 +97,15 @@ fn git(body: &Json, go: bool, world: World<'_>) -> Result<Vec<Json>, String> {
     Ok(all)
 }
 
+/// Folders here that a generator may mean, which lists those of a repository that is not known as this one.
+#[must_use]
+pub fn namesakes(generator: &Json, world: World<'_>) -> Vec<String> {
+    let body = &generator["git"];
+    let is_foreign = world.about.whose(body["repoURL"].as_str().unwrap_or_default()) == Whose::Other;
+    let rules = body["directories"].as_array().filter(|_| is_foreign);
+    rules.and_then(|rules| chosen_folders(rules, world).ok()).unwrap_or_default()
+}
+
 fn rules(rules: &[Json]) -> (Vec<&str>, Vec<&str>) {
     let named = |wanted: bool| {
         let of_kind = rules.iter().filter(move |rule| (rule["exclude"] == true) == wanted);
@@ -105,9 +114,14 @@ fn rules(rules: &[Json]) -> (Vec<&str>, Vec<&str>) {
     (named(false), named(true))
 }
 
+fn directories(list: &[Json], go: bool, world: World<'_>) -> Result<Vec<Json>, String> {
+    let taken = chosen_folders(list, world)?;
+    Ok(taken.iter().map(|dir| path_parameters(dir, None, go)).collect())
+}
+
 /// Every folder that a pattern matches; `*` stays inside one part, and `**` is no more than `*`. Folders that
 /// start with a dot are left out.
-fn directories(list: &[Json], go: bool, world: World<'_>) -> Result<Vec<Json>, String> {
+fn chosen_folders(list: &[Json], world: World<'_>) -> Result<Vec<String>, String> {
     let (include, exclude) = rules(list);
     let mut folders: BTreeSet<&str> = BTreeSet::new();
     for (path, _) in world.ground.below("") {
@@ -128,7 +142,7 @@ fn directories(list: &[Json], go: bool, world: World<'_>) -> Result<Vec<Json>, S
     let hidden = |dir: &str| dir.split('/').any(|part| part.starts_with('.'));
     let taken =
         folders.into_iter().filter(|dir| !hidden(dir) && is_match(&include, dir) && !is_match(&exclude, dir));
-    Ok(taken.map(|dir| path_parameters(dir, None, go)).collect())
+    Ok(taken.map(str::to_owned).collect())
 }
 
 /// Every file that a pattern matches, once per map in it. Whether `*` crosses folders is a setting of Argo CD:

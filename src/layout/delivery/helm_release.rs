@@ -74,7 +74,7 @@ fn release(delivery: &Delivery, world: World<'_>) -> Result<Reached, String> {
     let path = body["chart"].as_str().unwrap_or_default();
     let (note, astray) = match origin(&body["sourceRef"], &chart_namespace, world) {
         Origin::Here { note, astray } => (note, astray),
-        Origin::Elsewhere(why) => return Err(format!("brings the chart {path}, which {why}")),
+        Origin::Elsewhere { why, .. } => return Err(format!("brings the chart {path}, which {why}")),
     };
     let dir = resolve("", path.trim_start_matches('/'));
     let dir = dir.ok_or_else(|| format!("brings the chart {path:?} from outside the repository"))?;

@@ -37,7 +37,7 @@ pub use rendered::{Held, Stale, With};
 pub use source::About;
 
 use super::helm::{HelmRenders, Release};
-use super::kustomize::{Layer, Live, Origin};
+use super::kustomize::{Layer, Live, Origin, resolve};
 use super::objects::FieldPath;
 use crate::model::ids::RepoPath;
 
@@ -130,6 +130,8 @@ pub struct Beyond {
     pub values: Vec<Layer>,
     /// The version of what it brings, as the delivery asks for it.
     pub version: Option<String>,
+    /// Folders of this repository with the path that it asks for at an address which is not known as ours.
+    pub folders: Vec<String>,
 }
 
 /// What one delivery, or all of them, come to.
@@ -177,8 +179,18 @@ impl Reached {
             file: delivery.declared.file.clone(),
             values: Vec::new(),
             version: None,
+            folders: Vec::new(),
         };
         Self { beyond: vec![beyond], ..Self::default() }
+    }
+
+    /// Says which folders of this repository may be meant after all.
+    fn with_folders(mut self, folders: impl IntoIterator<Item = String>) -> Self {
+        let folders: Vec<String> = folders.into_iter().collect();
+        for beyond in &mut self.beyond {
+            beyond.folders.extend(folders.iter().cloned());
+        }
+        self
     }
 
     /// Says where the values of what is not rendered stand, and which version it is.
@@ -213,6 +225,16 @@ impl<'a> World<'a> {
         let asked = [kind, namespace, name].map(str::to_owned);
         self.looked.borrow_mut().push((asked, found.cloned()));
         found.map(Arc::as_ref)
+    }
+}
+
+impl World<'_> {
+    /// The folder here that may be meant by `path` at an address which is not known as ours. Every repository has
+    /// a root, so that one counts under the same name only.
+    fn namesake(&self, url: &str, path: &str) -> Option<String> {
+        let dir = resolve("", path.trim_start_matches('/'))?;
+        let here = if dir.is_empty() { self.about.is_namesake(url) } else { self.ground.is_folder(&dir) };
+        here.then_some(dir)
     }
 }
 

@@ -28,6 +28,13 @@ impl About {
         )
     }
 
+    /// Is it a repository of the same name as this one, at whatever address?
+    #[must_use]
+    pub fn is_namesake(&self, url: &str) -> bool {
+        let name = |url: &str| normal(url).rsplit('/').next().unwrap_or_default().to_owned();
+        self.urls.iter().any(|own| name(own) == name(url))
+    }
+
     #[must_use]
     pub fn whose(&self, url: &str) -> Whose {
         if self.urls.is_empty() {

@@ -247,6 +247,84 @@ fn a_flux_source_elsewhere_is_said() {
     }
 }
 
+/// The repository when it was known under `shop/gitops`, seen by a tars that knows other addresses.
+fn moved(files: &[(&str, &str)], urls: &[&str]) -> Index {
+    let urls = urls.iter().map(ToString::to_string).collect();
+    let about = About { urls, branch: Some("main".into()) };
+    index_in(&tree(files), &Surroundings { about, ..Surroundings::default() })
+}
+
+#[test]
+fn a_folder_asked_for_under_an_address_that_is_not_known_any_more_is_not_edited_as_a_plain_one() {
+    let source = "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: gitops, namespace: \
+                  flux-system}\nspec: {url: 'https://git.example.com/shop/gitops'}\n";
+    let url = "repoURL: 'https://git.example.com/shop/gitops'";
+    let folders =
+        format!("git: {{{url}, directories: [{{path: apps/*}}, {{path: apps/other, exclude: true}}]}}");
+    let rules: [(&str, Vec<(&str, String)>); 4] = [
+        ("Application backend", vec![("argocd/a.yaml", application("backend", "    path: apps/backend\n"))]),
+        (
+            "Kustomization backend",
+            vec![
+                ("clusters/a.yaml", kustomization("backend", "  path: ./apps/backend\n")),
+                ("clusters/s.yaml", source.to_owned()),
+            ],
+        ),
+        (
+            "Application team-backend",
+            vec![(
+                "argocd/s.yaml",
+                set("list: {elements: [{team: backend}]}", "{{.team}}", "apps/{{.team}}"),
+            )],
+        ),
+        (
+            "ApplicationSet teams",
+            vec![("argocd/s.yaml", set(&folders, "{{.path.basename}}", "{{.path.path}}"))],
+        ),
+    ];
+    let deployments =
+        [("apps/backend/d.yaml", deployment("backend")), ("apps/other/d.yaml", deployment("other"))];
+    for (label, files) in rules {
+        let all = files.iter().chain(&deployments);
+        let files: Vec<(&str, &str)> = all.map(|(path, text)| (*path, text.as_str())).collect();
+        let known = moved(&files, &["https://git.example.com/shop/gitops"]);
+        assert_eq!(targets(&known, "Deployment").len(), 2, "{label}");
+        for target in known.targets().iter().filter(|it| it.kind.as_str() == "Deployment") {
+            assert!(known.workload(target).is_ok(), "{label}: {target}");
+        }
+        let index = moved(&files, &["https://new.example.com/platform"]);
+        let backend = target("default/Deployment/backend");
+        for why in [
+            index.workload(&backend).unwrap_err(),
+            index.place(&backend, &Field::Replicas).unwrap_err().reason,
+        ] {
+            for words in
+                ["apps/backend/d.yaml is in a folder", label, "add the address to repository.aliases"]
+            {
+                assert!(why.text.contains(words), "{label}: {why}");
+            }
+        }
+        assert!(
+            index.workload(&target("default/Deployment/other")).is_ok(),
+            "{label}: nobody asks for that one"
+        );
+    }
+}
+
+#[test]
+fn the_root_of_another_repository_is_meant_here_only_under_the_same_name() {
+    let files = [("argocd/a.yaml", application("all", "    path: .\n")), ("d.yaml", deployment("backend"))];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let backend = target("default/Deployment/backend");
+    let found = |url: &str| moved(&files, &[url]).workload(&backend);
+    assert!(found("https://git.example.com/shop/other").is_ok());
+    let why = found("ssh://git@elsewhere.example.com/shop/gitops.git").unwrap_err();
+    assert!(
+        why.text.contains("d.yaml is in a folder that Application all in argocd/a.yaml may mean"),
+        "{why}"
+    );
+}
+
 const SET: &str = "apiVersion: argoproj.io/v1alpha1
 kind: ApplicationSet
 metadata: {name: teams, namespace: argocd}

@@ -2,10 +2,12 @@
 //! refuses on arrival, entries of the ledger that two readers would read differently, and repositories that
 //! are far larger than they look.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::tree::Tree;
 use super::{World, deployment, honest, policy};
+use crate::support::parts;
 use crate::support::program::{git, git_with, tars};
 
 /// Most time for one tick on a repository that is a bomb; generous, because the machine may be busy.
@@ -295,14 +297,51 @@ fn a_blob_that_grows_a_thousandfold_is_never_read() {
 }
 
 #[test]
-fn two_hundred_thousand_branches_are_refused_in_time() {
+fn a_blob_of_two_gibibytes_is_never_read() {
+    let Some(python) = parts::find("python3", "a_blob_of_two_gibibytes_is_never_read") else { return };
     let world = World::new(&honest());
+    // Two megabytes in the repository; git itself would take a quarter of a minute to write them.
+    let script = crate::support::root().join("tests/checker/zero_pack.py");
+    let made =
+        Command::new(python).arg(script).arg(world.repo().join("objects/pack")).arg("2048").output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let blob = String::from_utf8(made.stdout).unwrap();
+    assert_eq!(git(&world.repo(), &["cat-file", "-s", blob.trim()]), (2_u64 << 30).to_string());
+    let mut tree = honest();
+    tree.file("policies/large.yaml", policy("large", "Deployment/large", ""));
+    for path in ["apps/large.yaml", "apps/notes.txt", "policies/huge.yaml"] {
+        tree.raw(path, "100644", "blob", blob.trim());
+    }
+    world.main(&tree);
+    world.settings(&world.repo().display().to_string(), "  timeout_s: 90\n");
+    let started = Instant::now();
+    let tick = world.run();
+    assert!(started.elapsed() < TICK_MAX, "{:?}", started.elapsed());
+    assert_eq!(world.proposals().len(), 1, "{:#?}", tick.said);
+    assert!(world.proposals()[0].starts_with("tars/good/"), "{:?}", world.proposals());
+    let held = tick.held("large").join("; ");
+    assert!(held.contains("apps/large.yaml"), "{held}: {:#?}", tick.said);
+}
+
+/// A million branches `<prefix>/<number>`, as git packs them.
+fn a_million(world: &World, prefix: &str) {
     let main = git(&world.repo(), &["rev-parse", "main"]);
-    let rows: String = (0..200_000).map(|at| format!("{main} refs/heads/tars/many/{at:06}\n")).collect();
-    let packed = world.repo().join("packed-refs");
-    std::fs::write(&packed, format!("# pack-refs with: peeled fully-peeled sorted \n{rows}")).unwrap();
+    let mut rows = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+    (0..1_000_000).for_each(|at| rows.push_str(&format!("{main} refs/heads/{prefix}/{at:06}\n")));
+    std::fs::write(world.repo().join("packed-refs"), rows).unwrap();
+}
+
+#[test]
+fn a_million_branches_of_others_are_passed_over_and_a_million_like_ours_are_refused_in_time() {
+    let world = World::new(&honest());
+    world.settings(&world.repo().display().to_string(), "  timeout_s: 90\n");
+    a_million(&world, "feature");
+    let started = Instant::now();
+    world.serves_the_honest_target();
+    assert!(started.elapsed() < TICK_MAX, "{:?}", started.elapsed());
+    a_million(&world, "tars/many");
     refused_in_time(&world, "branches", &["wrote more than"]);
-    std::fs::remove_file(packed).unwrap();
+    std::fs::remove_file(world.repo().join("packed-refs")).unwrap();
     world.serves_the_honest_target();
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::world::World;
 use crate::support;
 use crate::support::metric_stub::MetricStub;
-use crate::support::program::{Said, git, shell};
+use crate::support::program::{Said, git, git_with, shell};
 
 const QUERY: &str = "slow";
 /// A plaintext that nobody would write by chance.
@@ -174,6 +174,34 @@ fn a_proposal_changes_a_workload_whose_mac_covers_it_and_sops_agrees() {
     assert!(lines.clone().all(known), "{diff}");
     let shown = shell(&it.home, "tars get proposals -C repo.git -o yaml").ok();
     assert!(shown.contains("replicas"), "{shown}");
+}
+
+#[test]
+fn a_restart_adds_its_annotation_to_an_encrypted_file_and_sops_agrees() {
+    let test = "a_restart_adds_its_annotation_to_an_encrypted_file_and_sops_agrees";
+    // What is under `annotations` is encrypted as well: the new key is, too.
+    for regex in ["^(value)$", "^(annotations|value)$"] {
+        let Some(it) = Watched::new(test, &rule(&recipient(0), regex), DEPLOYMENT) else { return };
+        it.with_identity(&[0]);
+        let restart = "tars render RestartPod -C repo.git --config tars.yaml --target shop/Deployment/backend --set \
+                       maxPods=3 -o json";
+        let said = shell(&it.home, restart);
+        assert_eq!(said.code, 0, "{said:#?}");
+        let diff = said.json()["diff"].as_str().unwrap().to_owned();
+        let clone = it.home.join("clone");
+        git_with(&clone, &["apply", "-"], &[], diff.as_bytes());
+        let decrypted = it.world.sops(&it.home, &["-d", &format!("clone/{FILE}")]).ok();
+        let new: Vec<&str> =
+            decrypted.lines().filter(|line| !DEPLOYMENT.lines().any(|it| it == *line)).collect();
+        let [parent, annotation] = new[..] else { panic!("{decrypted}") };
+        assert_eq!(parent.trim(), "annotations:");
+        let time =
+            annotation.trim().strip_prefix("kubectl.kubernetes.io/restartedAt: ").unwrap().trim_matches('"');
+        assert!(time.starts_with("20") && time.ends_with('Z'), "{annotation}");
+        let line = diff.lines().find(|line| line.contains("restartedAt")).unwrap();
+        assert_eq!(line.contains("ENC["), regex != "^(value)$", "{diff}");
+        assert!(!diff.contains(CANARY), "{diff}");
+    }
 }
 
 #[test]
