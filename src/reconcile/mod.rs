@@ -14,6 +14,7 @@ pub mod preview;
 pub mod report;
 
 mod batch;
+mod branches;
 mod follow;
 mod open;
 mod perform;
@@ -44,9 +45,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
+use self::branches::{Branches, Refs, apply, read_branches, read_others};
 use self::desk::Desk;
 use self::desk::show::Showing;
 use self::error::TurnError;
@@ -73,7 +74,7 @@ use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{self, Clock, Stopwatch};
-use crate::outside::git::{GitSettings, Mirror, Objects, RefUpdate};
+use crate::outside::git::{GitSettings, Mirror, Objects};
 use crate::outside::http::Http;
 use crate::outside::random;
 use crate::propose::Writer;
@@ -152,6 +153,11 @@ struct PutAside {
 }
 
 impl PutAside {
+    fn opened(&mut self, cause: Fingerprint) {
+        let text = "opened in this tick already; the next one decides again";
+        self.causes.insert(cause, vec![Reason::new(ReasonCode::ProposalOpen, text)]);
+    }
+
     /// Puts `about` aside; `false`: nothing can go on without it.
     fn put(&mut self, about: About, why: &TurnError) -> bool {
         match about {
@@ -252,8 +258,7 @@ impl Reconciler {
                 Ok(Some(Done::ReadFirst)) => {}
                 Ok(Some(Done::Opened(fingerprint))) => {
                     lost_in_a_row = 0;
-                    let text = "opened in this tick already; the next one decides again";
-                    aside.causes.insert(fingerprint, vec![Reason::new(ReasonCode::ProposalOpen, text)]);
+                    aside.opened(fingerprint);
                 }
                 Ok(Some(Done::Refused(incident, reasons))) => {
                     aside.causes.insert(incident.fingerprint, reasons);
@@ -371,15 +376,8 @@ impl Reconciler {
         let objects = mirror.objects();
         let now = parts.clock.now();
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
-        if let Some(desk) = &mut parts.desk
-            && steps == 0
-            && !self.desk_is_fresh
-        {
-            // What the forge cannot say holds every merge back, and nothing else.
-            if let Err(error) = Box::pin(desk.read(parts.memory.history(), now)).await {
-                report.errors.push(TurnError::Forge(error));
-            }
-            self.desk_is_fresh = true;
+        if steps == 0 {
+            read_desk(parts, &mut self.desk_is_fresh, now, report).await;
         }
         let snapshot = look_at_main(parts, objects, &refs).await?;
         let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
@@ -428,61 +426,14 @@ impl Reconciler {
     }
 }
 
-/// Branches by their full names.
-type Refs = BTreeMap<String, String>;
-
-/// What is known of the remote's branches.
-struct Branches {
-    /// The watched branch, the ledger and every proposal.
-    refs: Refs,
-    /// Steps taken since they were read.
-    steps: usize,
-    /// Those of others, when they were asked for, or why they cannot be read.
-    others: Option<Result<Refs, String>>,
-}
-
-/// Fetches our branches and, with one question to the remote, those of others. When that fails, because some
-/// branch holds what git refuses, ours are fetched by themselves.
-fn read_branches<'a>(
-    mirror: &'a Mirror,
-    writer: &'a Writer,
-    with_others: bool,
-) -> BoxFuture<'a, Result<Branches, TurnError>> {
-    Box::pin(ask_for_branches(mirror, writer, with_others))
-}
-
-async fn ask_for_branches(
-    mirror: &Mirror,
-    writer: &Writer,
-    with_others: bool,
-) -> Result<Branches, TurnError> {
-    let (main, ledger) = (format!("refs/heads/{}", writer.main), format!("refs/heads/{}", writer.ledger));
-    let mut unreadable = None;
-    if with_others {
-        match mirror.fetch_beside(&["refs/heads/*"]).await {
-            Ok(all) => {
-                let ours =
-                    |name: &String| *name == main || *name == ledger || name.starts_with("refs/heads/tars/");
-                let (refs, others) = all.into_iter().partition(|(name, _)| ours(name));
-                return Ok(Branches { refs, steps: 0, others: Some(Ok(others)) });
-            }
-            Err(error) => unreadable = Some(Err(format!("the other branches cannot be read: {error}"))),
-        }
+/// Reads the pull requests, unless nothing was written anywhere since. What the forge cannot say holds every merge
+/// back, and nothing else.
+async fn read_desk(parts: &mut Parts, is_fresh: &mut bool, now: Timestamp, report: &mut TickReport) {
+    let Some(desk) = parts.desk.as_mut().filter(|_| !*is_fresh) else { return };
+    if let Err(error) = Box::pin(desk.read(parts.memory.history(), now)).await {
+        report.errors.push(TurnError::Forge(error));
     }
-    let mut wanted = vec![&main[..], "refs/heads/tars/*"];
-    if !ledger.starts_with("refs/heads/tars/") {
-        wanted.push(&ledger);
-    }
-    let refs = mirror.fetch(&wanted).await.map_err(TurnError::Fetch)?;
-    Ok(Branches { refs, steps: 0, others: unreadable })
-}
-
-/// Every other branch: those that somebody else may be changing the same files on.
-async fn read_others(mirror: &Mirror, writer: &Writer) -> Option<Result<Refs, String>> {
-    match read_branches(mirror, writer, true).await {
-        Ok(branches) => branches.others,
-        Err(error) => Some(Err(format!("the other branches cannot be read: {error}"))),
-    }
+    *is_fresh = true;
 }
 
 /// What the watched branch holds.
@@ -493,15 +444,6 @@ async fn look_at_main(parts: &mut Parts, objects: &Objects, refs: &Refs) -> Resu
     let charts = parts.repository.charts();
     let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
     snapshot.map_err(TurnError::Repository)
-}
-
-fn apply(refs: &mut Refs, moved: Vec<RefUpdate>) {
-    for update in moved {
-        match update.new {
-            Some(commit) => refs.insert(update.name, commit),
-            None => refs.remove(&update.name),
-        };
-    }
 }
 
 /// Policies with their mode lowered to what the settings allow at most.

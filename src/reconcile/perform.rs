@@ -4,7 +4,9 @@
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::Parts;
 use super::batch;
+use super::branches::read_others;
 use super::error::TurnError;
 use super::follow;
 use super::memory::{NextEntry, Recorded};
@@ -12,7 +14,6 @@ use super::open::{Draft, Drafting, Place, Sketch};
 use super::report::{Happening, TickReport};
 use super::step::{About, Step};
 use super::view::View;
-use super::{Parts, read_others};
 use crate::decide::MergePermit;
 use crate::model::action::{ActionState, Purpose, RemediationAction};
 use crate::model::change::ProposedChange;
