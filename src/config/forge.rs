@@ -27,6 +27,7 @@ pub struct ForgeAt {
     pub name: String,
     pub token_file: PathBuf,
     pub ca_file: Option<PathBuf>,
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 impl Resolve<'_> {
@@ -56,6 +57,7 @@ impl Resolve<'_> {
             ("repository", &raw.repository),
             ("token_file", &raw.token_file),
             ("ca_file", &raw.ca_file),
+            ("webhook_secret_file", &raw.webhook_secret_file),
         ];
         match given.iter().find(|(_, value)| value.is_some()) {
             None => Ok(ForgeSettings::Local),
@@ -90,6 +92,7 @@ impl Resolve<'_> {
             name: name.to_owned(),
             token_file: self.required("forge.token_file", raw.token_file.as_ref())?.into(),
             ca_file: raw.ca_file.as_ref().map(PathBuf::from),
+            webhook_secret_file: raw.webhook_secret_file.as_ref().map(PathBuf::from),
         })
     }
 }

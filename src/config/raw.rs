@@ -188,11 +188,21 @@ pub struct Forge {
     pub token_file: Option<String>,
     /// Certificate authorities (PEM) that are believed beside the system's.
     pub ca_file: Option<String>,
+    /// File with the secret that the forge signs its webhooks with, readable by its owner only. Default: none are
+    /// taken, and the forge is asked at every tick only.
+    pub webhook_secret_file: Option<String>,
 }
 
 impl Default for Forge {
     fn default() -> Self {
-        Self { kind: "local".into(), url: None, repository: None, token_file: None, ca_file: None }
+        Self {
+            kind: "local".into(),
+            url: None,
+            repository: None,
+            token_file: None,
+            ca_file: None,
+            webhook_secret_file: None,
+        }
     }
 }
 

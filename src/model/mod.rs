@@ -10,6 +10,7 @@ pub mod change;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reconcile loop does not read comments yet"))]
 pub mod control;
 pub mod decision;
+pub mod delivery;
 pub mod duration;
 pub mod entry;
 pub mod forge;
