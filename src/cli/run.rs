@@ -11,15 +11,12 @@ use tokio::sync::Notify;
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
 use super::failure::{Failure, Kind, denied};
+use super::inbox::{self, Inbox};
 use super::output::Console;
+use super::pace::{NUDGE_DISTANCE, Pace};
 use super::settings;
-use crate::config::{self, Overrides, Settings, WebhookAuth};
-use crate::detect::{self, EnsembleSettings};
-use crate::model::anomaly::Anomaly;
-use crate::model::signal::Series;
-use crate::observe::alertmanager;
-use crate::observe::spool::Spool;
-use crate::outside::clock::{self, Clock, Stopwatch, SystemClock};
+use crate::config::{self, Overrides, Settings};
+use crate::outside::clock::Stopwatch;
 use crate::outside::system;
 use crate::reconcile::Reconciler;
 use crate::reconcile::error::{ErrorCategory, TurnError};
@@ -27,7 +24,7 @@ use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
 use crate::report::pushgateway::Pushgateway;
-use crate::serve::server::{self, Backend, Check, Readiness, Refusal, Server, Taken, TokenCheck};
+use crate::serve::server::{self, Check, Readiness, Server};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
 use crate::telemetry::setup::{self, LogSettings};
@@ -36,8 +33,6 @@ use crate::telemetry::setup::{self, LogSettings};
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Deadline of one push to the Pushgateway.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Webhooks wake the loop, but not more often than this.
-const WAKE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until asked to stop.
 ///
@@ -92,71 +87,20 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
     setup::start(&log, io::stderr).map_err(|error| Failure::usage("could not start the log").because(error))
 }
 
-/// What the HTTP side works on.
-struct Inbox {
-    spool: Arc<Spool>,
-    wake: Arc<Notify>,
-    ready: Arc<RwLock<Readiness>>,
-}
-
-impl Backend for Inbox {
-    fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
-        let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
-        detect::score(&series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
-    }
-
-    fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
-        let message = alertmanager::decode(body).map_err(|error| match error {
-            alertmanager::MessageError::NotJson(error) => Refusal::NotJson(error.to_string()),
-            alertmanager::MessageError::Field(error) => {
-                Refusal::Field { field: error.field.clone(), rule: error.rule.to_string() }
-            }
-        })?;
-        if message.truncated > 0 {
-            Event::AlertsTruncated { count: message.truncated }.emit();
-        }
-        let accepted = self
-            .spool
-            .accept(&message.alerts, SystemClock.now())
-            .map_err(|error| Refusal::TryLater(error.to_string()))?;
-        let taken = Taken {
-            firing: accepted.firing,
-            resolved: accepted.resolved,
-            repeated: accepted.repeated,
-            refused: accepted.out_of_time + message.refused.len() as u64,
-        };
-        self.wake.notify_one();
-        Ok(taken)
-    }
-
-    fn ready(&self) -> Readiness {
-        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn token_check(settings: &Settings) -> Result<(Option<TokenCheck>, bool), Failure> {
-    Ok(match &settings.webhook {
-        WebhookAuth::Off => (Some(Arc::new(|_: &[u8]| false)), false),
-        WebhookAuth::SecretFile(file) => {
-            let secret = settings::secret(file)?;
-            (Some(Arc::new(move |candidate: &[u8]| secret.matches(candidate))), false)
-        }
-        WebhookAuth::InsecureLoopback => (None, true),
-    })
-}
-
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let parts = settings::parts(settings)?;
     let keys: Vec<_> = settings.signals.iter().map(|it| it.key.clone()).collect();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), keys));
-    let wake = Arc::new(Notify::new());
+    let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
+    let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: parts.memory.instance().as_str() }.emit();
     for file in parts.spool.unreadable() {
         Event::InboxFileUnreadable { file }.emit();
     }
+    let forge_hooks = hooks.is_some();
     let backend =
-        Inbox { spool: Arc::clone(&parts.spool), wake: Arc::clone(&wake), ready: Arc::clone(&ready) };
+        Inbox { spool: Arc::clone(&parts.spool), hooks, pace: Arc::clone(&pace), ready: Arc::clone(&ready) };
     let mut reconciler = Reconciler::new(parts);
     if once {
         let watch = Stopwatch::start();
@@ -169,8 +113,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         );
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
-    let (token, insecure_webhook) = token_check(settings)?;
-    let serving = server::Settings { listen: settings.listen, token, insecure_webhook };
+    let (token, insecure_webhook) = inbox::token_check(settings)?;
+    let serving = server::Settings { listen: settings.listen, token, insecure_webhook, forge_hooks };
     let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics)).await.map_err(|error| {
         Failure::usage("could not start the HTTP side")
             .because(error)
@@ -188,7 +132,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     };
     let tick = Duration::from_secs(u64::from(settings.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
-    turn(&mut reconciler, &mut notes, &wake, push.as_ref(), tick).await?;
+    turn(&mut reconciler, &mut notes, &pace, push.as_ref(), tick).await?;
     stop.notify_one();
     Event::Stopped.emit();
     match server.await {
@@ -213,7 +157,7 @@ fn tick_failed(error: TurnError) -> Failure {
 async fn turn(
     reconciler: &mut Reconciler,
     notes: &mut Notes,
-    wake: &Notify,
+    pace: &Pace,
     push: Option<&Pushgateway>,
     tick: Duration,
 ) -> Result<(), Failure> {
@@ -236,10 +180,8 @@ async fn turn(
         if let Some(push) = push {
             push.push(&notes.metrics).await;
         }
-        let rest = tick.saturating_sub(watch.elapsed());
         tokio::select! {
-            () = clock::wait(rest) => {}
-            () = wake.notified() => clock::wait(WAKE_PAUSE).await,
+            () = pace.next(&watch, tick) => {}
             _ = &mut stop => return Ok(()),
         }
     }

@@ -11,6 +11,7 @@ use crate::config::{self, ForgeAt, ForgeSettings, Overrides, Settings, SyncSetti
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
+use crate::observe::forge_hooks::ForgeHooks;
 use crate::observe::prometheus::Prometheus;
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
@@ -178,8 +179,16 @@ fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> R
 pub fn gitea(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Gitea, Failure> {
     let token = Secret::from_private_file(&at.token_file).map_err(|error| {
         failed(&format!("the forge's token in {}", at.token_file.display()))(error.into())
-            .hint("make one in the forge's Settings > Applications; SECURITY.md lists its scopes")
+            .hint("make one in the forge's Settings > Applications; SECURITY.md lists its scopes; tars forge login keeps it")
     })?;
+    gitea_with(at, clock, token)
+}
+
+/// The same with a token that is kept nowhere yet.
+///
+/// # Errors
+/// When an authority is no certificate.
+pub fn gitea_with(at: &ForgeAt, clock: Arc<dyn Clock>, token: Secret) -> Result<Gitea, Failure> {
     let authorities = at.ca_file.as_deref().map(|file| {
         files::read_bounded(file, AUTHORITIES_BYTES_MAX)
             .map_err(|error| failed(&format!("the authorities in {}", file.display()))(error.into()))
@@ -210,6 +219,39 @@ fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Fail
         pace: FORGE_PACE,
     };
     Ok(Some(Desk::new(forge, settings.branch.clone(), instance, desk)))
+}
+
+/// Least length of the secret of a webhook: what somebody can guess from a captured delivery is no secret.
+const HOOK_SECRET_BYTES_MIN: usize = 16;
+
+/// The secret that the forge signs its webhooks with.
+///
+/// # Errors
+/// When the file cannot be read or others can, or what it holds is short.
+pub fn hook_secret(file: &Path) -> Result<Secret, Failure> {
+    let shown = file.display();
+    let hint = format!(
+        "openssl rand -hex 32 > {shown}; chmod 600 {shown}; and the same secret into the forge's webhook"
+    );
+    let secret = Secret::from_private_file(file).map_err(|error| {
+        failed(&format!("the webhook's secret in {shown}"))(error.into()).hint(hint.clone())
+    })?;
+    if secret.expose().len() < HOOK_SECRET_BYTES_MIN {
+        let short =
+            format!("the webhook's secret in {shown} has fewer than {HOOK_SECRET_BYTES_MIN} characters");
+        return Err(Failure::usage(short).hint(hint));
+    }
+    Ok(secret)
+}
+
+/// Who judges the forge's deliveries; `None` when the settings name no secret.
+///
+/// # Errors
+/// As [`hook_secret`].
+pub fn forge_hooks(settings: &Settings) -> Result<Option<ForgeHooks>, Failure> {
+    let ForgeSettings::Gitea(at) = &settings.forge else { return Ok(None) };
+    let Some(file) = &at.webhook_secret_file else { return Ok(None) };
+    Ok(Some(ForgeHooks::new(hook_secret(file)?, format!("{}/{}", at.owner, at.name))))
 }
 
 /// How the settings say a commit is recognised as applied.

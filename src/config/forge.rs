@@ -30,6 +30,7 @@ pub struct ForgeAt {
     pub ca_file: Option<PathBuf>,
     pub required_checks: Vec<RequiredCheck>,
     pub reviewers: Vec<String>,
+    pub webhook_secret_file: Option<PathBuf>,
 }
 
 impl Resolve<'_> {
@@ -59,6 +60,7 @@ impl Resolve<'_> {
             ("repository", &raw.repository),
             ("token_file", &raw.token_file),
             ("ca_file", &raw.ca_file),
+            ("webhook_secret_file", &raw.webhook_secret_file),
         ];
         match given.iter().find(|(_, value)| value.is_some()) {
             None => Ok(ForgeSettings::Local),
@@ -95,6 +97,7 @@ impl Resolve<'_> {
             ca_file: raw.ca_file.as_ref().map(PathBuf::from),
             required_checks: self.required_checks(raw)?,
             reviewers: raw.reviewers.clone(),
+            webhook_secret_file: raw.webhook_secret_file.as_ref().map(PathBuf::from),
         })
     }
 

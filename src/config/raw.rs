@@ -188,6 +188,9 @@ pub struct Forge {
     pub token_file: Option<String>,
     /// Certificate authorities (PEM) that are believed beside the system's.
     pub ca_file: Option<String>,
+    /// File with the secret that the forge signs its webhooks with, readable by its owner only. Default: none are
+    /// taken, and the forge is asked at every tick only.
+    pub webhook_secret_file: Option<String>,
     /// Checks that must be success on the very commit before anything merges by itself, beside those that the branch's
     /// protection asks for.
     pub required_checks: Vec<ForgeCheck>,
@@ -214,6 +217,7 @@ impl Default for Forge {
             ca_file: None,
             required_checks: Vec::new(),
             reviewers: Vec::new(),
+            webhook_secret_file: None,
         }
     }
 }

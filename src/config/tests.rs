@@ -103,6 +103,7 @@ fn a_forge_is_local_or_a_place_that_can_be_asked() {
         ca_file: None,
         required_checks: Vec::new(),
         reviewers: Vec::new(),
+        webhook_secret_file: None,
     };
     assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::Gitea(at));
 }
@@ -143,6 +144,7 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_FORGE_REPOSITORY", "shop/gitops", FORGE),
     ("TARS_FORGE_TOKEN_FILE", "/t", FORGE),
     ("TARS_FORGE_URL", "https://git.example.com", FORGE),
+    ("TARS_FORGE_WEBHOOK_SECRET_FILE", "/w", FORGE),
     ("TARS_INSTANCE", "tars-0", &[]),
     ("TARS_LIMITS_MAX_EXECUTIONS_PER_HOUR", "3", &[]),
     ("TARS_LIMITS_MAX_OPEN_PROPOSALS", "4", &[]),

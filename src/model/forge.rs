@@ -177,8 +177,10 @@ pub struct PullRequest {
     pub updated_at: Timestamp,
     /// Somebody told the forge to merge by itself. Where the forge keeps this apart from the pull request (Gitea),
     /// only reading that one pull request tells; everything else says `false`.
+    #[serde(skip)]
     pub auto_merge: bool,
     /// Who closed it without merging; told as [`PullRequest::auto_merge`] is.
+    #[serde(skip)]
     pub closed_by: Option<String>,
     pub merged_by: Option<String>,
 }

@@ -9,6 +9,7 @@ pub mod causes;
 pub mod change;
 pub mod control;
 pub mod decision;
+pub mod delivery;
 pub mod duration;
 pub mod entry;
 pub mod forge;

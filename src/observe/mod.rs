@@ -5,6 +5,7 @@
 pub mod alertmanager;
 mod blobs;
 pub mod charts;
+pub mod forge_hooks;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use base64ct::{Base64, Encoding as _};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -84,6 +85,44 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// The authentication code (HMAC-SHA-256) of a message, given in parts.
+    #[must_use]
+    pub fn code(&self, message: &[&[u8]]) -> [u8; 32] {
+        hmac_sha256(self.0.as_bytes(), message)
+    }
+
+    /// Is `code` the one of this message? Compared in constant time.
+    #[must_use]
+    pub fn signs(&self, message: &[&[u8]], code: &[u8; 32]) -> bool {
+        self.code(message).ct_eq(code).into()
+    }
+
+    /// As [`Secret::signs`], with the key that stands behind `whsec_` in base64 (Standard Webhooks).
+    #[must_use]
+    pub fn signs_webhook(&self, message: &[&[u8]], code: &[u8; 32]) -> bool {
+        let key = self.0.strip_prefix("whsec_").and_then(|it| Base64::decode_vec(it).ok());
+        match key {
+            Some(key) => hmac_sha256(&key, message).ct_eq(code).into(),
+            None => self.signs(message, code),
+        }
+    }
+}
+
+/// HMAC (RFC 2104) with SHA-256.
+pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
+    let mut block = [0_u8; 64];
+    if key.len() > block.len() {
+        block[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let inner = message
+        .iter()
+        .fold(Sha256::new_with_prefix(block.map(|it| it ^ 0x36)), |hash, part| hash.chain_update(part));
+    Sha256::new_with_prefix(block.map(|it| it ^ 0x5c)).chain_update(inner.finalize()).finalize().into()
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
@@ -106,6 +145,40 @@ mod tests {
         assert!(secret.matches(b"canary-1234"));
         for wrong in [&b"canary-123"[..], b"canary-12345", b"", b"canary-1234\n"] {
             assert!(!secret.matches(wrong));
+        }
+    }
+
+    /// RFC 4231, cases 1, 2, 6 and 7.
+    #[test]
+    fn codes_are_those_of_the_standard() {
+        let hex = |code: [u8; 32]| code.iter().map(|it| format!("{it:02x}")).collect::<String>();
+        let long = [0xaa_u8; 131];
+        let first = "This is a test using a larger than block-size key and a larger than ";
+        let middle = "The key needs to be hashed before being used by the HMAC algorithm.";
+        for (key, message, expected) in [
+            (
+                &[0x0b_u8; 20][..],
+                &["Hi There"][..],
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe",
+                &["what do ya want ", "for nothing?"],
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                &long,
+                &["Test Using Larger Than Block-Size Key - Hash Key First"],
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+            (
+                &long,
+                &[first, "block-size data. ", middle],
+                "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+            ),
+        ] {
+            let parts: Vec<&[u8]> = message.iter().map(|it| it.as_bytes()).collect();
+            assert_eq!(hex(hmac_sha256(key, &parts)), expected);
         }
     }
 

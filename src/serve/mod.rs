@@ -2,11 +2,14 @@
 //! address and a backend the caller implements, out comes a bounded server. No scoring, no disk and no verb
 //! about the repository lives here.
 
+mod hooks;
 mod listener;
 mod predict;
 mod problem;
 mod routes;
 pub mod server;
 
+#[cfg(test)]
+mod hooks_tests;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::hooks;
 use super::predict::{Prediction, Request};
 use super::problem::Problem;
 use super::server::{Backend, Readiness, Refusal, TokenCheck};
@@ -33,48 +34,60 @@ pub const PREDICTIONS_AT_ONCE: usize = 2;
 const INDEX: &str = "tars
 
 POST /webhook/alertmanager  Alertmanager webhook, version 4 (bearer token)
+POST /webhook/forge         GitHub, Gitea, Forgejo and GitLab webhooks (signed)
 POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]}
 GET  /metrics               OpenMetrics
 GET  /healthz               is the process alive
 GET  /readyz                what is ready and what is not
 ";
 
-struct App {
+pub(super) struct App {
     token: Option<TokenCheck>,
-    backend: Arc<dyn Backend>,
-    metrics: Arc<Metrics>,
+    /// There is a secret for the forge's webhooks.
+    pub(super) forge_hooks: bool,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) metrics: Arc<Metrics>,
     webhooks: Arc<Semaphore>,
+    pub(super) forge_places: Arc<Semaphore>,
     predictions: Arc<Semaphore>,
-    read_deadline: Duration,
+    pub(super) read_deadline: Duration,
 }
 
-/// All routes. Without a token the webhook is open; the caller has checked that this is allowed.
+/// All routes. Without a token the alerts' webhook is open; the caller has checked that this is allowed. Without
+/// `forge_hooks` the forge's does not exist.
 pub fn router(
-    token: Option<TokenCheck>,
+    (token, forge_hooks): (Option<TokenCheck>, bool),
     backend: Arc<dyn Backend>,
     metrics: Arc<Metrics>,
     read_deadline: Duration,
 ) -> Router {
     let app = App {
         token,
+        forge_hooks,
         backend,
         metrics,
         webhooks: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
+        forge_places: Arc::new(Semaphore::new(hooks::FORGE_HOOKS_AT_ONCE)),
         predictions: Arc::new(Semaphore::new(PREDICTIONS_AT_ONCE)),
         read_deadline,
     };
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/webhook/alertmanager", post(webhook))
+        .route("/webhook/forge", post(hooks::forge))
         .route("/predict", post(predict))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /") })
+        .fallback(|| async { nothing_here() })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has another method; see /")
         })
         .with_state(Arc::new(app))
+}
+
+pub(super) fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /")
 }
 
 async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
@@ -164,13 +177,13 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
-fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+pub(super) fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
     let place = Arc::clone(places).try_acquire_owned();
     place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time"))
 }
 
 /// The whole body, if it is small and quick enough.
-async fn read(body: Body, max_bytes: usize, deadline: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Body, max_bytes: usize, deadline: Duration) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("at most {max_bytes} bytes"));
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(too_large());
@@ -187,7 +200,7 @@ async fn read(body: Body, max_bytes: usize, deadline: Duration) -> Result<Bytes,
 }
 
 /// Runs `work` where it may block. It keeps its place until it is done, even if the client has left.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     place: OwnedSemaphorePermit,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::listener::BoundedListener;
 use super::routes;
 use crate::model::anomaly::Anomaly;
+use crate::model::delivery::{Delivery, Heard};
 use crate::model::signal::Series;
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub token: Option<TokenCheck>,
     /// Accept alerts from anyone who reaches the port. Only possible on a loopback address.
     pub insecure_webhook: bool,
+    /// There is a secret to check the forge's deliveries with; without one its route does not exist.
+    pub forge_hooks: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -40,8 +43,8 @@ impl fmt::Debug for Settings {
         let token = self.token.is_some();
         write!(
             f,
-            "Settings {{ listen: {}, token: {token}, insecure: {} }}",
-            self.listen, self.insecure_webhook
+            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {} }}",
+            self.listen, self.insecure_webhook, self.forge_hooks
         )
     }
 }
@@ -90,7 +93,7 @@ impl Readiness {
     }
 }
 
-/// What stands behind the routes. `score` and `accept` may block; they are called where that is allowed.
+/// What stands behind the routes. `score`, `accept` and `hear` may block; they are called where that is allowed.
 pub trait Backend: Send + Sync + 'static {
     /// Scores a posted series, which holds at least one value.
     ///
@@ -103,6 +106,9 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`]; nothing may be taken as delivered then.
     fn accept(&self, body: &[u8]) -> Result<Taken, Refusal>;
+
+    /// Judges a delivery of the forge by its raw body.
+    fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard;
 
     /// What is ready and what is not; answered at once.
     fn ready(&self) -> Readiness;
@@ -170,7 +176,7 @@ impl Server {
         let failed = |cause| ServeError::Listen { address: settings.listen, cause };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = routes::router(settings.token, backend, metrics, read_deadline);
+        let router = routes::router((settings.token, settings.forge_hooks), backend, metrics, read_deadline);
         Ok(Self { listener, address, router })
     }
 

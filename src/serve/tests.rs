@@ -13,19 +13,21 @@ use super::listener::MAX_CONNECTIONS;
 use super::routes::{MAX_WEBHOOK_BYTES, WEBHOOKS_AT_ONCE};
 use super::server::*;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score};
+use crate::model::delivery::{Delivery, Heard};
 use crate::model::fixtures::{anomaly, signal};
 use crate::model::signal::Series;
 use crate::telemetry::names::Metrics;
 
 /// Takes messages as its script says, and lets none finish while the gate is closed.
 #[derive(Default)]
-struct Stub {
+pub(super) struct Stub {
     accepted: AtomicUsize,
     refusal: Option<Refusal>,
-    gate_closed: Mutex<bool>,
-    gate_moved: Condvar,
-    waiting: AtomicUsize,
+    pub(super) gate_closed: Mutex<bool>,
+    pub(super) gate_moved: Condvar,
+    pub(super) waiting: AtomicUsize,
     not_ready: bool,
+    pub(super) heard: Mutex<Vec<(Delivery, usize)>>,
 }
 
 impl Backend for Stub {
@@ -57,28 +59,39 @@ impl Backend for Stub {
         }
     }
 
+    fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut closed = self.gate_closed.lock().unwrap();
+        while *closed {
+            closed = self.gate_moved.wait(closed).unwrap();
+        }
+        self.heard.lock().unwrap().push((delivery.clone(), body.len()));
+        Heard::Nudged
+    }
+
     fn ready(&self) -> Readiness {
         let check = Check { name: "first_tick", ok: !self.not_ready, detail: "x".into() };
         Readiness { checks: vec![check], newest_evidence_age_s: Some(7) }
     }
 }
 
-struct Running {
-    address: SocketAddr,
-    stub: Arc<Stub>,
-    metrics: Arc<Metrics>,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) stub: Arc<Stub>,
+    pub(super) metrics: Arc<Metrics>,
     _stop: oneshot::Sender<()>,
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: Some(Arc::new(|token: &[u8]| token == b"hunter2")),
         insecure_webhook: false,
+        forge_hooks: true,
     }
 }
 
-async fn start(stub: Stub) -> Running {
+pub(super) async fn start(stub: Stub) -> Running {
     let stub = Arc::new(stub);
     let metrics = Arc::new(Metrics::new("0.1.0", [signal("backend", "latency_p95")]));
     let backend: Arc<dyn Backend> = Arc::clone(&stub) as _;
@@ -93,7 +106,7 @@ async fn start(stub: Stub) -> Running {
 }
 
 /// Sends `request` and returns everything until the server closes.
-async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+pub(super) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let (mut reading, mut writing) = stream.split();
     let mut reply = Vec::new();
@@ -102,13 +115,13 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8_lossy(&reply).into_owned()
 }
 
-fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
+pub(super) fn request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}");
     format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn status(reply: &str) -> u16 {
+pub(super) fn status(reply: &str) -> u16 {
     reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
@@ -282,7 +295,8 @@ async fn health_readiness_metrics_and_the_rest() {
 async fn an_open_webhook_needs_the_flag_and_a_loopback_address() {
     let metrics = || Arc::new(Metrics::new("0.1.0", []));
     let bind = async |listen: &str, insecure_webhook: bool| {
-        let settings = Settings { listen: listen.parse().unwrap(), token: None, insecure_webhook };
+        let settings =
+            Settings { listen: listen.parse().unwrap(), token: None, insecure_webhook, forge_hooks: false };
         Server::bind(settings, Arc::new(Stub::default()), metrics()).await
     };
     assert!(matches!(bind("127.0.0.1:0", false).await, Err(ServeError::NoSecret)));

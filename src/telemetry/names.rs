@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::model::action::RiskClass;
+use crate::model::delivery::Heard;
 use crate::model::ids::{Namespace, PolicyName};
 use crate::model::playbook::PlaybookName;
 use crate::model::reason::ReasonCode;
@@ -186,6 +187,7 @@ pub struct Metrics {
     budget_used: Family<BudgetLabels, Gauge>,
     budget_limit: Family<BudgetLabels, Gauge>,
     alerts: Family<StatusLabel, Counter>,
+    forge_hooks: Family<OutcomeLabel, Counter>,
     open_proposals: Gauge,
     suspended: Family<ScopeLabel, Gauge>,
 }
@@ -219,6 +221,7 @@ impl Metrics {
             budget_used: Family::default(),
             budget_limit: Family::default(),
             alerts: Family::default(),
+            forge_hooks: Family::default(),
             open_proposals: Gauge::default(),
             suspended: Family::default(),
         };
@@ -268,6 +271,11 @@ impl Metrics {
         );
         r.register("pushgateway_pushes", "Pushes to the Pushgateway", self.gateway_pushes.clone());
         r.register("alerts_received", "Alerts received by webhook", self.alerts.clone());
+        r.register(
+            "forge_webhooks",
+            "Deliveries of the forge, by what became of them",
+            self.forge_hooks.clone(),
+        );
         r.register("suspended", "1 while nothing merges by itself", self.suspended.clone());
     }
 
@@ -378,6 +386,10 @@ impl Metrics {
 
     pub fn count_alerts(&self, status: Received, count: u64) {
         self.alerts.get_or_create(&StatusLabel { status: status.as_str() }).inc_by(count);
+    }
+
+    pub fn count_forge_hook(&self, heard: Heard) {
+        self.forge_hooks.get_or_create(&OutcomeLabel { outcome: heard.as_str() }).inc();
     }
 
     pub fn set_open_proposals(&self, count: usize) {

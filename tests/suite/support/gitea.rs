@@ -46,7 +46,8 @@ fn settings(folder: &Path, parts: &Path, user: &str, port: u16) -> String {
          [database]\nDB_TYPE = sqlite3\nSQLITE_JOURNAL_MODE = WAL\n\
          [security]\nINSTALL_LOCK = true\n[service]\nDISABLE_REGISTRATION = true\n\
          [log]\nMODE = file\nLEVEL = Warn\n[cron]\nENABLED = false\n[cron.update_checker]\nENABLED = false\n\
-         [actions]\nENABLED = false\n[indexer]\nISSUE_INDEXER_TYPE = db\n[queue]\nTYPE = channel\n",
+         [actions]\nENABLED = false\n[indexer]\nISSUE_INDEXER_TYPE = db\n[queue]\nTYPE = channel\n\
+         [webhook]\nALLOWED_HOST_LIST = loopback\n",
         folder = folder.display(),
         parts = parts.display(),
     )

@@ -1,0 +1,88 @@
+//! What stands behind the HTTP side of `tars run`: alerts go into the inbox, deliveries of the forge are judged, both
+//! may hurry the loop. It decides nothing about them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::failure::Failure;
+use super::pace::Pace;
+use super::settings;
+use crate::config::{Settings, WebhookAuth};
+use crate::detect::{self, EnsembleSettings};
+use crate::model::anomaly::Anomaly;
+use crate::model::delivery::{Delivery, Heard};
+use crate::model::signal::Series;
+use crate::observe::alertmanager;
+use crate::observe::forge_hooks::ForgeHooks;
+use crate::observe::spool::Spool;
+use crate::outside::clock::{Clock as _, SystemClock};
+use crate::serve::server::{Backend, Readiness, Refusal, Taken, TokenCheck};
+use crate::telemetry::events::Event;
+
+/// What the HTTP side works on.
+#[derive(Debug)]
+pub struct Inbox {
+    pub spool: Arc<Spool>,
+    /// `None`: the forge has no secret, and its route does not exist.
+    pub hooks: Option<ForgeHooks>,
+    pub pace: Arc<Pace>,
+    pub ready: Arc<RwLock<Readiness>>,
+}
+
+impl Backend for Inbox {
+    fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
+        let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
+        detect::score(&series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
+    }
+
+    fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
+        let message = alertmanager::decode(body).map_err(|error| match error {
+            alertmanager::MessageError::NotJson(error) => Refusal::NotJson(error.to_string()),
+            alertmanager::MessageError::Field(error) => {
+                Refusal::Field { field: error.field.clone(), rule: error.rule.to_string() }
+            }
+        })?;
+        if message.truncated > 0 {
+            Event::AlertsTruncated { count: message.truncated }.emit();
+        }
+        let accepted = self
+            .spool
+            .accept(&message.alerts, SystemClock.now())
+            .map_err(|error| Refusal::TryLater(error.to_string()))?;
+        let taken = Taken {
+            firing: accepted.firing,
+            resolved: accepted.resolved,
+            repeated: accepted.repeated,
+            refused: accepted.out_of_time + message.refused.len() as u64,
+        };
+        self.pace.wake();
+        Ok(taken)
+    }
+
+    fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard {
+        let Some(hooks) = &self.hooks else { return Heard::Forged };
+        let heard = hooks.hear(delivery, body, SystemClock.now());
+        if heard == Heard::Nudged {
+            self.pace.nudge();
+        }
+        heard
+    }
+
+    fn ready(&self) -> Readiness {
+        self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Who may send alerts: a check of the token, and whether nobody has to show one.
+///
+/// # Errors
+/// When the file of the token cannot be read.
+pub fn token_check(settings: &Settings) -> Result<(Option<TokenCheck>, bool), Failure> {
+    Ok(match &settings.webhook {
+        WebhookAuth::Off => (Some(Arc::new(|_: &[u8]| false)), false),
+        WebhookAuth::SecretFile(file) => {
+            let secret = settings::secret(file)?;
+            (Some(Arc::new(move |candidate: &[u8]| secret.matches(candidate))), false)
+        }
+        WebhookAuth::InsecureLoopback => (None, true),
+    })
+}

@@ -1,0 +1,174 @@
+//! Deliveries as the vendors document them, and as an attacker would change them.
+
+use base64ct::{Base64, Encoding as _};
+use proptest::prelude::*;
+
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const BODY: &[u8] = br#"{"action":"created","repository":{"full_name":"shop/gitops"}}"#;
+
+fn hooks() -> ForgeHooks {
+    ForgeHooks::new(Secret::new(SECRET).unwrap(), "shop/gitops".to_owned())
+}
+
+fn now() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+fn code(body: &[u8]) -> [u8; 32] {
+    Secret::new(SECRET).unwrap().code(&[body])
+}
+
+fn delivery(sender: Sender, event: &str, id: &str, proof: Proof) -> Delivery {
+    Delivery { sender, event: event.to_owned(), id: Some(id.to_owned()), proof }
+}
+
+fn signed(event: &str, id: &str, body: &[u8]) -> Delivery {
+    delivery(Sender::Gitea, event, id, Proof::OverBody(code(body)))
+}
+
+#[test]
+fn only_who_knows_the_secret_is_heard_and_nothing_is_parsed_before() {
+    let other = Secret::new("another-secret-of-some-length").unwrap();
+    let mut near = code(BODY);
+    near[31] ^= 1;
+    for proof in [
+        Proof::OverBody([0; 32]),
+        Proof::OverBody(other.code(&[BODY])),
+        Proof::OverBody(code(b"{}")),
+        Proof::OverBody(near),
+        Proof::Token(Vec::new()),
+        Proof::Token(SECRET[1..].into()),
+        Proof::Token(format!("{SECRET}0").into()),
+        Proof::OverAll { id: "a".into(), at_s: now().as_second(), codes: vec![] },
+        Proof::OverAll { id: "a".into(), at_s: now().as_second(), codes: vec![code(BODY), [0; 32]] },
+    ] {
+        let hooks = hooks();
+        for body in [BODY, b"not json"] {
+            let heard = hooks.hear(&delivery(Sender::GitHub, "push", "a", proof.clone()), body, now());
+            assert_eq!(heard, Heard::Forged, "{proof:?}");
+        }
+        // A delivery that was refused does not use up the identifier of a real one.
+        assert_eq!(hooks.hear(&signed("push", "a", BODY), BODY, now()), Heard::Nudged);
+    }
+    let token = delivery(Sender::GitLab, "Push Hook", "a", Proof::Token(SECRET.into()));
+    let body = br#"{"repository":{"name":"x"},"project":{"path_with_namespace":"Shop/GitOps"}}"#;
+    assert_eq!(hooks().hear(&token, body, now()), Heard::Nudged);
+}
+
+#[test]
+fn a_signed_time_must_be_near_and_the_key_is_what_gitlab_shows() {
+    let key = b"a key of thirty-two bytes, about";
+    let shown = format!("whsec_{}", Base64::encode_string(key));
+    let hooks = ForgeHooks::new(Secret::new(&shown).unwrap(), "shop/gitops".to_owned());
+    let body = br#"{"project":{"path_with_namespace":"shop/gitops"}}"#;
+    let from = |at: Timestamp, id: &str| {
+        let text = [format!("{id}.{}.", at.as_second()).as_bytes(), body].concat();
+        // The bytes of the key are printable, so that a secret can hold them.
+        let codes = vec![[7; 32], crate::outside::secret::hmac_sha256(key, &[&text])];
+        let proof = Proof::OverAll { id: id.to_owned(), at_s: at.as_second(), codes };
+        delivery(Sender::GitLab, "Note Hook", id, proof)
+    };
+    let minutes = |count| SignedDuration::from_mins(count);
+    let heard = |delivery: &Delivery| hooks.hear(delivery, body, now());
+    assert_eq!(heard(&from(now() - minutes(6), "a")), Heard::Forged);
+    assert_eq!(heard(&from(now() + minutes(6), "b")), Heard::Forged);
+    let moved = from(now(), "c");
+    let Proof::OverAll { codes, at_s, .. } = moved.proof.clone() else { unreachable!() };
+    let renamed = Delivery { proof: Proof::OverAll { id: "d".into(), at_s, codes }, ..moved.clone() };
+    assert_eq!(heard(&renamed), Heard::Forged);
+    assert_eq!(heard(&moved), Heard::Nudged);
+}
+
+#[test]
+fn a_captured_delivery_nudges_once_however_often_and_under_whatever_name_it_is_sent() {
+    let hooks = hooks();
+    let mut nudged = 0;
+    for round in 0..10_000_i64 {
+        // Within the day that is remembered.
+        let at = now() + SignedDuration::from_secs(round * 8);
+        let id = if round % 2 == 0 { "a".to_owned() } else { format!("renamed-{round}") };
+        let heard = hooks.hear(&signed("push", &id, BODY), BODY, at);
+        nudged += usize::from(heard == Heard::Nudged);
+        assert!(round == 0 || heard == Heard::Replayed, "{round}: {heard:?}");
+    }
+    assert_eq!(nudged, 1);
+    assert!(hooks.marks.lock().unwrap().by_age.len() <= MARKS_MAX);
+    // Afterwards it is what every delivery is: a reason to look once more.
+    let later = now() + SignedDuration::from_hours(48);
+    assert_eq!(hooks.hear(&signed("push", "a", BODY), BODY, later), Heard::Nudged);
+    assert_eq!(hooks.marks.lock().unwrap().all.len(), 2);
+}
+
+#[test]
+fn the_memory_of_deliveries_is_bounded() {
+    let hooks = hooks();
+    for round in 0..MARKS_MAX {
+        let body = format!(r#"{{"n":{round},"repository":{{"full_name":"shop/gitops"}}}}"#);
+        let id = format!("{round}");
+        assert_eq!(hooks.hear(&signed("push", &id, body.as_bytes()), body.as_bytes(), now()), Heard::Nudged);
+    }
+    let marks = hooks.marks.lock().unwrap();
+    assert_eq!((marks.by_age.len(), marks.all.len()), (MARKS_MAX, MARKS_MAX));
+}
+
+#[test]
+fn other_repositories_other_events_and_other_bodies_do_nothing() {
+    for (event, body, expected) in [
+        ("push", &br#"{"repository":{"full_name":"shop/other"}}"#[..], Heard::OtherRepository),
+        ("push", br#"{"repository":{"full_name":"shop/gitops-2"}}"#, Heard::OtherRepository),
+        ("push", br#"{"repository":null}"#, Heard::OtherRepository),
+        ("push", br#"{"repository":{"full_name":null},"project":null}"#, Heard::OtherRepository),
+        ("push", b"{}", Heard::OtherRepository),
+        ("push", b"payload=%7B%7D", Heard::NotJson),
+        ("push", b"", Heard::NotJson),
+        ("push", b"[]", Heard::NotJson),
+        ("push", br#"{"repository":[1]}"#, Heard::NotJson),
+        ("push", br#"{"repository":{"full_name":{}}}"#, Heard::NotJson),
+        ("release", BODY, Heard::Ignored),
+        ("", BODY, Heard::Ignored),
+        ("Push Hook", BODY, Heard::Ignored),
+        ("ping", BODY, Heard::Ping),
+        ("ping", b"{}", Heard::OtherRepository),
+        ("issue_comment", BODY, Heard::Nudged),
+    ] {
+        let heard = hooks().hear(&signed(event, "a", body), body, now());
+        assert_eq!(heard, expected, "{event} {}", String::from_utf8_lossy(body));
+    }
+    let deep = [vec![b'['; 100_000], b"{}".to_vec()].concat();
+    assert_eq!(hooks().hear(&signed("push", "a", &deep), &deep, now()), Heard::NotJson);
+}
+
+proptest! {
+    #[test]
+    fn any_body_and_any_event_is_judged_without_a_fault(
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        event in any::<String>(),
+        at_s in any::<i64>(),
+    ) {
+        let heard = hooks().hear(&signed(&event, "a", &body), &body, now());
+        prop_assert!(heard != Heard::Nudged && heard != Heard::Ping);
+        let proof = Proof::OverAll { id: event, at_s, codes: vec![[0; 32]] };
+        prop_assert_eq!(hooks().hear(&delivery(Sender::GitLab, "x", "a", proof), &body, now()), Heard::Forged);
+    }
+
+    /// Every field of a documented payload gone, null, a list or huge.
+    #[test]
+    fn a_payload_with_any_field_bent_is_judged_without_a_fault(field in 0_usize..6, with in 0_usize..4) {
+        let mut payload = serde_json::json!({
+            "action": "created", "ref": "refs/heads/main", "number": 7, "comment": {"id": 1, "body": "x"},
+            "repository": {"id": 1, "full_name": "shop/gitops", "owner": {"login": "shop"}},
+            "project": {"path_with_namespace": "shop/gitops"},
+        });
+        let names = ["action", "ref", "number", "comment", "repository", "project"];
+        let bent = [
+            serde_json::Value::Null, serde_json::json!([]), serde_json::json!("x".repeat(100_000)),
+            serde_json::json!({"full_name": 7}),
+        ];
+        payload[names[field]] = bent[with].clone();
+        let body = payload.to_string().into_bytes();
+        let heard = hooks().hear(&signed("push", "a", &body), &body, now());
+        prop_assert!(matches!(heard, Heard::Nudged | Heard::NotJson | Heard::OtherRepository));
+    }
+}
