@@ -56,11 +56,11 @@ pub fn comment(
         Comment::Explanation { why_not: Some(playbook) } => vec![why_not(record, playbook)],
         Comment::Explanation { why_not: None } => explanation(record),
     };
-    joined(sections, record, caps)
+    joined(&sections, record, caps)
 }
 
 /// As many sections as fit, in their order; the rest is told by the command line.
-fn joined(sections: Vec<String>, record: &RemediationAction, caps: &ForgeCapabilities) -> String {
+fn joined(sections: &[String], record: &RemediationAction, caps: &ForgeCapabilities) -> String {
     let foot = format!("\n`tars explain {}` tells the rest.\n", record.id());
     let mut out = String::new();
     for section in sections.iter().filter(|it| !it.is_empty()) {
