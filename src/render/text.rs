@@ -9,6 +9,7 @@ use crate::model::anomaly::Anomaly;
 use crate::model::change::{FieldChange, shown};
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
+use crate::model::reason::ReasonCode;
 use crate::model::request;
 
 /// Longest part of a sentence, characters.
@@ -137,8 +138,15 @@ pub fn who(record: &RemediationAction) -> String {
 /// Would this merge without a person, as far as the record knows?
 pub fn merges_itself(record: &RemediationAction) -> bool {
     record.spec.mode == Mode::AutoMerge
-        && record.status.holds.is_empty()
+        && (record.spec.purpose == Purpose::Remediate || record.spec.auto_revert)
+        && record.status.holds.iter().all(|hold| passes_by_itself(hold.code))
         && record.spec.risk.class == RiskClass::Low
+}
+
+/// Does this hold end without anybody doing anything about it?
+pub fn passes_by_itself(code: ReasonCode) -> bool {
+    use ReasonCode as C;
+    matches!(code, C::ChecksNotGreen | C::PullRequestMissing | C::ForgeUnreachable | C::RemoteUnreachable)
 }
 
 pub fn risk_word(class: RiskClass) -> &'static str {
@@ -240,7 +248,7 @@ pub fn score(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::model::fixtures::{anomaly, at, proposed, signal, target};
-    use crate::model::reason::{Reason, ReasonCode};
+    use crate::model::reason::Reason;
 
     fn record() -> RemediationAction {
         let mut record = proposed("backend-latency", &target("shop/Deployment/backend"), 7, at(0));

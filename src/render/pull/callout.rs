@@ -24,6 +24,9 @@ pub fn of(record: &RemediationAction) -> Callout {
     use ActionState as S;
     let told = || record.status.verdict.as_ref().map_or("", |verdict| verdict.text.as_str());
     let why = || record.status.holds.first().map_or("", |hold| hold.text.as_str());
+    if let (Some(hold), false) = (held(record, &[ReasonCode::ForeignTree]), record.state() == S::Proposed) {
+        return callout("CAUTION", "Somebody has to look: this is not what was computed.", &hold.text);
+    }
     let undo = record.status.undone_by.as_ref().map_or_else(String::new, |id| format!("Undone by {id}"));
     match record.state() {
         S::Observed => callout("NOTE", "Only watched.", "The policy observes: nothing was written"),
@@ -65,10 +68,13 @@ fn closed(record: &RemediationAction, why: &str) -> Callout {
     callout("NOTE", title, why)
 }
 
+fn held<'a>(record: &'a RemediationAction, codes: &[ReasonCode]) -> Option<&'a Reason> {
+    record.status.holds.iter().find(|hold| codes.contains(&hold.code))
+}
+
 fn waiting(record: &RemediationAction) -> Callout {
-    let holds = &record.status.holds;
-    let held = |codes: &[ReasonCode]| holds.iter().find(|hold| codes.contains(&hold.code));
     use ReasonCode as C;
+    let held = |codes: &[ReasonCode]| held(record, codes);
     if let Some(hold) = held(&[C::SignalRecovered]) {
         return callout("NOTE", "No longer needed.", &hold.text);
     }
@@ -77,11 +83,20 @@ fn waiting(record: &RemediationAction) -> Callout {
         let text = format!("{}. tars does not touch this branch any more", bare(&hold.text));
         return callout("IMPORTANT", "Yours now.", &text);
     }
+    if let Some(hold) = held(&[C::HeldByPerson]) {
+        let text = format!(
+            "{}. It goes on when the label tars/hold is off, or after /tars unhold",
+            bare(&hold.text)
+        );
+        return callout("IMPORTANT", "Held by a person.", &text);
+    }
     if let Some(hold) = held(&[C::BudgetExhausted, C::GlobalBudgetExhausted, C::TooManyOpenProposals]) {
         let text = format!("{}{}. You may still merge", bare(&hold.text), next_slot(record));
         return callout("WARNING", "Not merging by itself: budget used up.", &text);
     }
-    match holds.first() {
+    let holds = &record.status.holds;
+    let asking = holds.iter().find(|hold| !text::passes_by_itself(hold.code));
+    match asking.or(holds.first()) {
         Some(hold) => {
             let (level, title) = title_of(hold);
             callout(level, title, &hold.text)
@@ -106,7 +121,15 @@ fn title_of(hold: &Reason) -> (&'static str, &'static str) {
         C::Frozen => ("WARNING", "Not merging by itself: everything is stopped."),
         C::PolicySuspended => ("WARNING", "Not merging by itself: the policy is suspended."),
         C::Cooldown => ("WARNING", "Not merging by itself: too soon after the last action."),
-        C::ClockUntrusted | C::LedgerUntrusted | C::RemoteUnreachable => {
+        C::ChecksNotGreen => ("NOTE", "Merges itself when its checks are green."),
+        C::PullRequestMissing => ("NOTE", "Merges itself."),
+        C::ChangesRequested => ("IMPORTANT", "Waiting for you: a review asks for changes."),
+        C::ApprovalsMissing => ("IMPORTANT", "Waiting for you: an approval is missing."),
+        C::PullRequestAltered => ("IMPORTANT", "Yours now."),
+        C::TokenTooStrong => ("WARNING", "Not merging by itself: the token of tars may do too much."),
+        C::MergeRefused => ("WARNING", "Not merging by itself: the forge refuses."),
+        C::ForeignTree => ("CAUTION", "Somebody has to look: this is not what was computed."),
+        C::ClockUntrusted | C::LedgerUntrusted | C::RemoteUnreachable | C::ForgeUnreachable => {
             ("WARNING", "Not merging by itself: tars is not sure enough.")
         }
         C::EvidenceStale | C::SignalMissing | C::LowConfidence | C::WarmingUp => {
@@ -129,8 +152,16 @@ fn bare(text: &str) -> &str {
     text.trim_end_matches('.')
 }
 
-/// With a capital letter and a full stop.
+/// With a full stop, and with a capital letter unless it begins with a name.
 fn sentence(text: &str) -> String {
-    let mut letters = bare(text.trim()).chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+    let text = bare(text.trim());
+    let word = text.split(' ').next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        None => String::new(),
+        Some(first) if word.chars().all(char::is_alphabetic) => {
+            format!("{}{}.", first.to_uppercase(), letters.as_str())
+        }
+        Some(_) => format!("{text}."),
+    }
 }

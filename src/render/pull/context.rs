@@ -9,7 +9,7 @@ use super::callout;
 use super::chart;
 use super::form::Form;
 use super::secrets;
-use crate::model::action::{ActionState, RemediationAction};
+use crate::model::action::{ActionState, Purpose, RemediationAction};
 use crate::model::anomaly::Anomaly;
 use crate::model::change::FieldChange;
 use crate::model::forge::ForgeCapabilities;
@@ -71,7 +71,7 @@ pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_
             + more(spec.cause.alerts.len().max(spec.cause.alerts_total as usize), form.rows),
         "chart": chart(&canvas, record),
         "diff": diff(&canvas, record),
-        "note": if form.is_long { note(spec.playbook) } else { "" },
+        "note": if form.is_long && spec.purpose == Purpose::Remediate { note(spec.playbook) } else { "" },
         "candidates": rows(&spec.rejected, form.rows, |(playbook, reason)| json!({
             "action": playbook.as_str(),
             "verdict": reason.code.as_str(),

@@ -223,7 +223,8 @@ proptest! {
         let caps = if is_plain { PLAIN } else { ForgeCapabilities::GITEA };
         let state = ActionState::ALL[state];
         let mut seen = Vec::new();
-        for words in [text.as_str(), "plain words"] {
+        // As long, because a long change takes more lines.
+        for words in [text.as_str(), &"p".repeat(text.len())] {
             let record = filled(words, plan, state);
             let mut revert = record.clone();
             revert.spec.purpose = Purpose::Revert { of: record.id().clone() };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::action::{ActionState, Purpose, RemediationAction};
+use crate::model::action::{ActionState, RemediationAction};
 use crate::render::text;
 
 /// On every pull request of tars.
@@ -48,14 +48,13 @@ pub fn of(line: &[&RemediationAction]) -> BTreeSet<String> {
 }
 
 fn needs_human(record: &RemediationAction) -> bool {
-    let asks_first = matches!(record.spec.purpose, Purpose::Revert { .. }) && !record.spec.auto_revert;
-    record.state() == ActionState::Proposed && (asks_first || !text::merges_itself(record))
+    record.state() == ActionState::Proposed && !text::merges_itself(record)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::action::RiskClass;
+    use crate::model::action::{Purpose, RiskClass};
     use crate::model::fixtures::{at, proposed, target};
     use crate::model::reason::{Reason, ReasonCode};
 
@@ -69,7 +68,9 @@ mod tests {
         let plain = set(&["tars", "tars/action:scale-out", "tars/risk:low"]);
         let asking = set(&["tars", "tars/action:scale-out", "tars/needs-human", "tars/risk:low"]);
         assert_eq!(of(&[&record]), plain);
-        record.status.holds = vec![Reason::new(ReasonCode::Frozen, "stopped")];
+        record.status.holds = vec![Reason::new(ReasonCode::ChecksNotGreen, "build is running")];
+        assert_eq!(of(&[&record]), plain, "nobody has to do anything");
+        record.status.holds.push(Reason::new(ReasonCode::Frozen, "stopped"));
         assert_eq!(of(&[&record]), asking);
         record.status.state = ActionState::Verified;
         assert_eq!(of(&[&record]), plain);

@@ -181,7 +181,6 @@ fn undo_title(record: &RemediationAction, object: &str, changes: &[FieldChange])
 }
 
 #[cfg(test)]
-#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod tests;

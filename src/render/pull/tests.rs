@@ -134,6 +134,15 @@ fn the_callout_of_a_waiting_proposal_follows_its_holds() {
     assert_eq!(said, "IMPORTANT Waiting for you. A review asks for changes.");
     let said = held(ReasonCode::Frozen, "stopped by SUSPENDED");
     assert!(said.starts_with("WARNING Not merging by itself: everything is stopped."), "{said}");
+    let said = held(ReasonCode::SignalRecovered, "backend/latency_p95 is calm");
+    assert_eq!(said, "NOTE No longer needed. backend/latency_p95 is calm.");
+    let said = held(ReasonCode::ChecksNotGreen, "build is running");
+    assert_eq!(said, "NOTE Merges itself when its checks are green. Build is running.");
+    let said = held(ReasonCode::HeldByPerson, "the label tars/hold is on");
+    assert!(said.starts_with("IMPORTANT Held by a person. The label tars/hold is on. It goes on"), "{said}");
+    record.status.holds.push(Reason::new(ReasonCode::ChecksNotGreen, "build is running"));
+    record.status.holds.reverse();
+    assert!(says(&record).starts_with("IMPORTANT Held by a person."), "{}", says(&record));
     record.status.holds.clear();
     record.spec.risk.class = RiskClass::Medium;
     assert!(says(&record).starts_with("IMPORTANT Waiting for you. Medium risk"), "{}", says(&record));
