@@ -220,6 +220,22 @@ async fn a_person_who_closes_the_pull_request_says_no_and_hears_so() {
 }
 
 #[tokio::test]
+async fn a_pull_request_that_is_opened_again_long_after_is_closed_again() {
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    let (branch, head) = (format!("refs/heads/{}", place.forge.only_pull().branch), place.head());
+    place.forge.edit(1, |pull| pull.state = PullState::Closed);
+    // Hours later.
+    place.world.run(&mut tars, 300).await;
+    place.world.force(&branch, Some(&head));
+    place.forge.edit(1, |pull| pull.state = PullState::Open);
+    place.world.run(&mut tars, 2).await;
+    assert_eq!(place.forge.only_pull().state, PullState::Closed);
+    assert_eq!(place.world.states(), [S::Proposed, S::Closed]);
+}
+
+#[tokio::test]
 async fn a_proposal_that_is_not_needed_any_more_is_closed_with_the_reason() {
     let place = Place::new("Propose");
     let mut tars = place.tars("a");

@@ -89,6 +89,8 @@ impl Desk {
                 return shows;
             }
         }
+        let outcome = self.close_reopened(showing).await;
+        shows.goes_on(outcome);
         while self.shown.len() > SHOWN_MAX {
             self.shown.pop_first();
         }
@@ -234,6 +236,27 @@ impl Desk {
             shown.status = Some(said);
         }
         Ok(())
+    }
+
+    /// A pull request whose action ended is over, even when somebody opens it again: what it proposes was computed for
+    /// another day.
+    async fn close_reopened(&mut self, showing: &Showing<'_>) -> Result<(), ForgeError> {
+        let branch_of =
+            |it: &RemediationAction| it.spec.change.as_ref().map(|change| change.branch.to_string());
+        let waiting: Vec<String> =
+            showing.history.open.values().filter(|it| waits(it)).filter_map(branch_of).collect();
+        for pull in self.open.clone().iter().filter(|it| !waiting.contains(&it.branch)) {
+            let is_its = |it: &&RemediationAction| branch_of(it).as_ref() == Some(&pull.branch);
+            let Some(record) = showing.ended.iter().rfind(is_its) else { continue };
+            if record.state() == ActionState::Closed && self.is_mine(pull) {
+                self.say_closed(record, pull).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_mine(&self, pull: &PullRequest) -> bool {
+        self.ground.as_ref().is_some_and(|(_, ground)| ground.account.login == pull.author)
     }
 
     /// The last texts of a pull request whose proposal was merged or closed.
