@@ -95,7 +95,7 @@ pub enum Verb {
     /// Write and check policies
     #[command(subcommand)]
     Policy(PolicyVerb),
-    /// Check the forge, list its pull requests
+    /// Log in to the forge, check it and its webhook, list pull requests
     #[command(subcommand)]
     Forge(ForgeVerb),
     /// Show, locate and check the settings
@@ -376,8 +376,34 @@ pub struct SettingsFile {
 pub enum ForgeVerb {
     /// Each permission and setting that an automatic merge needs, and where to change it; writes nothing
     Check(ForgeQuestion),
+    /// Try a token, say whose it is and what it lacks, and keep it in forge.token_file; never shows it
+    Login(ForgeLogin),
     /// Open pull requests of tars: checks, approvals, whether they can merge
     Prs(ForgeQuestion),
+    /// Send a signed ping to a running tars, as the forge would, and say what came back
+    WebhookTest(ForgeWebhookTest),
+}
+
+#[derive(Debug, Args)]
+pub struct ForgeLogin {
+    /// File with the token; otherwise it is read from standard input
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingsFile,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgeWebhookTest {
+    /// The route to test, as the forge would reach it; otherwise the address in the settings
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingsFile,
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 #[derive(Debug, Args)]

@@ -95,6 +95,11 @@ pub async fn within<T>(
     }
 }
 
+/// Did nothing fail so far?
+pub fn all_passed(lines: &[Line]) -> bool {
+    lines.iter().all(|line| line.verdict != Verdict::Fail)
+}
+
 /// Prints what is known, however the checks ended; `more` is for programs.
 ///
 /// # Errors
@@ -109,8 +114,7 @@ pub fn conclude(
         print(lines, more, console)?;
     }
     outcome?;
-    let failed = lines.iter().any(|line| line.verdict == Verdict::Fail);
-    if failed { Err(Failure::answered_no()) } else { Ok(()) }
+    if all_passed(lines) { Ok(()) } else { Err(Failure::answered_no()) }
 }
 
 fn print(lines: &[Line], more: Option<(&str, Value)>, console: &Console) -> Result<(), Failure> {

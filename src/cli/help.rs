@@ -102,6 +102,23 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("config view", &[("tars config view --config tars.yaml", "what counts, after environment and flags")]),
     ("config validate", &[("tars config validate --config tars.yaml", "before a roll-out")]),
     ("forge check", &[("tars forge check", "what would keep pull requests from merging by themselves")]),
+    (
+        "forge login",
+        &[
+            ("tars forge login < token", "is the token good? Then keep it, for its owner only"),
+            ("tars forge login --from /run/secrets/token", "the same from a file"),
+        ],
+    ),
+    (
+        "forge webhook-test",
+        &[
+            ("tars forge webhook-test", "does the running tars hear the forge?"),
+            (
+                "tars forge webhook-test --to https://tars.example.com/webhook/forge",
+                "also through the ingress",
+            ),
+        ],
+    ),
     ("forge prs", &[("tars forge prs", "open pull requests of tars, with their checks")]),
     (
         "sops check",

@@ -2,6 +2,9 @@
 //! never end, never begin, or ask for patience. The adapter's own operations are tested beside it, in
 //! `src/propose/forge/gitea_tests.rs`.
 
+mod hooks;
+mod login;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;

@@ -43,7 +43,7 @@ pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
     checklist::conclude(&lines, Some(("capabilities", json!(capabilities))), outcome, console)
 }
 
-fn refused(check: &'static str, error: &ForgeError) -> Line {
+pub(super) fn refused(check: &'static str, error: &ForgeError) -> Line {
     fail(check, causes(error), error.hint())
 }
 
@@ -111,7 +111,7 @@ async fn check(forge: &dyn Forge, settings: &Settings, lines: &mut Vec<Line>) {
     lines.push(methods(&facts));
 }
 
-fn token(account: &Account) -> Line {
+pub(super) fn token(account: &Account) -> Line {
     if !account.is_site_admin {
         return pass("token", format!("belongs to {}", account.login));
     }
@@ -119,7 +119,7 @@ fn token(account: &Account) -> Line {
     warn("token", detail, "give tars an account of its own, without administrator rights")
 }
 
-fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line> {
+pub(super) fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line> {
     let name = &facts.full_name;
     let settings_page = format!("{}/settings", facts.url);
     let mut lines = vec![pass("repository", format!("{name}, default branch {}", facts.default_branch))];
@@ -150,7 +150,7 @@ fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line> {
     lines
 }
 
-async fn scopes(forge: &dyn Forge) -> Vec<Line> {
+pub(super) async fn scopes(forge: &dyn Forge) -> Vec<Line> {
     let grants = match forge.grants().await {
         Ok(grants) => grants,
         Err(error) => return vec![refused("scopes", &error)],

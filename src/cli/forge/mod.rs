@@ -1,12 +1,15 @@
-//! `tars forge check|prs`. The configured forge is asked, nothing on it is changed; facts about it go to standard
-//! output. What the reconciler does with a forge is not decided here.
+//! `tars forge check|login|prs|webhook-test`. The configured forge is asked, nothing on it is changed; facts about it go
+//! to standard output. What the reconciler does with a forge is not decided here.
 
 mod check;
+mod login;
 mod prs;
+mod webhook_test;
 
 use crate::cli::args::ForgeVerb;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Console;
+use crate::config::{ForgeAt, ForgeSettings, Settings};
 use crate::propose::forge::{ForgeError, Trouble};
 
 /// Runs the verb.
@@ -17,7 +20,19 @@ use crate::propose::forge::{ForgeError, Trouble};
 pub fn run(verb: &ForgeVerb, console: &Console) -> Result<(), Failure> {
     match verb {
         ForgeVerb::Check(args) => check::run(args, console),
+        ForgeVerb::Login(args) => login::run(args, console),
         ForgeVerb::Prs(args) => prs::run(args, console),
+        ForgeVerb::WebhookTest(args) => webhook_test::run(args, console),
+    }
+}
+
+/// Where the forge is.
+fn place(settings: &Settings) -> Result<&ForgeAt, Failure> {
+    match &settings.forge {
+        ForgeSettings::Gitea(at) => Ok(at),
+        ForgeSettings::Local => Err(Failure::usage("forge.kind is local: there is no forge to ask").hint(
+            "set forge.kind: gitea with url, repository and token_file; tars config schema describes them",
+        )),
     }
 }
 
