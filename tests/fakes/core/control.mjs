@@ -5,9 +5,10 @@
 //   POST repositories {owner, name, members: {login: role}, files, ...settings} -> {clone_url}
 //   PATCH repositories/<owner>/<name> {settings; protection: [...]}     (see State.configure)
 //   POST repositories/<owner>/<name>/commits {branch, from, file, text, message} -> {sha}
-//   GET repositories/<owner>/<name>/branches          -> {name: sha}
+//   GET repositories/<owner>/<name>/branches          -> {name: sha};  DELETE the same {branch}
 //   POST repositories/<owner>/<name>/checks {sha, app, name, status, conclusion}   a check run, as that app
 //   POST repositories/<owner>/<name>/pulls {login, head, base, title, fork, sha}    also from a fork
+//   POST repositories/<owner>/<name>/comments {login, number, bodies}               many at once
 //   PATCH repositories/<owner>/<name>/pulls/<n> {auto_merge: {by, method} | null, draft}
 //   POST faults, GET faults, DELETE faults            (see faults.mjs)
 //   POST clock {offset_s}                             GET violations, GET journal, DELETE journal
@@ -95,6 +96,9 @@ function inRepository({ state }, repository, what, number, body) {
       if (!app) throw new Refusal('missing', `there is no app ${body.app}`);
       return [201, { id: state.addRun(repository, app, body).id }];
     }
+    case 'POST comments':
+      for (const text of body.bodies) state.addComment(repository, body.number, { user: state.user(body.login) }, text);
+      return [201, {}];
     case 'POST pulls':
       return [201, { number: state.addPull(repository, { user: state.user(body.login) }, body).number }];
     case 'PATCH pulls': {

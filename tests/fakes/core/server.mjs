@@ -156,7 +156,7 @@ export class Server {
       const odd = this.contract.response(operation, found.status, found.body);
       if (odd) return wrong(`answer ${found.status}: ${odd}`);
     }
-    return { ...found, headers: { ...this.forge.headers?.(context), ...found.headers }, login: context.who?.login };
+    return { ...found, headers: { ...this.forge.headers?.(context), ...found.headers }, login: context.who?.user.login };
   }
 
   answered(context) {

@@ -56,11 +56,12 @@ export class State {
     return user;
   }
 
-  // `kind`: what the forge calls it; `grants`: null for everything, otherwise area -> read|write.
-  addToken({ login, kind = 'classic', scopes = null, grants = null, lifetime_s = null, app = null, prefix = 'fake_' }) {
+  // `kind`: what the forge calls it; `grants`: null for everything, otherwise area -> read|write; `only`: names of
+  // the repositories that it reaches, null for all.
+  addToken({ login, kind = 'classic', scopes = null, grants = null, lifetime_s = null, app = null, only = null, prefix = 'fake_' }) {
     const token = prefix + randomBytes(18).toString('hex');
     const expires_ms = lifetime_s === null ? Infinity : this.now().getTime() + lifetime_s * 1000;
-    this.tokens.set(token, { login, kind, scopes, grants, expires_ms, app });
+    this.tokens.set(token, { login, kind, scopes, grants, expires_ms, app, only });
     return { token, expires_ms };
   }
 
@@ -113,7 +114,7 @@ export class State {
   // Found for this identity, or missing, as forges say of what one may not see.
   repository(owner, name, who) {
     const found = this.repositories.get(`${owner}/${name}`.toLowerCase());
-    if (!found || !this.may(found, who, 'read')) throw new Refusal('missing', 'Not Found');
+    if (!found || !this.may(found, who, 'read') || (who?.only && !who.only.includes(found.name))) throw new Refusal('missing', 'Not Found');
     return found;
   }
 
@@ -228,22 +229,22 @@ export class State {
     const pull = {
       id: this.id(), number: repository.numbers, title, body, author: who.user.login, head, base, fork, headSha, baseSha,
       state: 'open', merged: null, draft, labels: [], reviewers: [], auto_merge: null, created: at, updated: at, closed: null,
-      looked: null,
+      closed_by: null, looked: null, settled: false,
     };
     repository.pulls.push(pull);
     return pull;
   }
 
-  edit(repository, pull, { title, body, state, base }) {
+  edit(repository, pull, who, { title, body, state, base }) {
     if (state === 'open' && pull.state !== 'open') {
       const head = pull.fork ? pull.headSha : this.git.head(repository.key, pull.head);
       if (pull.merged || !head) throw new Refusal('invalid', 'state cannot be changed. The head branch is gone or merged.', { field: 'state' });
-      Object.assign(pull, { state: 'open', closed: null, headSha: head });
+      Object.assign(pull, { state: 'open', closed: null, closed_by: null, headSha: head, settled: false });
     }
-    if (state === 'closed' && pull.state === 'open') this.close(pull);
+    if (state === 'closed' && pull.state === 'open') this.close(pull, who);
     if (base !== undefined && base !== pull.base) {
       if (!this.git.head(repository.key, base)) throw new Refusal('invalid', 'Validation Failed', { field: 'base' });
-      pull.base = base;
+      Object.assign(pull, { base, settled: false });
     }
     if (title !== undefined) pull.title = title;
     if (body !== undefined) pull.body = body ?? '';
@@ -251,8 +252,9 @@ export class State {
     this.settle(repository);
   }
 
-  close(pull) {
-    Object.assign(pull, { state: 'closed', closed: this.stamp(), auto_merge: null });
+  close(pull, who) {
+    const closed_by = who?.user.login ?? pull.author;
+    Object.assign(pull, { state: 'closed', closed: this.stamp(), closed_by, auto_merge: null });
   }
 
   markMerged(pull, by, commit) {
@@ -266,6 +268,7 @@ export class State {
     for (const pull of repository.pulls.filter((it) => it.state === 'open')) {
       const base = heads.get(pull.base);
       const head = pull.fork ? pull.headSha : heads.get(pull.head);
+      if (pull.settled && head === pull.headSha && base === pull.baseSha) continue;
       const came = (commit) => base !== pull.baseSha && this.git.contains(repository.key, base, commit)
         && !this.git.contains(repository.key, pull.baseSha, commit);
       const arrived = base && [head, pull.headSha].find((it) => it && came(it));
@@ -273,11 +276,12 @@ export class State {
         pull.headSha = arrived;
         this.markMerged(pull, who?.user.login ?? pull.author, this.arrival(repository, base, arrived));
       } else if (!base || !head || this.git.ahead(repository.key, base, head) === 0) {
-        this.close(pull);
+        this.close(pull, who);
       } else if (head !== pull.headSha) {
         this.headMoved(repository, pull, head);
       }
       pull.baseSha = base ?? pull.baseSha;
+      pull.settled = true;
     }
     this.writeRules(repository);
     for (const pull of repository.pulls) {

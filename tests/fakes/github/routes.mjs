@@ -49,9 +49,12 @@ route('GET', '!/app/installations/{installation_id}', { jwt: true }, (context) =
 
 route('POST', '!/app/installations/{installation_id}/access_tokens', { jwt: true }, (context) => {
   const app = installation(context);
+  const only = context.body.repositories ?? null;
+  const exists = (name) => context.state.repositories.has(`${app.owner}/${name}`.toLowerCase());
+  if (only && !only.every(exists)) throw new Refusal('invalid', 'There is at least one repository that does not exist or is not accessible to the parent installation.');
   const grants = { ...app.permissions, ...context.body.permissions };
   const { token, expires_ms } = context.state.addToken({
-    login: app.user.login, kind: 'installation', grants, lifetime_s: app.lifetime_s, app, prefix: 'ghs_',
+    login: app.user.login, kind: 'installation', grants, lifetime_s: app.lifetime_s, app, only, prefix: 'ghs_',
   });
   return made({ token, expires_at: new Date(expires_ms).toISOString().replace(/\.\d+Z$/, 'Z'), permissions: grants, repository_selection: 'all' });
 });
@@ -142,7 +145,7 @@ function mayEdit({ state, repository, who }, author) {
 route('PATCH', '/pulls/{pull_number}', PULLS_WRITE, (context) => {
   const pull = pullOf(context);
   mayEdit(context, pull.author);
-  context.state.edit(context.repository, pull, context.body);
+  context.state.edit(context.repository, pull, context.who, context.body);
   return ok(shapes.pull(context, pull));
 });
 
@@ -193,9 +196,11 @@ route('PATCH', '/issues/{issue_number}', ISSUES_WRITE, (context) => {
   const pull = pullOf(context);
   mayEdit(context, pull.author);
   const { title, body, state } = context.body;
-  context.state.edit(context.repository, pull, { title, body, state });
+  context.state.edit(context.repository, pull, context.who, { title, body, state });
   return ok(shapes.issue(context, pull));
 }, 'Issue');
+
+route('GET', '/issues/{issue_number}', ISSUES_READ, (context) => ok(shapes.issue(context, pullOf(context))));
 
 route('GET', '/issues/{issue_number}/comments', ISSUES_READ, (context) => {
   const { number } = pullOf(context);

@@ -122,7 +122,7 @@ export function issue(context, it) {
     id: it.id, node_id: nodeId('Issue', it.id), number: it.number, title: it.title, body: it.body, state: it.state,
     url: `${server.url}/api/v3/repos/${of.key}/issues/${it.number}`, html_url: `${server.url}/${of.key}/pull/${it.number}`,
     user: userOf(state, it.author), labels: labels(of, it.labels), created_at: it.created, updated_at: it.updated,
-    closed_at: it.closed, comments: 0, assignee: null, milestone: null, locked: false,
+    closed_at: it.closed, closed_by: it.closed_by && userOf(state, it.closed_by), comments: 0, assignee: null, milestone: null, locked: false,
     author_association: association(state, of, it.author),
   };
 }
