@@ -2,6 +2,7 @@
 //! output. What the reconciler does with a forge is not decided here.
 
 mod check;
+mod places;
 mod prs;
 
 use crate::cli::args::ForgeVerb;

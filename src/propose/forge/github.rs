@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 
 use super::error::{ForgeError, Trouble};
-use super::github_client::{Client, GitHubAccess, Speaker};
+use super::github_client::{Client, ForgeAccess, Speaker};
 use super::github_wire as wire;
 use super::reply::decoded;
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
@@ -66,7 +66,7 @@ impl GitHub {
         clock: Arc<dyn Clock>,
         url: &str,
         (owner, name): (&str, &str),
-        access: GitHubAccess,
+        access: ForgeAccess,
     ) -> Result<Self, ApiError> {
         let client = Client::new(http, clock, &api_base(url), access, name)?;
         Ok(Self { client, owner: owner.to_owned(), name: name.to_owned(), account: OnceCell::new() })

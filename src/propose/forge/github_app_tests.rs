@@ -32,7 +32,7 @@ fn installed(place: &Place, slug: &str, lifetime_s: u32, permissions: &Value) ->
         key: AppKey::from_pem(&private).expect("an RSA key"),
     };
     let name = place.key.split_once('/').unwrap().1;
-    forge_as(&place.world.server.url, name, GitHubAccess::App(app))
+    forge_as(&place.world.server.url, name, ForgeAccess::App(app))
 }
 
 fn everything() -> Value {
@@ -106,7 +106,7 @@ async fn an_app_that_lacks_something_or_is_not_the_one_is_told_apart() {
     let (private, _) = keys().unwrap();
     let key = AppKey::from_pem(&private).unwrap();
     assert_eq!(format!("{key:?}"), "AppKey(..)");
-    let stranger = GitHubAccess::App(App { id: 1, installation: 2, key });
+    let stranger = ForgeAccess::App(App { id: 1, installation: 2, key });
     let stranger = forge_as(&place.world.server.url, "app-lacks", stranger);
     let error = stranger.open_pulls().await.unwrap_err();
     assert_eq!((error.trouble, error.status), (Trouble::Unauthenticated, Some(401)), "{error}");

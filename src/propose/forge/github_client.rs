@@ -26,9 +26,9 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 const HEADERS: [(&str, &str); 2] =
     [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
 
-/// Whom tars is to GitHub.
+/// By what a forge knows tars; only GitHub has apps.
 #[derive(Debug)]
-pub enum GitHubAccess {
+pub enum ForgeAccess {
     Token(Secret),
     App(App),
 }
@@ -71,7 +71,7 @@ pub(super) enum Speaker {
 /// The client of one repository. It belongs to the runtime that asks first.
 pub(super) struct Client {
     api: Arc<Api>,
-    access: GitHubAccess,
+    access: ForgeAccess,
     /// The only repository that an app's tokens are made for.
     repository: String,
     speakers: OnceCell<Speakers>,
@@ -93,7 +93,7 @@ impl Client {
         http: Http,
         clock: Arc<dyn Clock>,
         base: &str,
-        access: GitHubAccess,
+        access: ForgeAccess,
         repository: &str,
     ) -> Result<Self, ApiError> {
         let api = Arc::new(Api::without_token(http, clock, base)?);
@@ -103,8 +103,8 @@ impl Client {
     /// The app's installation, when tars is one.
     pub(super) fn installation(&self) -> Option<u64> {
         match &self.access {
-            GitHubAccess::Token(_) => None,
-            GitHubAccess::App(app) => Some(app.installation),
+            ForgeAccess::Token(_) => None,
+            ForgeAccess::App(app) => Some(app.installation),
         }
     }
 
@@ -177,11 +177,11 @@ impl Client {
             octocrab
         };
         match &self.access {
-            GitHubAccess::Token(token) => {
+            ForgeAccess::Token(token) => {
                 let token = token.expose().to_owned().into();
                 Ok(Speakers { account: client(AuthState::AccessToken { token }), app: None })
             }
-            GitHubAccess::App(it) => {
+            ForgeAccess::App(it) => {
                 let key = it.key.0.clone();
                 let app = client(AuthState::App(AppAuth { app_id: AppId(it.id), key }));
                 let here = app.installation_builder(InstallationId(it.installation));

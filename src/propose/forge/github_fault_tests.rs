@@ -112,7 +112,7 @@ async fn a_slow_answer_is_left_and_a_write_behind_it_is_unknown() {
         Arc::new(SystemClock),
         &place.world.server.url,
         (OWNER, "slow"),
-        GitHubAccess::Token(token),
+        ForgeAccess::Token(token),
     )
     .unwrap();
     place.fault(

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::Outlook;
 use super::github::GitHub;
-use super::github_client::GitHubAccess;
+use super::github_client::ForgeAccess;
 use super::*;
 use crate::model::causes::causes;
 use crate::model::forge::{Access, CheckState, ChecksVerdict, Grant, PullState, ReviewVerdict};
@@ -68,12 +68,12 @@ fn client(timeout: Duration) -> Http {
     Http::new(&settings).unwrap()
 }
 
-fn forge_as(url: &str, name: &str, access: GitHubAccess) -> GitHub {
+fn forge_as(url: &str, name: &str, access: ForgeAccess) -> GitHub {
     GitHub::new(client(Duration::from_secs(60)), Arc::new(SystemClock), url, (OWNER, name), access).unwrap()
 }
 
 fn forge_at(url: &str, name: &str, token: &str) -> GitHub {
-    forge_as(url, name, GitHubAccess::Token(Secret::new(token).unwrap()))
+    forge_as(url, name, ForgeAccess::Token(Secret::new(token).unwrap()))
 }
 
 /// A repository, and the forge as the bot sees it.
