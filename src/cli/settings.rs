@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::failure::{Failure, Kind};
 use super::sops::identities;
-use crate::config::{self, ForgeAt, ForgeSettings, Overrides, Settings, SyncSettings};
+use crate::config::{
+    self, ForgeAt, ForgeCredential, ForgeKind, ForgeSettings, Overrides, Settings, SyncSettings,
+};
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
@@ -17,6 +19,7 @@ use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
 use crate::observe::spool::{Spool, SpoolError};
 use crate::observe::sync_probe::SyncProbe;
+use crate::outside::api::ApiError;
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::files::{self, FileError};
 use crate::outside::git::GitSettings;
@@ -28,6 +31,8 @@ use crate::outside::system;
 use crate::propose::Writer;
 use crate::propose::forge::Forge;
 use crate::propose::forge::gitea::Gitea;
+use crate::propose::forge::github::GitHub;
+use crate::propose::forge::github_client::{App, AppKey, ForgeAccess};
 use crate::reconcile::desk::{Desk, DeskSettings};
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
@@ -172,53 +177,74 @@ fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> R
     Http::new(&settings).map_err(|error| failed("the HTTP client")(error.into()))
 }
 
-/// The adapter for a Gitea or Forgejo.
+/// The adapter for the forge, with what the settings name as its credential.
 ///
 /// # Errors
-/// When the token file cannot be read or others can, or an authority is no certificate.
-pub fn gitea(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Gitea, Failure> {
-    let token = Secret::from_private_file(&at.token_file).map_err(|error| {
-        failed(&format!("the forge's token in {}", at.token_file.display()))(error.into())
-            .hint("make one in the forge's Settings > Applications; SECURITY.md lists its scopes; tars forge login keeps it")
-    })?;
-    gitea_with(at, clock, token)
+/// When the file with the token or key cannot be read or others can, or an authority is no certificate.
+pub fn forge_at(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Arc<dyn Forge>, Failure> {
+    let access = match &at.credential {
+        ForgeCredential::TokenFile(file) => ForgeAccess::Token(forge_token(file)?),
+        ForgeCredential::App { id, installation_id, private_key_file } => {
+            let key = app_key(private_key_file)?;
+            ForgeAccess::App(App { id: *id, installation: *installation_id, key })
+        }
+    };
+    forge_with(at, clock, access)
 }
 
-/// The same with a token that is kept nowhere yet.
+/// The same with a credential that is kept nowhere yet.
 ///
 /// # Errors
 /// When an authority is no certificate.
-pub fn gitea_with(at: &ForgeAt, clock: Arc<dyn Clock>, token: Secret) -> Result<Gitea, Failure> {
+pub fn forge_with(
+    at: &ForgeAt,
+    clock: Arc<dyn Clock>,
+    access: ForgeAccess,
+) -> Result<Arc<dyn Forge>, Failure> {
     let authorities = at.ca_file.as_deref().map(|file| {
         files::read_bounded(file, AUTHORITIES_BYTES_MAX)
             .map_err(|error| failed(&format!("the authorities in {}", file.display()))(error.into()))
     });
     let http = client(FORGE_TIMEOUT, FORGE_BYTES_MAX, authorities.transpose()?)?;
-    Gitea::new(http, clock, &at.url, (&at.owner, &at.name), token)
-        .map_err(|error| failed("the forge's address")(error.into()))
+    let place = (at.owner.as_str(), at.name.as_str());
+    let forge: Result<Arc<dyn Forge>, ApiError> = match (at.kind, access) {
+        (ForgeKind::GitHub, access) => {
+            GitHub::new(http, clock, &at.url, place, access).map(|it| Arc::new(it) as Arc<dyn Forge>)
+        }
+        (ForgeKind::Gitea, ForgeAccess::Token(token)) => {
+            Gitea::new(http, clock, &at.url, place, token).map(|it| Arc::new(it) as Arc<dyn Forge>)
+        }
+        (ForgeKind::Gitea, ForgeAccess::App(_)) => {
+            return Err(Failure::usage("Gitea has no apps").hint("use forge.token_file"));
+        }
+    };
+    forge.map_err(|error| failed("the forge's address")(error.into()))
 }
 
-/// The forge of the settings; `None`: proposals stay branches.
-///
-/// # Errors
-/// When a file that it needs cannot be used.
-pub fn forge(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Arc<dyn Forge>>, Failure> {
-    Ok(match &settings.forge {
-        ForgeSettings::Local => None,
-        ForgeSettings::Gitea(at) => Some(Arc::new(gitea(at, clock)?)),
+fn forge_token(file: &Path) -> Result<Secret, Failure> {
+    Secret::from_private_file(file).map_err(|error| {
+        failed(&format!("the forge's token in {}", file.display()))(error.into())
+            .hint("make one in the forge's settings; SECURITY.md lists its scopes; tars forge login keeps it")
+    })
+}
+
+fn app_key(file: &Path) -> Result<AppKey, Failure> {
+    let what = format!("the app's key in {}", file.display());
+    let pem = Secret::private_bytes(file).map_err(|error| failed(&what)(error.into()))?;
+    AppKey::from_pem(&pem).ok_or_else(|| {
+        Failure::usage(format!("{what} is no RSA key")).hint("make one on the app's page under Private keys")
     })
 }
 
 fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Failure> {
+    let ForgeSettings::At(at) = &settings.forge else { return Ok(None) };
     let instance = instance(settings)?;
-    let Some(forge) = forge(settings, clock)? else { return Ok(None) };
-    let ForgeSettings::Gitea(at) = &settings.forge else { return Ok(None) };
     let desk = DeskSettings {
         required_checks: at.required_checks.clone(),
         reviewers: at.reviewers.clone(),
         pace: FORGE_PACE,
     };
-    Ok(Some(Desk::new(forge, settings.branch.clone(), instance, desk)))
+    Ok(Some(Desk::new(forge_at(at, clock)?, settings.branch.clone(), instance, desk)))
 }
 
 /// Least length of the secret of a webhook: what somebody can guess from a captured delivery is no secret.
@@ -249,7 +275,7 @@ pub fn hook_secret(file: &Path) -> Result<Secret, Failure> {
 /// # Errors
 /// As [`hook_secret`].
 pub fn forge_hooks(settings: &Settings) -> Result<Option<ForgeHooks>, Failure> {
-    let ForgeSettings::Gitea(at) = &settings.forge else { return Ok(None) };
+    let ForgeSettings::At(at) = &settings.forge else { return Ok(None) };
     let Some(file) = &at.webhook_secret_file else { return Ok(None) };
     Ok(Some(ForgeHooks::new(hook_secret(file)?, format!("{}/{}", at.owner, at.name))))
 }

@@ -9,24 +9,58 @@ use super::resolve::Resolve;
 use crate::model::forge::{BRANCH_PREFIX, RequiredCheck};
 
 /// Products that have a name here and no adapter yet.
-const PLANNED: [&str; 5] = ["github", "gitlab", "bitbucket", "azuredevops", "codecommit"];
+const PLANNED: [&str; 4] = ["gitlab", "bitbucket", "azuredevops", "codecommit"];
+/// Where GitHub is unless it is an Enterprise Server.
+const GITHUB_URL: &str = "https://github.com";
 
 /// Where proposals become pull requests.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub enum ForgeSettings {
     /// Nowhere: they stay branches, and the ledger holds their text.
     Local,
-    /// On a Gitea or Forgejo.
-    Gitea(ForgeAt),
+    At(ForgeAt),
+}
+
+/// The product, by the API it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForgeKind {
+    /// And Forgejo.
+    Gitea,
+    /// And GitHub Enterprise.
+    GitHub,
+}
+
+impl ForgeKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gitea => "gitea",
+            Self::GitHub => "github",
+        }
+    }
+}
+
+/// By what tars is known there.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub enum ForgeCredential {
+    TokenFile(PathBuf),
+    /// A GitHub App and where it is installed.
+    App {
+        id: u64,
+        installation_id: u64,
+        private_key_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ForgeAt {
+    pub kind: ForgeKind,
     /// Of the web interface, without a slash at the end.
     pub url: String,
     pub owner: String,
     pub name: String,
-    pub token_file: PathBuf,
+    pub credential: ForgeCredential,
     pub ca_file: Option<PathBuf>,
     pub required_checks: Vec<RequiredCheck>,
     pub reviewers: Vec<String>,
@@ -37,43 +71,56 @@ impl Resolve<'_> {
     pub(super) fn forge(&self, raw: &raw::Forge) -> Result<ForgeSettings, ConfigError> {
         match raw.kind.as_str() {
             "local" => self.no_forge(raw),
-            "gitea" => Ok(ForgeSettings::Gitea(self.forge_at(raw)?)),
+            "gitea" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::Gitea, raw)?)),
+            "github" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::GitHub, raw)?)),
             "forgejo" => {
                 let message = "Forgejo speaks the API of Gitea";
                 Err(self.origins.error("forge.kind", message, "write gitea"))
             }
             kind if PLANNED.contains(&kind) => {
                 let message = format!("there is no adapter for {kind} yet");
-                Err(self.origins.error("forge.kind", message, "use gitea, or local for branches only"))
+                Err(self.origins.error(
+                    "forge.kind",
+                    message,
+                    "use gitea or github, or local for branches only",
+                ))
             }
             kind => {
                 let kind: String = kind.chars().take(40).collect();
                 let message = format!("{kind:?} is not a forge that tars knows");
-                Err(self.origins.error("forge.kind", message, "use gitea (also for Forgejo) or local"))
+                Err(self.origins.error(
+                    "forge.kind",
+                    message,
+                    "use gitea (also for Forgejo), github or local",
+                ))
             }
         }
     }
 
     fn no_forge(&self, raw: &raw::Forge) -> Result<ForgeSettings, ConfigError> {
         let given = [
-            ("url", &raw.url),
-            ("repository", &raw.repository),
-            ("token_file", &raw.token_file),
-            ("ca_file", &raw.ca_file),
-            ("webhook_secret_file", &raw.webhook_secret_file),
+            ("url", raw.url.is_some()),
+            ("repository", raw.repository.is_some()),
+            ("token_file", raw.token_file.is_some()),
+            ("app", raw.app != raw::ForgeApp::default()),
+            ("ca_file", raw.ca_file.is_some()),
+            ("webhook_secret_file", raw.webhook_secret_file.is_some()),
         ];
-        match given.iter().find(|(_, value)| value.is_some()) {
+        match given.iter().find(|(_, is_given)| *is_given) {
             None => Ok(ForgeSettings::Local),
             Some((field, _)) => {
                 let message = "this does not belong to the local forge";
-                let fix = "set forge.kind: gitea, or remove it";
+                let fix = "set forge.kind: gitea or github, or remove it";
                 Err(self.origins.error(&format!("forge.{field}"), message, fix))
             }
         }
     }
 
-    fn forge_at(&self, raw: &raw::Forge) -> Result<ForgeAt, ConfigError> {
-        let url = self.required("forge.url", raw.url.as_ref())?;
+    fn forge_at(&self, kind: ForgeKind, raw: &raw::Forge) -> Result<ForgeAt, ConfigError> {
+        let url = match (kind, &raw.url) {
+            (ForgeKind::GitHub, None) => GITHUB_URL.to_owned(),
+            (_, url) => self.required("forge.url", url.as_ref())?,
+        };
         let url = self.http_url("forge.url", &url)?;
         if url.contains(['?', '#']) {
             let fix = "for example https://git.example.com";
@@ -90,10 +137,11 @@ impl Resolve<'_> {
             return Err(self.origins.error("forge.repository", "this is not a repository of a forge", fix));
         };
         Ok(ForgeAt {
+            kind,
             url,
             owner: owner.to_owned(),
             name: name.to_owned(),
-            token_file: self.required("forge.token_file", raw.token_file.as_ref())?.into(),
+            credential: self.forge_credential(kind, raw)?,
             ca_file: raw.ca_file.as_ref().map(PathBuf::from),
             required_checks: self.required_checks(raw)?,
             reviewers: raw.reviewers.clone(),
@@ -112,5 +160,30 @@ impl Resolve<'_> {
             Ok(RequiredCheck { context: it.context.clone(), by: it.by.clone() })
         };
         raw.required_checks.iter().enumerate().map(check).collect()
+    }
+
+    fn forge_credential(&self, kind: ForgeKind, raw: &raw::Forge) -> Result<ForgeCredential, ConfigError> {
+        if raw.app == raw::ForgeApp::default() {
+            let token_file = self.required("forge.token_file", raw.token_file.as_ref())?;
+            return Ok(ForgeCredential::TokenFile(token_file.into()));
+        }
+        if kind != ForgeKind::GitHub {
+            let message = format!("{} has no apps", kind.as_str());
+            return Err(self.origins.error("forge.app", message, "use forge.token_file"));
+        }
+        if raw.token_file.is_some() {
+            let message = "tars is an app or has a token, not both";
+            return Err(self.origins.error("forge.token_file", message, "remove this, or forge.app"));
+        }
+        let number = |field: &str, value: Option<u64>| {
+            let text = value.map(|it| it.to_string());
+            self.required(field, text.as_ref()).map(|_| value.unwrap_or_default())
+        };
+        let key_file = self.required("forge.app.private_key_file", raw.app.private_key_file.as_ref())?;
+        Ok(ForgeCredential::App {
+            id: number("forge.app.id", raw.app.id)?,
+            installation_id: number("forge.app.installation_id", raw.app.installation_id)?,
+            private_key_file: key_file.into(),
+        })
     }
 }

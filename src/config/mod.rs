@@ -16,7 +16,7 @@ mod resolve;
 mod tests;
 
 pub use {
-    forge::{ForgeAt, ForgeSettings},
+    forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, parse, schema},
     resolve::{Settings, SignalSettings, SyncSettings, WebhookAuth, resolve},

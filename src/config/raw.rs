@@ -177,15 +177,18 @@ pub struct Sops {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forge {
-    /// local: proposals stay branches, and the ledger holds their text. gitea: Gitea and Forgejo.
-    #[schemars(extend("enum" = ["local", "gitea"]))]
+    /// local: proposals stay branches, and the ledger holds their text. gitea: Gitea and Forgejo. github: github.com
+    /// and Enterprise.
+    #[schemars(extend("enum" = ["local", "gitea", "github"]))]
     pub kind: String,
-    /// Address of the web interface, as the forge itself writes it.
+    /// Address of the web interface, as the forge itself writes it; of github it is https://github.com by default.
     pub url: Option<String>,
     /// owner/name
     pub repository: Option<String>,
     /// File with the access token, readable by its owner only; it is sent to the host of `url` only.
     pub token_file: Option<String>,
+    /// Instead of a token: the GitHub App that tars is. Its tokens are made when needed, for this repository only.
+    pub app: ForgeApp,
     /// Certificate authorities (PEM) that are believed beside the system's.
     pub ca_file: Option<String>,
     /// File with the secret that the forge signs its webhooks with, readable by its owner only. Default: none are
@@ -214,12 +217,25 @@ impl Default for Forge {
             url: None,
             repository: None,
             token_file: None,
+            app: ForgeApp::default(),
             ca_file: None,
             required_checks: Vec::new(),
             reviewers: Vec::new(),
             webhook_secret_file: None,
         }
     }
+}
+
+/// A GitHub App.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForgeApp {
+    /// App ID, as the app's page shows it.
+    pub id: Option<u64>,
+    /// The number at the end of the installation's address.
+    pub installation_id: Option<u64>,
+    /// The private key that GitHub gave out (PEM), readable by its owner only.
+    pub private_key_file: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -96,16 +96,21 @@ fn a_forge_is_local_or_a_place_that_can_be_asked() {
     let lines =
         "forge: {kind: gitea, url: 'https://git.example.com/', repository: shop/gitops, token_file: /t}";
     let at = ForgeAt {
+        kind: ForgeKind::Gitea,
         url: "https://git.example.com".into(),
         owner: "shop".into(),
         name: "gitops".into(),
-        token_file: "/t".into(),
+        credential: ForgeCredential::TokenFile("/t".into()),
         ca_file: None,
         required_checks: Vec::new(),
         reviewers: Vec::new(),
         webhook_secret_file: None,
     };
-    assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::Gitea(at));
+    assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::At(at.clone()));
+    let app = "forge: {kind: github, repository: shop/gitops, app: {id: 7, installation_id: 8, private_key_file: /k}}";
+    let credential = ForgeCredential::App { id: 7, installation_id: 8, private_key_file: "/k".into() };
+    let at = ForgeAt { kind: ForgeKind::GitHub, url: "https://github.com".into(), credential, ..at };
+    assert_eq!(resolved(&with(app)).unwrap().forge, ForgeSettings::At(at));
 }
 
 #[test]
@@ -134,11 +139,23 @@ const FORGE: &[(&str, &str)] = &[
     ("TARS_FORGE_TOKEN_FILE", "/t"),
 ];
 
+/// A forge that tars is an app on, all of it.
+const APP: &[(&str, &str)] = &[
+    ("TARS_FORGE_KIND", "github"),
+    ("TARS_FORGE_REPOSITORY", "shop/gitops"),
+    ("TARS_FORGE_APP_ID", "7"),
+    ("TARS_FORGE_APP_INSTALLATION_ID", "8"),
+    ("TARS_FORGE_APP_PRIVATE_KEY_FILE", "/k"),
+];
+
 const CHANGED: &[ChangedCase] = &[
     ("TARS_BATCH_MAX_ACTIONS", "3", &[("TARS_BATCH_WINDOW", "5m")]),
     ("TARS_BATCH_WINDOW", "5m", &[]),
     ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
+    ("TARS_FORGE_APP_ID", "7", APP),
+    ("TARS_FORGE_APP_INSTALLATION_ID", "8", APP),
+    ("TARS_FORGE_APP_PRIVATE_KEY_FILE", "/k", APP),
     ("TARS_FORGE_CA_FILE", "/ca", FORGE),
     ("TARS_FORGE_KIND", "gitea", FORGE),
     ("TARS_FORGE_REPOSITORY", "shop/gitops", FORGE),
@@ -303,7 +320,33 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
         ),
         (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
         (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
-        (with("forge: {kind: github}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (with("forge: {kind: gitlab}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (with("forge: {app: {id: 7}}"), "tars.yaml:10", "forge.app", "kind: gitea"),
+        (with("forge: {kind: github}"), "tars.yaml:10", "forge.repository", "TARS_FORGE_REPOSITORY"),
+        (
+            with("forge: {kind: github, repository: a/b}"),
+            "tars.yaml:10",
+            "forge.token_file",
+            "TARS_FORGE_TOKEN_FILE",
+        ),
+        (
+            with("forge: {kind: github, repository: a/b, app: {id: 7, private_key_file: /k}}"),
+            "tars.yaml:10",
+            "forge.app.installation_id",
+            "TARS_FORGE_APP_INSTALLATION_ID",
+        ),
+        (
+            with("forge: {kind: github, repository: a/b, token_file: /t, app: {id: 7}}"),
+            "tars.yaml:10",
+            "forge.token_file",
+            "remove",
+        ),
+        (
+            with("forge: {kind: gitea, url: 'https://h', repository: a/b, app: {id: 7}}"),
+            "tars.yaml:10",
+            "forge.app",
+            "token_file",
+        ),
         (with("forge: {kind: forgejo}"), "tars.yaml:10", "forge.kind", "write gitea"),
         (with("forge: {kind: sourceforge}"), "tars.yaml:10", "forge.kind", "use gitea"),
         (with("forge: {url: 'https://h'}"), "tars.yaml:10", "forge.url", "kind: gitea"),

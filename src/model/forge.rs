@@ -49,6 +49,8 @@ impl ForgeCapabilities {
         callouts: true,
         native_auto_merge: true,
     };
+    /// GitHub and its Enterprise. It takes 65,536 characters; what it makes of them must fit too.
+    pub const GITHUB: Self = Self { body_chars_max: 58_000, ..Self::GITEA };
 }
 
 /// Who a token belongs to.

@@ -1,7 +1,8 @@
 //! One HTTP API: a base address, one token, and the manners a busy server expects.
-//! In: path, query, JSON. Out: the answer, whatever its status, or why there is none and whether the request may
-//! have been carried out. The token goes to this origin only: a redirect is an error, a next page elsewhere too.
-//! What must not happen twice is sent twice only when the server cannot have begun it.
+//! In: path, query, JSON; or a request that somebody else has signed ([`Api::carry`]). Out: the answer, whatever its
+//! status, or why there is none and whether the request may have been carried out. The token goes to this origin only:
+//! a redirect is an error, a next page elsewhere too. What must not happen twice is sent twice only when the server
+//! cannot have begun it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,8 +79,8 @@ pub struct Api {
     http: Http,
     clock: Arc<dyn Clock>,
     base: Url,
-    scheme: Scheme,
-    token: Secret,
+    /// `None`: each request brings its own.
+    token: Option<(Scheme, Secret)>,
     seen: Mutex<Option<OutsideClock>>,
 }
 
@@ -98,13 +99,21 @@ impl Api {
         http: Http,
         clock: Arc<dyn Clock>,
         base: &str,
-        (scheme, token): (Scheme, Secret),
+        token: (Scheme, Secret),
     ) -> Result<Self, ApiError> {
+        Ok(Self { token: Some(token), ..Self::without_token(http, clock, base)? })
+    }
+
+    /// An API below `base` whose requests bring their own credential.
+    ///
+    /// # Errors
+    /// As [`Api::new`].
+    pub fn without_token(http: Http, clock: Arc<dyn Clock>, base: &str) -> Result<Self, ApiError> {
         let base = http::parse(base).map_err(|_| ApiError::Address("it is neither http nor https"))?;
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
             return Err(ApiError::Address("it holds a user, a password or a query"));
         }
-        Ok(Self { http, clock, base, scheme, token, seen: Mutex::default() })
+        Ok(Self { http, clock, base, token: None, seen: Mutex::default() })
     }
 
     /// The newest time the server's own clock showed.
@@ -118,7 +127,50 @@ impl Api {
     /// # Errors
     /// [`ApiError`]; a status of 400 and more is an answer.
     pub async fn ask(&self, call: Call<'_>) -> Result<HttpReply, ApiError> {
-        self.exchange(&self.address(call.path)?, call).await
+        let request = HttpRequest {
+            method: call.method,
+            query: call.query,
+            headers: &[("accept", "application/json")],
+            body: call.body.map(|bytes| ("application/json", bytes)),
+            credential: self.credential(),
+        };
+        self.exchange(&self.address(call.path)?, request, call.repeatable).await
+    }
+
+    /// Sends a request that was made elsewhere, with the same manners. `target` is path and query below the base.
+    ///
+    /// # Errors
+    /// As [`Api::ask`]; a target that climbs out of the base is not sent.
+    pub async fn carry(
+        &self,
+        target: &str,
+        request: HttpRequest<'_>,
+        repeatable: bool,
+    ) -> Result<HttpReply, ApiError> {
+        let base = self.base.as_str().trim_end_matches('/');
+        let url = http::parse(&format!("{base}/{}", target.trim_start_matches('/')));
+        let url = url.ok().filter(|it| self.is_below(it));
+        let url = url.ok_or(ApiError::Address("the request leads out of it"))?;
+        self.exchange(&url, request, repeatable).await
+    }
+
+    /// Path and query of a page below the base, for [`Api::carry`].
+    #[must_use]
+    pub fn target(&self, page: &Page) -> String {
+        let base = self.base.path().trim_end_matches('/');
+        let path = page.0.path().strip_prefix(base).unwrap_or_default();
+        page.0.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+    }
+
+    fn credential(&self) -> Option<(Scheme, &Secret)> {
+        self.token.as_ref().map(|(scheme, token)| (*scheme, token))
+    }
+
+    fn is_below(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+            && url.path().starts_with(self.base.path())
+            && url.username().is_empty()
+            && url.password().is_none()
     }
 
     /// The first page of a list.
@@ -127,7 +179,9 @@ impl Api {
     /// As [`Api::page`].
     pub fn first_page(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Page, ApiError> {
         let mut url = self.address(path)?;
-        url.query_pairs_mut().extend_pairs(query);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         Ok(Page(url))
     }
 
@@ -136,20 +190,34 @@ impl Api {
     /// # Errors
     /// [`ApiError`]; in particular when the next page is on another server.
     pub async fn page(&self, page: &Page) -> Result<(HttpReply, Option<Page>), ApiError> {
-        let call = Call { method: Method::Get, path: &[], query: &[], body: None, repeatable: true };
-        let reply = self.exchange(&page.0, call).await?;
-        let Some(next) = reply.header("link").and_then(next_link) else { return Ok((reply, None)) };
+        let request = HttpRequest {
+            method: Method::Get,
+            query: &[],
+            headers: &[("accept", "application/json")],
+            body: None,
+            credential: self.credential(),
+        };
+        let reply = self.exchange(&page.0, request, true).await?;
+        let next = self.next_page(page, &reply)?;
+        Ok((reply, next))
+    }
+
+    /// The page that the answer to `page` names as the next one.
+    ///
+    /// # Errors
+    /// When it is on another server, or not below the base.
+    pub fn next_page(&self, page: &Page, reply: &HttpReply) -> Result<Option<Page>, ApiError> {
+        let Some(next) = reply.header("link").and_then(next_link) else { return Ok(None) };
         let foreign = |to: String| ApiError::ForeignPage {
             url: http::printable_url(&page.0),
             to,
             base: http::printable_url(&self.base),
         };
         let next = page.0.join(next).map_err(|_| foreign("something that is no address".into()))?;
-        let ours = next.origin() == self.base.origin() && next.path().starts_with(self.base.path());
-        if !ours || !next.username().is_empty() || next.password().is_some() {
+        if !self.is_below(&next) {
             return Err(foreign(http::printable_url(&next)));
         }
-        Ok((reply, Some(Page(next))))
+        Ok(Some(Page(next)))
     }
 
     fn address(&self, path: &[&str]) -> Result<Url, ApiError> {
@@ -165,11 +233,16 @@ impl Api {
         Ok(url)
     }
 
-    async fn exchange(&self, url: &Url, call: Call<'_>) -> Result<HttpReply, ApiError> {
+    async fn exchange(
+        &self,
+        url: &Url,
+        request: HttpRequest<'_>,
+        repeatable: bool,
+    ) -> Result<HttpReply, ApiError> {
         let mut tries = 1;
         let mut pause = FIRST_PAUSE;
         loop {
-            let outcome = self.once(url, call).await;
+            let outcome = self.once(url, request).await;
             let now = self.clock.now();
             let again = match &outcome {
                 // A request that was turned away at the door was not begun.
@@ -177,27 +250,20 @@ impl Api {
                     .and_then(|until| Duration::try_from(until.duration_since(now)).ok())
                     // Never earlier than asked, and not all at once.
                     .map(|rest| rest + jitter(rest / 10, 1.0)),
-                Ok(reply) => (call.repeatable && reply.status >= 500).then(|| jitter(pause, JITTER)),
+                Ok(reply) => (repeatable && reply.status >= 500).then(|| jitter(pause, JITTER)),
                 Err(HttpError::Connect { .. }) => Some(jitter(pause, JITTER)),
-                Err(error) => (call.repeatable && error.is_transient()).then(|| jitter(pause, JITTER)),
+                Err(error) => (repeatable && error.is_transient()).then(|| jitter(pause, JITTER)),
             };
             match again.filter(|it| *it <= PAUSE_MAX && tries < TRIES) {
                 Some(rest) => wait(rest).await,
-                None => return self.settled(url, call, tries, outcome),
+                None => return self.settled(url, repeatable, tries, outcome),
             }
             pause *= 2;
             tries += 1;
         }
     }
 
-    async fn once(&self, url: &Url, call: Call<'_>) -> Result<HttpReply, HttpError> {
-        let request = HttpRequest {
-            method: call.method,
-            query: call.query,
-            headers: &[("accept", "application/json")],
-            body: call.body.map(|bytes| ("application/json", bytes)),
-            credential: Some((self.scheme, &self.token)),
-        };
+    async fn once(&self, url: &Url, request: HttpRequest<'_>) -> Result<HttpReply, HttpError> {
         let reply = self.http.send(url.as_str(), request).await?;
         if let Some(says) = reply.date {
             let seen = OutsideClock { says, seen_at: self.clock.now() };
@@ -209,7 +275,7 @@ impl Api {
     fn settled(
         &self,
         url: &Url,
-        call: Call<'_>,
+        repeatable: bool,
         tries: u32,
         outcome: Result<HttpReply, HttpError>,
     ) -> Result<HttpReply, ApiError> {
@@ -230,7 +296,7 @@ impl Api {
             Err(source @ (HttpError::Connect { .. } | HttpError::Request(_))) => {
                 Err(ApiError::NoAnswer { tries, source })
             }
-            Err(source) if call.repeatable => Err(ApiError::NoAnswer { tries, source }),
+            Err(source) if repeatable => Err(ApiError::NoAnswer { tries, source }),
             Err(source) => Err(ApiError::Lost(source)),
         }
     }
@@ -240,7 +306,7 @@ impl Api {
 fn is_limited(reply: &HttpReply) -> bool {
     match reply.status {
         429 => true,
-        403 => reply.header("x-ratelimit-remaining") == Some("0"),
+        403 => reply.header("x-ratelimit-remaining") == Some("0") || reply.header("retry-after").is_some(),
         503 => reply.header("retry-after").is_some(),
         _ => false,
     }

@@ -16,9 +16,16 @@ use thiserror::Error;
 
 use super::secret::Secret;
 
-/// The headers of an answer that are kept: what says how to ask again, and when.
-const KEPT_HEADERS: [&str; 6] =
-    ["etag", "link", "location", "retry-after", "x-ratelimit-remaining", "x-ratelimit-reset"];
+/// The headers of an answer that are kept: what says how to ask again, and when, and what a token may do.
+const KEPT_HEADERS: [&str; 7] = [
+    "etag",
+    "link",
+    "location",
+    "retry-after",
+    "x-oauth-scopes",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
 /// Longest kept header, in bytes; a longer one counts as absent.
 const HEADER_BYTES_MAX: usize = 4096;
 

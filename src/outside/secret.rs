@@ -9,6 +9,7 @@ use base64ct::{Base64, Encoding as _};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
 
@@ -63,11 +64,17 @@ impl Secret {
     /// # Errors
     /// When others can read it, or as [`Secret::from_file`].
     pub fn from_private_file(path: &Path) -> Result<Self, SecretError> {
-        let mode = files::permission_bits(path).map_err(SecretError::File)?;
-        if mode & 0o077 != 0 {
-            return Err(SecretError::Exposed(path.to_owned(), mode));
-        }
+        is_private(path)?;
         Self::from_file(path)
+    }
+
+    /// The bytes of a file that nobody but its owner can read: a key, which has lines.
+    ///
+    /// # Errors
+    /// When others can read it, or it cannot be read or is larger than [`SECRET_BYTES_MAX`].
+    pub fn private_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        is_private(path)?;
+        files::read_bounded(path, SECRET_BYTES_MAX).map(Zeroizing::new).map_err(SecretError::File)
     }
 
     /// The value, for the wire only.
@@ -121,6 +128,11 @@ pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
         .iter()
         .fold(Sha256::new_with_prefix(block.map(|it| it ^ 0x36)), |hash, part| hash.chain_update(part));
     Sha256::new_with_prefix(block.map(|it| it ^ 0x5c)).chain_update(inner.finalize()).finalize().into()
+}
+
+fn is_private(path: &Path) -> Result<(), SecretError> {
+    let mode = files::permission_bits(path).map_err(SecretError::File)?;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Exposed(path.to_owned(), mode)) }
 }
 
 impl fmt::Debug for Secret {

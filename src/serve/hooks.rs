@@ -94,7 +94,7 @@ fn delivery(headers: &HeaderMap) -> Option<Delivery> {
 }
 
 /// The one header of this name; two of them prove nothing.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a axum::http::HeaderValue> {
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
     let mut all = headers.get_all(name).iter();
     all.next().filter(|_| all.next().is_none())
 }

@@ -17,6 +17,7 @@ mod cli;
 mod demo;
 mod forge;
 mod git;
+mod github;
 mod hostile;
 mod layouts;
 mod live;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::places::{self, Places};
 use crate::cli::args::ForgeQuestion;
 use crate::cli::checklist::{self, Line, fail, pass, warn};
 use crate::cli::failure::Failure;
@@ -26,15 +27,15 @@ use crate::propose::forge::{Forge, ForgeError, Trouble};
 /// Exit code 1 when a check failed, 2 when the settings are wrong, 7 when the time is over.
 pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
     let settings = settings::load(&args.settings.config, &Overrides::default())?;
-    let ForgeSettings::Gitea(at) = &settings.forge else {
+    let ForgeSettings::At(at) = &settings.forge else {
         let detail = "local: proposals stay branches of the repository";
-        let fix = "set forge.kind: gitea to get pull requests";
+        let fix = "set forge.kind: gitea or github to get pull requests";
         return checklist::conclude(&[warn("forge", detail, fix)], None, Ok(()), console);
     };
-    let forge = settings::gitea(at, Arc::new(SystemClock))?;
+    let forge = settings::forge_at(at, Arc::new(SystemClock))?;
     let mut lines = address(at, &settings);
     let checks = async {
-        check(&forge, &settings, &mut lines).await;
+        check(forge.as_ref(), places::of(at.kind), &settings, &mut lines).await;
         Ok(())
     };
     let outcome = checklist::run(args.patience.timeout, "the checks", checks);
@@ -49,7 +50,7 @@ pub(super) fn refused(check: &'static str, error: &ForgeError) -> Line {
 
 /// What the settings alone show.
 fn address(at: &ForgeAt, settings: &Settings) -> Vec<Line> {
-    let mut lines = vec![pass("forge", format!("gitea, {} on {}", slug(at), at.url))];
+    let mut lines = vec![pass("forge", format!("{}, {} on {}", at.kind.as_str(), slug(at), at.url))];
     if at.url.starts_with("http://") && !is_loopback(&at.url) {
         let fix = "use an https address in forge.url; forge.ca_file names an authority of your own";
         lines.push(warn("forge", "the token travels in the clear", fix));
@@ -77,11 +78,11 @@ fn is_loopback(url: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
-async fn check(forge: &dyn Forge, settings: &Settings, lines: &mut Vec<Line>) {
+async fn check(forge: &dyn Forge, places: &Places, settings: &Settings, lines: &mut Vec<Line>) {
     let account = match forge.whoami().await {
         Ok(account) => account,
         Err(error) if error.trouble == Trouble::Forbidden => {
-            let fix = "make a token with the scope read:user as well";
+            let fix = format!("make a token with the scope {} as well", places.identity);
             lines.push(fail("token", causes(&error), fix));
             return;
         }
@@ -93,11 +94,11 @@ async fn check(forge: &dyn Forge, settings: &Settings, lines: &mut Vec<Line>) {
         Ok(facts) => facts,
         Err(error) => return lines.push(refused("repository", &error)),
     };
-    lines.extend(repository(&facts, &account));
-    lines.extend(scopes(forge).await);
+    lines.extend(repository(&facts, &account, places));
+    lines.extend(scopes(forge, places).await);
     lines.extend(branches(forge, &settings.ledger_branch).await);
     match forge.protection(&settings.branch).await {
-        Ok(Some(protection)) => lines.extend(protected(&settings.branch, &protection, &account)),
+        Ok(Some(protection)) => lines.extend(protected(&settings.branch, &protection, &account, places)),
         Ok(None) => {
             let detail = format!("the forge has no branch {}", settings.branch);
             lines.push(fail(
@@ -108,7 +109,7 @@ async fn check(forge: &dyn Forge, settings: &Settings, lines: &mut Vec<Line>) {
         }
         Err(error) => lines.push(refused("protection", &error)),
     }
-    lines.push(methods(&facts));
+    lines.push(methods(&facts, places));
 }
 
 pub(super) fn token(account: &Account) -> Line {
@@ -119,7 +120,7 @@ pub(super) fn token(account: &Account) -> Line {
     warn("token", detail, "give tars an account of its own, without administrator rights")
 }
 
-pub(super) fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line> {
+pub(super) fn repository(facts: &RepositoryFacts, account: &Account, places: &Places) -> Vec<Line> {
     let name = &facts.full_name;
     let settings_page = format!("{}/settings", facts.url);
     let mut lines = vec![pass("repository", format!("{name}, default branch {}", facts.default_branch))];
@@ -132,17 +133,18 @@ pub(super) fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line
     }
     if !facts.pull_requests_enabled {
         let detail = format!("pull requests are off in {name}");
-        let fix = format!("{settings_page}: Units > Pull Requests > Enable Repository Pull Requests");
+        let fix = format!("{}/{}", facts.url, places.pull_requests_unit);
         lines.push(fail("repository", detail, fix));
     }
     let rights = facts.permissions;
+    let collaborators = format!("{}/{}", facts.url, places.collaborators);
     if !rights.push {
         let detail = format!("{} may not push to {name}", account.login);
-        let fix = format!("{settings_page}/collaboration: give {} Write", account.login);
+        let fix = format!("{collaborators}: give {} Write", account.login);
         lines.push(fail("permissions", detail, fix));
     } else if rights.admin {
         let detail = format!("auto-merge is off with this token: {} administers {name}", account.login);
-        let fix = format!("{settings_page}/collaboration: Write is enough for {}", account.login);
+        let fix = format!("{collaborators}: Write is enough for {}", account.login);
         lines.push(warn("permissions", detail, fix));
     } else {
         lines.push(pass("permissions", "reads and pushes, and no more"));
@@ -150,14 +152,14 @@ pub(super) fn repository(facts: &RepositoryFacts, account: &Account) -> Vec<Line
     lines
 }
 
-pub(super) async fn scopes(forge: &dyn Forge) -> Vec<Line> {
+pub(super) async fn scopes(forge: &dyn Forge, places: &Places) -> Vec<Line> {
     let grants = match forge.grants().await {
         Ok(grants) => grants,
         Err(error) => return vec![refused("scopes", &error)],
     };
     let told = [
-        (grants.pull_requests, "write:repository", "pull requests and statuses"),
-        (grants.comments, "write:issue", "comments and labels"),
+        (grants.pull_requests, places.pull_requests, "pull requests and statuses"),
+        (grants.comments, places.comments, "comments and labels"),
     ];
     let mut lines = Vec::new();
     for (grant, scope, what) in told {
@@ -200,53 +202,53 @@ async fn branches(forge: &dyn Forge, ledger: &BranchName) -> Vec<Line> {
 }
 
 /// What stands between a proposal and the watched branch.
-fn protected(branch: &BranchName, it: &Protection, account: &Account) -> Vec<Line> {
+fn protected(branch: &BranchName, it: &Protection, account: &Account, places: &Places) -> Vec<Line> {
     let rule = format!("the protection rule of {branch}");
     if !it.is_protected {
         let detail = format!("auto-merge is off: {branch} has no protection, so nothing has to be green");
-        let fix =
-            "Settings > Branches > Add New Rule: require status checks, and pull requests for everybody";
-        return vec![warn("protection", detail, fix)];
+        return vec![warn("protection", detail, places.new_rule)];
     }
     let mut lines = vec![pass("protection", format!("{branch} is protected"))];
     if it.required_approvals > 0 {
         let detail = format!("auto-merge cannot work: {branch} requires {} approvals", it.required_approvals);
-        let fix = format!("leave mode Propose, or set Required approvals to 0 in {rule}");
+        let fix = format!("leave mode Propose, or set {} to 0 in {rule}", places.approvals);
         lines.push(warn("protection", detail, fix));
     }
     match it.required_checks.as_slice() {
         [] => {
             let detail =
                 format!("{branch} requires no status check: an automatic merge has nothing to wait for");
-            lines.push(warn("protection", detail, format!("Enable Status Check in {rule}")));
+            lines.push(warn("protection", detail, format!("{} in {rule}", places.checks)));
         }
         some => lines.push(pass("protection", format!("waits for {}", some.join(", ")))),
     }
     if !it.may_merge {
         let detail = format!("auto-merge cannot work: {} may not merge into {branch}", account.login);
-        let fix = format!("add {} to the merge allow list of {rule}", account.login);
+        let fix = format!("add {} to the {} of {rule}", account.login, places.may_merge);
         lines.push(warn("protection", detail, fix));
     }
     if it.may_push {
         let detail = format!("{} may push to {branch} without a pull request", account.login);
-        lines.push(warn("protection", detail, format!("disable push for it in {rule}")));
+        lines.push(warn("protection", detail, format!("{} for it in {rule}", places.may_push)));
     }
     lines
 }
 
-fn methods(facts: &RepositoryFacts) -> Line {
+fn methods(facts: &RepositoryFacts, places: &Places) -> Line {
     let named: Vec<&str> = facts.merge_methods.iter().map(|it| it.as_str()).collect();
     let after =
         if facts.deletes_merged_branches { "branches go after a merge" } else { "tars deletes its branches" };
-    let fix = format!("{}/settings: Units > Pull Requests > Fast-forward only", facts.url);
+    let fix = format!("{}/{}", facts.url, places.methods);
     if named.is_empty() {
         return fail("merging", "the repository allows no method of merging", fix);
     }
-    if facts.merge_methods.contains(&MergeMethod::FastForward) {
+    let best = if places.fast_forwards { MergeMethod::FastForward } else { MergeMethod::Merge };
+    if facts.merge_methods.contains(&best) {
         return pass("merging", format!("{}; {after}", named.join(", ")));
     }
     let detail = format!(
-        "fast-forward is not allowed ({}): the merged commit will not be the one that was reviewed",
+        "{} is not allowed ({}): the merged commit will not be the one that was reviewed",
+        best.as_str(),
         named.join(", ")
     );
     warn("merging", detail, fix)

@@ -6,16 +6,18 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::places::{self, Places};
 use crate::cli::args::ForgeLogin;
 use crate::cli::checklist::{self, Line, fail, pass};
 use crate::cli::failure::Failure;
 use crate::cli::output::Console;
 use crate::cli::settings;
-use crate::config::{ForgeAt, Overrides};
+use crate::config::{ForgeCredential, Overrides};
 use crate::model::causes::causes;
 use crate::outside::clock::SystemClock;
 use crate::outside::files;
 use crate::outside::secret::{SECRET_BYTES_MAX, Secret};
+use crate::propose::forge::github_client::ForgeAccess;
 use crate::propose::forge::{Forge, Trouble};
 
 /// Tries the token and keeps it.
@@ -26,13 +28,18 @@ use crate::propose::forge::{Forge, Trouble};
 pub fn run(args: &ForgeLogin, console: &Console) -> Result<(), Failure> {
     let settings = settings::load(&args.settings.config, &Overrides::default())?;
     let at = super::place(&settings)?;
+    let ForgeCredential::TokenFile(file) = &at.credential else {
+        return Err(Failure::usage("this forge is asked as an app, which has no token to keep")
+            .hint("put the app's private key where forge.app.private_key_file says"));
+    };
     let token = given(args.from.as_deref())?;
-    let forge = settings::gitea_with(at, Arc::new(SystemClock), token.clone())?;
+    let forge = settings::forge_with(at, Arc::new(SystemClock), ForgeAccess::Token(token.clone()))?;
+    let places = places::of(at.kind);
     let mut lines = Vec::new();
-    let outcome = checklist::run(args.patience.timeout, "the login", try_out(&forge, &mut lines));
+    let outcome = checklist::run(args.patience.timeout, "the login", try_out(&*forge, places, &mut lines));
     if outcome.is_ok() {
         lines.push(if checklist::all_passed(&lines) {
-            keep(at, &token)?
+            keep(file, &token)?
         } else {
             fail("kept", "nothing was written", "mend what failed, then log in again")
         });
@@ -64,11 +71,11 @@ fn given(from: Option<&Path>) -> Result<Secret, Failure> {
     Secret::new(&text).map_err(|error| unusable(error).hint(hint))
 }
 
-async fn try_out(forge: &dyn Forge, lines: &mut Vec<Line>) -> Result<(), Failure> {
+async fn try_out(forge: &dyn Forge, places: &Places, lines: &mut Vec<Line>) -> Result<(), Failure> {
     let account = match forge.whoami().await {
         Ok(account) => account,
         Err(error) if error.trouble == Trouble::Forbidden => {
-            let fix = "make a token with the scope read:user as well";
+            let fix = format!("make a token with the scope {} as well", places.identity);
             lines.push(fail("token", causes(&error), fix));
             return Ok(());
         }
@@ -76,20 +83,20 @@ async fn try_out(forge: &dyn Forge, lines: &mut Vec<Line>) -> Result<(), Failure
     };
     lines.push(super::check::token(&account));
     match forge.repository().await {
-        Ok(facts) => lines.extend(super::check::repository(&facts, &account)),
+        Ok(facts) => lines.extend(super::check::repository(&facts, &account, places)),
         Err(error) => {
             lines.push(super::check::refused("repository", &error));
             return Ok(());
         }
     }
-    lines.extend(super::check::scopes(forge).await);
+    lines.extend(super::check::scopes(forge, places).await);
     Ok(())
 }
 
-fn keep(at: &ForgeAt, token: &Secret) -> Result<Line, Failure> {
-    let shown = at.token_file.display();
+fn keep(file: &Path, token: &Secret) -> Result<Line, Failure> {
+    let shown = file.display();
     // A new file that replaces the old one as a whole, made for its owner only.
-    files::write_durable(&at.token_file, format!("{}\n", token.expose()).as_bytes()).map_err(|error| {
+    files::write_durable(file, format!("{}\n", token.expose()).as_bytes()).map_err(|error| {
         Failure::usage(format!("could not keep the token in {shown}"))
             .because(error)
             .hint("forge.token_file names the file; its folder must take new files")

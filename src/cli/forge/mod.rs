@@ -3,6 +3,7 @@
 
 mod check;
 mod login;
+mod places;
 mod prs;
 mod webhook_test;
 
@@ -29,9 +30,9 @@ pub fn run(verb: &ForgeVerb, console: &Console) -> Result<(), Failure> {
 /// Where the forge is.
 fn place(settings: &Settings) -> Result<&ForgeAt, Failure> {
     match &settings.forge {
-        ForgeSettings::Gitea(at) => Ok(at),
+        ForgeSettings::At(at) => Ok(at),
         ForgeSettings::Local => Err(Failure::usage("forge.kind is local: there is no forge to ask").hint(
-            "set forge.kind: gitea with url, repository and token_file; tars config schema describes them",
+            "set forge.kind: gitea or github, with url, repository and token_file; tars config schema describes them",
         )),
     }
 }

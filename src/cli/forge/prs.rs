@@ -39,12 +39,12 @@ struct Row {
 /// the time is over.
 pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
     let settings = settings::load(&args.settings.config, &Overrides::default())?;
-    let ForgeSettings::Gitea(at) = &settings.forge else {
+    let ForgeSettings::At(at) = &settings.forge else {
         return Err(Failure::usage("forge.kind is local: there are no pull requests")
             .hint("tars get proposals lists what the ledger knows"));
     };
-    let forge = settings::gitea(at, Arc::new(SystemClock))?;
-    let (rows, total) = checklist::run(args.patience.timeout, "the list", rows(&forge))?;
+    let forge = settings::forge_at(at, Arc::new(SystemClock))?;
+    let (rows, total) = checklist::run(args.patience.timeout, "the list", rows(forge.as_ref()))?;
     if total > rows.len() {
         console.talk(&format!("the newest {} of {total} are shown", rows.len()));
     }
@@ -67,6 +67,8 @@ async fn rows(forge: &dyn Forge) -> Result<(Vec<Row>, usize), Failure> {
             (None, Err(_)) => None,
         };
         bases.insert(pull.base.clone(), protection.clone());
+        // Lists of GitHub do not say it.
+        let pull = if pull.is_mergeable { pull } else { forge.read(pull.number).await.map_err(failed)? };
         let checks = forge.checks(&pull.head).await.map_err(failed)?;
         let reviews = forge.reviews(pull.number).await.map_err(failed)?;
         rows.push(Row {

@@ -77,7 +77,7 @@ impl ForgeError {
             401 => Trouble::Unauthenticated,
             403 => Trouble::Forbidden,
             404 | 410 => Trouble::Missing,
-            405 | 423 => Trouble::NotReady,
+            405 | 422 | 423 => Trouble::NotReady,
             409 | 412 => Trouble::Conflict,
             // A server that broke off has perhaps done its part already.
             500.. if is_read => Trouble::Unreachable,
@@ -99,6 +99,12 @@ impl ForgeError {
         Self { what, status: None, said: String::new(), trouble, source: Some(Box::new(source)) }
     }
 
+    /// The credential that the request needed was not given out; the request itself was never sent.
+    pub(super) fn not_let_in(what: &'static str, status: u16, why: &str) -> Self {
+        let trouble = if status >= 500 { Trouble::Unreachable } else { Trouble::Unauthenticated };
+        Self { what, status: Some(status), said: shown(why), trouble, source: None }
+    }
+
     /// From an answer that is none of this API; `is_read`: asking did nothing.
     pub(super) fn unreadable(what: &'static str, why: &str, is_read: bool) -> Self {
         let trouble = if is_read { Trouble::Protocol } else { Trouble::Lost };
@@ -110,6 +116,11 @@ impl ForgeError {
     #[must_use]
     pub fn refused_here(what: &'static str, trouble: Trouble, why: &str) -> Self {
         Self { what, status: None, said: shown(why), trouble, source: None }
+    }
+
+    /// The same, known to be because it exists already.
+    pub(super) fn as_conflict(self) -> Self {
+        Self { trouble: Trouble::Conflict, ..self }
     }
 
     /// The same, known to come after something that may have been done.
@@ -132,7 +143,8 @@ impl ForgeError {
     pub fn hint(&self) -> &'static str {
         match self.trouble {
             Trouble::Unauthenticated => {
-                "the token is unknown or expired: make a new one and put it into forge.token_file"
+                "the token is unknown or expired: make a new one and put it into forge.token_file; of an app, id, \
+                 installation_id and private_key_file must belong together"
             }
             Trouble::Forbidden => {
                 "give the token the scopes that SECURITY.md lists, and its account write access to the repository"
@@ -147,7 +159,7 @@ impl ForgeError {
             Trouble::Unreachable => "is forge.url right, and does a proxy or firewall stand in between?",
             Trouble::Lost => "look at the pull request before trying again",
             Trouble::Elsewhere => {
-                "set forge.url to the address the forge itself uses (Gitea: ROOT_URL), final redirects included"
+                "set forge.url to the address the forge itself uses (Gitea: ROOT_URL), and forge.repository to its present name"
             }
         }
     }

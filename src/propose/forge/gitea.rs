@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
+use super::reply::decoded;
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
     Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection, PullRequest, PullState,
@@ -399,19 +400,6 @@ impl Gitea {
 fn pull_of(what: &'static str, reply: &HttpReply, is_read: bool) -> Result<PullRequest, ForgeError> {
     let noun = decoded::<wire::Pull>(what, reply, is_read)?.noun();
     noun.ok_or_else(|| ForgeError::unreadable(what, "the pull request has no head", is_read))
-}
-
-/// The body of a success as `T`; anything else as an error. `is_read`: nothing was to be changed.
-pub(super) fn decoded<T: DeserializeOwned>(
-    what: &'static str,
-    reply: &HttpReply,
-    is_read: bool,
-) -> Result<T, ForgeError> {
-    if !(200..300).contains(&reply.status) {
-        return Err(ForgeError::refused(what, reply, is_read));
-    }
-    serde_json::from_slice(&reply.body)
-        .map_err(|error| ForgeError::unreadable(what, &error.to_string(), is_read))
 }
 
 impl Forge for Gitea {

@@ -5,8 +5,9 @@
 use serde_json::json;
 
 use super::error::ForgeError;
-use super::gitea::{Gitea, decoded};
+use super::gitea::Gitea;
 use super::gitea_wire as wire;
+use super::reply::decoded;
 use crate::model::forge::{Access, COMMENTS_MAX, Comment, PullRequest, PullState, Reaction};
 use crate::outside::http::Method;
 

@@ -9,6 +9,11 @@ mod error;
 pub mod gitea;
 mod gitea_people;
 mod gitea_wire;
+pub mod github;
+pub mod github_client;
+mod github_people;
+mod github_wire;
+mod reply;
 
 use std::fmt::Debug;
 
@@ -173,3 +178,7 @@ impl Marker {
 #[cfg(test)]
 #[path = "gitea_tests.rs"]
 mod gitea_tests;
+
+#[cfg(test)]
+#[path = "github_tests.rs"]
+mod github_tests;

@@ -2,6 +2,7 @@
 //! and status; the last word on those that ended. Every write is skipped when it would say nothing new, so that
 //! nobody gets a mail about nothing and no approval is lost.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher as _};
 
 use jiff::{SignedDuration, Timestamp};
@@ -181,8 +182,13 @@ impl Desk {
     /// Puts our labels on; those of people stay, and so does their hold.
     async fn keep_labels(&mut self, pull: &PullRequest, text: &PullText) -> Result<(), ForgeError> {
         let wanted = text.labels_beside(&pull.labels);
-        let missing: Vec<&str> = wanted.difference(&pull.labels).map(String::as_str).collect();
-        let stale: Vec<&str> = pull.labels.difference(&wanted).map(String::as_str).collect();
+        // Some forges know no case in them, and keep the first spelling.
+        let is_in =
+            |labels: &BTreeSet<String>, label: &str| labels.iter().any(|it| it.eq_ignore_ascii_case(label));
+        let missing: Vec<&str> =
+            wanted.iter().map(String::as_str).filter(|it| !is_in(&pull.labels, it)).collect();
+        let stale: Vec<&str> =
+            pull.labels.iter().map(String::as_str).filter(|it| !is_in(&wanted, it)).collect();
         if missing.is_empty() && stale.is_empty() {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! What every test of the suite leans on: where the tree is, which files it holds, which real parts exist.
 
+pub(crate) mod fake;
 pub(crate) mod git_http;
 pub(crate) mod gitea;
 pub(crate) mod metric_stub;

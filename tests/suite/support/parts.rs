@@ -24,6 +24,18 @@ pub(crate) fn find(name: &str, test: &str) -> Option<PathBuf> {
     found
 }
 
+/// The folder with what the stand-in forges need, or `None` after saying so.
+///
+/// # Panics
+/// When it is missing and `CI=true`.
+pub(crate) fn fakes(test: &str) -> Option<PathBuf> {
+    let found = super::fake::parts(root());
+    if found.is_none() {
+        report_missing("fakes", test, std::env::var("CI").is_ok_and(|it| it == "true"));
+    }
+    found
+}
+
 fn report_missing(name: &str, test: &str, ci: bool) {
     let text = format!("{test}: {name} is missing; run tests/install-parts");
     assert!(!ci, "{text} (in CI a missing part is a failure, never a skip)");
@@ -67,6 +79,7 @@ fn every_part_that_the_script_installs_is_found() {
     for name in programs {
         find(name, "every_part_that_the_script_installs_is_found");
     }
+    fakes("every_part_that_the_script_installs_is_found");
 }
 
 #[test]
