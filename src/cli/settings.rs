@@ -33,6 +33,7 @@ use crate::propose::forge::Forge;
 use crate::propose::forge::gitea::Gitea;
 use crate::propose::forge::github::GitHub;
 use crate::propose::forge::github_client::{App, AppKey, ForgeAccess};
+use crate::propose::forge::gitlab::GitLab;
 use crate::reconcile::desk::{Desk, DeskSettings};
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
@@ -214,8 +215,12 @@ pub fn forge_with(
         (ForgeKind::Gitea, ForgeAccess::Token(token)) => {
             Gitea::new(http, clock, &at.url, place, token).map(|it| Arc::new(it) as Arc<dyn Forge>)
         }
-        (ForgeKind::Gitea, ForgeAccess::App(_)) => {
-            return Err(Failure::usage("Gitea has no apps").hint("use forge.token_file"));
+        (ForgeKind::GitLab, ForgeAccess::Token(token)) => {
+            let project = format!("{}/{}", at.owner, at.name);
+            GitLab::new(http, clock, &at.url, &project, token).map(|it| Arc::new(it) as Arc<dyn Forge>)
+        }
+        (ForgeKind::Gitea | ForgeKind::GitLab, ForgeAccess::App(_)) => {
+            return Err(Failure::usage("only GitHub has apps").hint("use forge.token_file"));
         }
     };
     forge.map_err(|error| failed("the forge's address")(error.into()))

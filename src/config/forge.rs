@@ -9,7 +9,9 @@ use super::resolve::Resolve;
 use crate::model::forge::{BRANCH_PREFIX, RequiredCheck};
 
 /// Products that have a name here and no adapter yet.
-const PLANNED: [&str; 4] = ["gitlab", "bitbucket", "azuredevops", "codecommit"];
+const PLANNED: [&str; 3] = ["bitbucket", "azuredevops", "codecommit"];
+/// Most segments of a repository's path: GitLab's deepest group, and the project.
+const SEGMENTS_MAX: usize = 21;
 /// Where GitHub is unless it is an Enterprise Server.
 const GITHUB_URL: &str = "https://github.com";
 
@@ -29,6 +31,7 @@ pub enum ForgeKind {
     Gitea,
     /// And GitHub Enterprise.
     GitHub,
+    GitLab,
 }
 
 impl ForgeKind {
@@ -37,6 +40,7 @@ impl ForgeKind {
         match self {
             Self::Gitea => "gitea",
             Self::GitHub => "github",
+            Self::GitLab => "gitlab",
         }
     }
 }
@@ -58,6 +62,7 @@ pub struct ForgeAt {
     pub kind: ForgeKind,
     /// Of the web interface, without a slash at the end.
     pub url: String,
+    /// Of a GitLab project: its group, with the groups around it.
     pub owner: String,
     pub name: String,
     pub credential: ForgeCredential,
@@ -73,6 +78,7 @@ impl Resolve<'_> {
             "local" => self.no_forge(raw),
             "gitea" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::Gitea, raw)?)),
             "github" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::GitHub, raw)?)),
+            "gitlab" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::GitLab, raw)?)),
             "forgejo" => {
                 let message = "Forgejo speaks the API of Gitea";
                 Err(self.origins.error("forge.kind", message, "write gitea"))
@@ -82,7 +88,7 @@ impl Resolve<'_> {
                 Err(self.origins.error(
                     "forge.kind",
                     message,
-                    "use gitea or github, or local for branches only",
+                    "use gitea, github or gitlab, or local for branches only",
                 ))
             }
             kind => {
@@ -91,7 +97,7 @@ impl Resolve<'_> {
                 Err(self.origins.error(
                     "forge.kind",
                     message,
-                    "use gitea (also for Forgejo), github or local",
+                    "use gitea (also for Forgejo), github, gitlab or local",
                 ))
             }
         }
@@ -110,7 +116,7 @@ impl Resolve<'_> {
             None => Ok(ForgeSettings::Local),
             Some((field, _)) => {
                 let message = "this does not belong to the local forge";
-                let fix = "set forge.kind: gitea or github, or remove it";
+                let fix = "set forge.kind: gitea, github or gitlab, or remove it";
                 Err(self.origins.error(&format!("forge.{field}"), message, fix))
             }
         }
@@ -127,13 +133,19 @@ impl Resolve<'_> {
             return Err(self.origins.error("forge.url", "this is not the address of a web interface", fix));
         }
         let repository = self.required("forge.repository", raw.repository.as_ref())?;
-        let plain = |it: &str| {
-            !matches!(it, "" | "." | "..")
+        let plain = |it: &&str| {
+            !matches!(*it, "" | "." | "..")
                 && it.len() <= 100
                 && it.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
         };
-        let Some((owner, name)) = repository.split_once('/').filter(|it| plain(it.0) && plain(it.1)) else {
-            let fix = "write it as owner/name, without .git";
+        let segments = repository.split('/').filter(plain).count();
+        let is_whole = segments == repository.split('/').count();
+        let is_deep = segments == 2 || (kind == ForgeKind::GitLab && (2..=SEGMENTS_MAX).contains(&segments));
+        let Some((owner, name)) = repository.rsplit_once('/').filter(|_| is_whole && is_deep) else {
+            let fix = match kind {
+                ForgeKind::GitLab => "write it as group/name or group/subgroup/name, without .git",
+                _ => "write it as owner/name, without .git",
+            };
             return Err(self.origins.error("forge.repository", "this is not a repository of a forge", fix));
         };
         Ok(ForgeAt {

@@ -178,12 +178,12 @@ pub struct Sops {
 #[serde(default, deny_unknown_fields)]
 pub struct Forge {
     /// local: proposals stay branches, and the ledger holds their text. gitea: Gitea and Forgejo. github: github.com
-    /// and Enterprise.
-    #[schemars(extend("enum" = ["local", "gitea", "github"]))]
+    /// and Enterprise. gitlab: gitlab.com and self-managed.
+    #[schemars(extend("enum" = ["local", "gitea", "github", "gitlab"]))]
     pub kind: String,
     /// Address of the web interface, as the forge itself writes it; of github it is https://github.com by default.
     pub url: Option<String>,
-    /// owner/name
+    /// owner/name; of GitLab group/subgroup/name, as deep as it is.
     pub repository: Option<String>,
     /// File with the access token, readable by its owner only; it is sent to the host of `url` only.
     pub token_file: Option<String>,

@@ -110,7 +110,12 @@ fn a_forge_is_local_or_a_place_that_can_be_asked() {
     let app = "forge: {kind: github, repository: shop/gitops, app: {id: 7, installation_id: 8, private_key_file: /k}}";
     let credential = ForgeCredential::App { id: 7, installation_id: 8, private_key_file: "/k".into() };
     let at = ForgeAt { kind: ForgeKind::GitHub, url: "https://github.com".into(), credential, ..at };
-    assert_eq!(resolved(&with(app)).unwrap().forge, ForgeSettings::At(at));
+    assert_eq!(resolved(&with(app)).unwrap().forge, ForgeSettings::At(at.clone()));
+    let deep = "forge: {kind: gitlab, url: 'https://git.example.com', repository: shop/infra/gitops, token_file: /t}";
+    let credential = ForgeCredential::TokenFile("/t".into());
+    let url = "https://git.example.com".into();
+    let at = ForgeAt { kind: ForgeKind::GitLab, url, owner: "shop/infra".into(), credential, ..at };
+    assert_eq!(resolved(&with(deep)).unwrap().forge, ForgeSettings::At(at));
 }
 
 #[test]
@@ -320,7 +325,13 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
         ),
         (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
         (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
-        (with("forge: {kind: gitlab}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (with("forge: {kind: bitbucket}"), "tars.yaml:10", "forge.kind", "use gitea"),
+        (
+            with("forge: {kind: gitlab, url: 'https://h', repository: a/b//c}"),
+            "tars.yaml:10",
+            "forge.repository",
+            "group/subgroup/name",
+        ),
         (with("forge: {app: {id: 7}}"), "tars.yaml:10", "forge.app", "kind: gitea"),
         (with("forge: {kind: github}"), "tars.yaml:10", "forge.repository", "TARS_FORGE_REPOSITORY"),
         (

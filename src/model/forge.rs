@@ -51,6 +51,8 @@ impl ForgeCapabilities {
     };
     /// GitHub and its Enterprise. It takes 65,536 characters; what it makes of them must fit too.
     pub const GITHUB: Self = Self { body_chars_max: 58_000, ..Self::GITEA };
+    /// GitLab 13.4 and newer.
+    pub const GITLAB: Self = Self::GITEA;
 }
 
 /// Who a token belongs to.

@@ -1,4 +1,4 @@
-// A stand-in forge for tests: `node tests/fakes/main.mjs github --parts <folder with node_modules>`.
+// A stand-in forge for tests: `node tests/fakes/main.mjs github|gitlab --parts <folder with node_modules>`.
 //
 // It listens on a free loopback port, prints one line of JSON ({"url", "admin_token"}), and ends when its standard
 // input ends: with 0, or with 1 when anything disagreed with the vendor's own description. Repositories are real bare
@@ -15,7 +15,9 @@
 //   refusal(error, context) -> the same for a Refusal: each forge says no in its own way
 //   words(status, message) -> the body of an error
 //   tokenOf(body)   -> what State.addToken takes, from POST tokens
-//   headers(context) -> of every answer (optional); settingsOf(body): of POST repositories (optional)
+//   headers(context) -> of every answer (optional); settingsOf(body): of POST and PATCH repositories (optional)
+//   settings: names of its own settings of a repository; extra(repository): with their first values (optional)
+//   control(what, {state, repository, body}) -> [status, body] of its own control endpoints, or null (optional)
 // The rules that all forges share (merges, protection, checks, reviews, what a push does) are in core/state.mjs: use
 // them, and say in the forge's own folder only what is its own. Lists go through `paged` of core/server.mjs.
 
@@ -26,7 +28,7 @@ import path from 'node:path';
 
 import { Server } from './core/server.mjs';
 
-const FORGES = { github: './github/index.mjs' };
+const FORGES = { github: './github/index.mjs', gitlab: './gitlab/index.mjs' };
 const ADMIN = 'keeper';
 
 function partsIn(folder) {

@@ -1,4 +1,4 @@
-//! `tars forge check` and `tars forge prs` from outside: against a real Gitea, and against servers that redirect,
+//! `tars forge check` and `tars forge prs` from outside: against a real Gitea, a stand-in, and servers that redirect,
 //! never end, never begin, or ask for patience. The adapter's own operations are tested beside it, in
 //! `src/propose/forge/gitea_tests.rs`.
 
@@ -24,6 +24,8 @@ use crate::support::git_http::{END, GitHttp};
 use crate::support::gitea::{Gitea, LEAST_SCOPES, ORGANISATION};
 use crate::support::parts;
 use crate::support::program::{Said, tars};
+
+mod gitlab;
 
 const BOT: &str = "tars-bot";
 /// A token that no server knows.

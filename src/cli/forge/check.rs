@@ -29,7 +29,7 @@ pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
     let settings = settings::load(&args.settings.config, &Overrides::default())?;
     let ForgeSettings::At(at) = &settings.forge else {
         let detail = "local: proposals stay branches of the repository";
-        let fix = "set forge.kind: gitea or github to get pull requests";
+        let fix = "set forge.kind: gitea, github or gitlab to get pull requests";
         return checklist::conclude(&[warn("forge", detail, fix)], None, Ok(()), console);
     };
     let forge = settings::forge_at(at, Arc::new(SystemClock))?;
@@ -218,7 +218,7 @@ fn protected(branch: &BranchName, it: &Protection, account: &Account, places: &P
         [] => {
             let detail =
                 format!("{branch} requires no status check: an automatic merge has nothing to wait for");
-            lines.push(warn("protection", detail, format!("{} in {rule}", places.checks)));
+            lines.push(warn("protection", detail, places.checks));
         }
         some => lines.push(pass("protection", format!("waits for {}", some.join(", ")))),
     }

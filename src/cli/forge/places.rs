@@ -33,7 +33,7 @@ const GITEA: Places = Places {
     pull_requests_unit: "settings: Units > Pull Requests > Enable Repository Pull Requests",
     new_rule: "Settings > Branches > Add New Rule: require status checks, and pull requests for everybody",
     approvals: "Required approvals",
-    checks: "Enable Status Check",
+    checks: "Enable Status Check in the branch's protection rule",
     may_merge: "merge allow list",
     may_push: "disable push",
     methods: "settings: Units > Pull Requests > Fast-forward only",
@@ -48,11 +48,26 @@ const GITHUB: Places = Places {
     pull_requests_unit: "settings: Features > Pull requests",
     new_rule: "Settings > Rules > New branch ruleset: require status checks, and a pull request before merging",
     approvals: "Required approvals",
-    checks: "Require status checks to pass",
+    checks: "Require status checks to pass in the branch's rule",
     may_merge: "bypass list, or leave the merge queue",
     may_push: "require a pull request before merging",
     methods: "settings: General > Pull Requests > Allow merge commits",
     fast_forwards: false,
+};
+
+const GITLAB: Places = Places {
+    identity: "api",
+    pull_requests: "api",
+    comments: "api",
+    collaborators: "-/project_members",
+    pull_requests_unit: "edit: Visibility, project features, permissions > Merge requests",
+    new_rule: "Settings > Repository > Protected branches: nobody may push, Developers may merge",
+    approvals: "the approvals required",
+    checks: "Settings > Merge requests > Pipelines must succeed, or name checks in forge.required_checks",
+    may_merge: "\"Allowed to merge\" list",
+    may_push: "set \"Allowed to push and merge\" to \"No one\"",
+    methods: "-/settings/merge_requests: Fast-forward merge, and Squash commits when merging: Do not allow",
+    fast_forwards: true,
 };
 
 #[must_use]
@@ -60,5 +75,6 @@ pub fn of(kind: ForgeKind) -> &'static Places {
     match kind {
         ForgeKind::Gitea => &GITEA,
         ForgeKind::GitHub => &GITHUB,
+        ForgeKind::GitLab => &GITLAB,
     }
 }

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value as Json;
 use thiserror::Error;
 
 use crate::outside::api::ApiError;
@@ -123,6 +124,11 @@ impl ForgeError {
         Self { trouble: Trouble::Conflict, ..self }
     }
 
+    /// The same, where this forge means something else by the status.
+    pub(super) fn meaning(self, trouble: Trouble) -> Self {
+        Self { trouble, ..self }
+    }
+
     /// The same, known to come after something that may have been done.
     pub(super) fn after_a_write(self) -> Self {
         Self { trouble: Trouble::Lost, ..self }
@@ -159,20 +165,26 @@ impl ForgeError {
             Trouble::Unreachable => "is forge.url right, and does a proxy or firewall stand in between?",
             Trouble::Lost => "look at the pull request before trying again",
             Trouble::Elsewhere => {
-                "set forge.url to the address the forge itself uses (Gitea: ROOT_URL), and forge.repository to its present name"
+                "set forge.url to the address the forge itself uses (Gitea: ROOT_URL, GitLab: external_url), and forge.repository to its present name"
             }
         }
     }
 }
 
-/// The message of an error body, or the body itself.
+/// The message of an error body, or the body itself. A message may be a text or a list of them by field (GitLab).
 fn words(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Message {
-        message: Option<String>,
+        message: Option<Json>,
+        error_description: Option<Json>,
+        error: Option<Json>,
     }
-    let message = serde_json::from_slice::<Message>(body).ok().and_then(|it| it.message);
-    shown(&message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
+    let said = serde_json::from_slice::<Message>(body).ok();
+    let said = said.and_then(|it| it.message.or(it.error_description).or(it.error)).map(|it| match it {
+        Json::String(text) => text,
+        other => other.to_string(),
+    });
+    shown(&said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned()))
 }
 
 /// Printable, one line, bounded.

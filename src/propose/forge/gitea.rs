@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
+use super::pages;
 use super::reply::decoded;
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
@@ -27,8 +28,6 @@ use crate::outside::secret::Secret;
 
 /// Items asked for at once; Gitea's own default maximum.
 const PAGE_ITEMS: &str = "50";
-/// Most pages of one list.
-const PAGES_MAX: usize = 40;
 /// Labels that are made get this colour.
 const LABEL_COLOUR: &str = "#5319e7";
 /// A pull request or issue that cannot exist: writing to it shows what a token may do and does nothing.
@@ -109,25 +108,10 @@ impl Gitea {
         &self,
         what: &'static str,
         (rest, query): (&[&str], &[(&str, &str)]),
-        mut see: impl FnMut(T) -> ControlFlow<()>,
+        see: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<(), ForgeError> {
-        let unanswered = |error| ForgeError::unanswered(what, error);
         let query = [&[("limit", PAGE_ITEMS)][..], query].concat();
-        let mut page = self.api.first_page(&self.path(rest), &query).map_err(unanswered)?;
-        for _ in 0..PAGES_MAX {
-            let (reply, next) = self.api.page(&page).await.map_err(unanswered)?;
-            for item in decoded::<P>(what, &reply, true)? {
-                if see(item).is_break() {
-                    return Ok(());
-                }
-            }
-            match next {
-                Some(next) => page = next,
-                None => return Ok(()),
-            }
-        }
-        let why = format!("the list has more than {PAGES_MAX} pages");
-        Err(ForgeError::refused_here(what, Trouble::Protocol, &why))
+        pages::each::<P, T>(&self.api, what, (&self.path(rest), &query), see).await
     }
 
     pub(super) async fn account(&self) -> Result<&Account, ForgeError> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::Outlook;
 use super::github::GitHub;
 use super::github_client::ForgeAccess;
+use super::stand_in as server;
 use super::*;
 use crate::model::causes::causes;
 use crate::model::forge::{Access, CheckState, ChecksVerdict, Grant, PullState, ReviewVerdict};
@@ -23,8 +24,6 @@ use crate::outside::secret::Secret;
 mod app;
 #[path = "github_fault_tests.rs"]
 mod faults;
-#[path = "../../../tests/suite/support/fake.rs"]
-mod server;
 
 const OWNER: &str = "shop";
 const BOT: &str = "tars-bot";

@@ -13,6 +13,11 @@ pub mod github;
 pub mod github_client;
 mod github_people;
 mod github_wire;
+pub mod gitlab;
+mod gitlab_checks;
+mod gitlab_people;
+mod gitlab_wire;
+mod pages;
 mod reply;
 
 use std::fmt::Debug;
@@ -176,9 +181,18 @@ impl Marker {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test that starts a server and looks for it on disk")]
+#[path = "../../../tests/suite/support/fake.rs"]
+mod stand_in;
+
+#[cfg(test)]
 #[path = "gitea_tests.rs"]
 mod gitea_tests;
 
 #[cfg(test)]
 #[path = "github_tests.rs"]
 mod github_tests;
+
+#[cfg(test)]
+#[path = "gitlab_tests.rs"]
+mod gitlab_tests;

@@ -2,7 +2,7 @@
 //
 //   POST users {login, admin}                         POST tokens {login, kind, scopes, grants, lifetime_s} -> {token}
 //   POST apps {slug, public_key, owner, permissions, lifetime_s} -> {id, installation_id, login}
-//   POST repositories {owner, name, members: {login: role}, files, ...settings} -> {clone_url}
+//   POST repositories {owner, name, members: {login: role}, files, ...settings} -> {clone_url, folder (of the bare repository)}
 //   PATCH repositories/<owner>/<name> {settings; protection: [...]}     (see State.configure)
 //   POST repositories/<owner>/<name>/commits {branch, from, file, text, message} -> {sha}
 //   GET repositories/<owner>/<name>/branches          -> {name: sha};  DELETE the same {branch}
@@ -18,7 +18,7 @@ import { Refusal, person } from './state.mjs';
 const STATUS = { missing: 404, exists: 409, unauthenticated: 401, forbidden: 403 };
 
 export async function control(server, method, path, body) {
-  const [place, owner, name, what, number] = path.split('/');
+  const [place, owner, name, what, number] = path.split('/').map(decodeURIComponent);
   try {
     if (place === 'repositories' && owner) {
       const repository = server.state.repositories.get(`${owner}/${name}`.toLowerCase());
@@ -46,7 +46,7 @@ function elsewhere(server, what, body) {
     }
     case 'POST repositories': {
       const made = state.addRepository(server.forge.settingsOf?.(body) ?? body);
-      return [201, { id: made.id, clone_url: `${server.url}/${made.key}.git` }];
+      return [201, { id: made.id, clone_url: `${server.url}/${made.key}.git`, folder: state.git.folder(made.key) }];
     }
     case 'POST faults':
       faults.add(body);
@@ -71,10 +71,13 @@ function elsewhere(server, what, body) {
   }
 }
 
-function inRepository({ state }, repository, what, number, body) {
+function inRepository(server, repository, what, number, body) {
+  const { state, forge } = server;
+  const own = forge.control?.(what, { state, repository, body });
+  if (own) return own;
   switch (what) {
     case 'PATCH':
-      state.configure(repository, body);
+      state.configure(repository, forge.settingsOf?.(body) ?? body);
       state.settle(repository);
       return [200, {}];
     case 'GET branches':
@@ -103,7 +106,7 @@ function inRepository({ state }, repository, what, number, body) {
       return [201, { number: state.addPull(repository, { user: state.user(body.login) }, body).number }];
     case 'PATCH pulls': {
       const pull = state.pull(repository, number);
-      for (const key of ['auto_merge', 'draft']) if (key in body) pull[key] = body[key];
+      for (const key of ['auto_merge', 'draft', 'unresolved']) if (key in body) pull[key] = body[key];
       state.settle(repository);
       return [200, { state: pull.state, merged: pull.merged }];
     }

@@ -144,7 +144,9 @@ export class Git {
     if (method === 'fast-forward') return this.contains(name, head, base) ? head : null;
     const tree = this.mergedTree(name, base, head);
     if (!tree) return null;
-    return this.seal(name, tree, method === 'squash' ? [base] : [base, head], words, who);
+    if (method === 'merge') return this.seal(name, tree, [base, head], words, who);
+    const squashed = this.seal(name, tree, [base], words, who);
+    return method === 'squash-merge' ? this.seal(name, tree, [base, squashed], words, who) : squashed;
   }
 
   rebased(name, base, head) {

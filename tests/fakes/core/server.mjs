@@ -21,7 +21,7 @@ export class Server {
   constructor(forge, contract, folder) {
     this.forge = forge;
     this.contract = contract;
-    this.state = new State(new Git(folder));
+    this.state = new State(new Git(folder), forge);
     this.faults = new Faults();
     this.violations = [];
     this.journal = [];
@@ -50,7 +50,7 @@ export class Server {
     const url = new URL(request.url, this.url);
     response.setHeader('date', this.state.now().toUTCString());
     if (url.pathname.startsWith('/_fake/')) return this.control(request, response, url);
-    const git = /^\/([^/]+)\/([^/]+?)(?:\.git)?(\/info\/refs|\/git-(?:upload|receive)-pack|\/HEAD|\/objects\/.*)$/.exec(url.pathname);
+    const git = /^\/(.+)\/([^/]+?)(?:\.git)?(\/info\/refs|\/git-(?:upload|receive)-pack|\/HEAD|\/objects\/.*)$/.exec(url.pathname);
     if (git) return this.git(request, response, url, git.slice(1));
     const below = this.forge.below(url.pathname);
     if (below !== null) return this.api(request, response, url, below);

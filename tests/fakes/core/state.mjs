@@ -20,8 +20,10 @@ export class Refusal extends Error {
 }
 
 export class State {
-  constructor(git) {
+  // `forge`: names its own settings of a repository, and gives them their first values.
+  constructor(git, forge = {}) {
     this.git = git;
+    this.forge = forge;
     this.users = new Map();
     this.tokens = new Map();
     this.apps = new Map();
@@ -87,12 +89,13 @@ export class State {
     this.git.create(key);
     const who = { name: owner, email: `${owner}@example.com` };
     for (const [file, text] of Object.entries(files)) this.git.write(key, { branch: 'main', file, text, who });
-    const repository = {
+    const plain = {
       id: this.id(), owner, name, key, main: 'main', private: true, archived: false, pulls_enabled: true,
       methods: ['merge', 'squash', 'rebase'], deletes_merged: false, auto_merge_allowed: false,
       members: new Map(Object.entries(members)), protection: [], numbers: 0, created: this.stamp(),
       pulls: [], comments: [], statuses: [], runs: [], reviews: [], labels: new Map(), reactions: [],
     };
+    const repository = this.forge.extra?.(plain) ?? plain;
     this.repositories.set(key.toLowerCase(), repository);
     if (!this.users.has(owner.toLowerCase())) this.addUser({ login: owner, kind: 'Organization' });
     this.configure(repository, settings);
@@ -102,7 +105,8 @@ export class State {
   // protection: [{branch (or pattern with *), origin, pull, approvals, checks: [{context, app}], strict, dismiss_stale,
   //   enforce_admins, locked, queue}]
   configure(repository, settings) {
-    const plain = ['private', 'archived', 'pulls_enabled', 'methods', 'deletes_merged', 'auto_merge_allowed', 'protection'];
+    const plain = ['private', 'archived', 'pulls_enabled', 'methods', 'deletes_merged', 'auto_merge_allowed', 'protection',
+      ...(this.forge.settings ?? [])];
     for (const [key, value] of Object.entries(settings)) {
       if (key === 'members') for (const [login, role] of Object.entries(value)) repository.members.set(login, role);
       else if (plain.includes(key)) repository[key] = value;
@@ -230,6 +234,8 @@ export class State {
       id: this.id(), number: repository.numbers, title, body, author: who.user.login, head, base, fork, headSha, baseSha,
       state: 'open', merged: null, draft, labels: [], reviewers: [], auto_merge: null, created: at, updated: at, closed: null,
       closed_by: null, looked: null, settled: false,
+      // Every head it had, the newest first.
+      versions: [{ sha: headSha, base: baseSha, at: this.now().toISOString() }],
     };
     repository.pulls.push(pull);
     return pull;
@@ -294,6 +300,7 @@ export class State {
   headMoved(repository, pull, head) {
     pull.headSha = head;
     pull.updated = this.stamp();
+    pull.versions.unshift({ sha: head, base: pull.baseSha, at: this.now().toISOString() });
     for (const review of repository.reviews.filter((it) => it.number === pull.number && it.state === 'approved')) {
       if (this.rulesOf(repository, pull.base).some((it) => it.dismiss_stale)) review.state = 'dismissed';
     }
