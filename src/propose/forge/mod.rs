@@ -172,4 +172,4 @@ impl Marker {
 
 #[cfg(test)]
 #[path = "gitea_tests.rs"]
-mod gitea_tests;
+pub(crate) mod gitea_tests;
