@@ -34,6 +34,7 @@ use crate::outside::clock::{Clock as _, OutsideClock, VirtualClock};
 use crate::outside::files;
 use crate::outside::git::{CommitDraft, GitSettings, Objects};
 use crate::outside::http::{Http, HttpSettings};
+use crate::outside::secret::Secret;
 use crate::outside::sign::{AllowedSigners, SignatureCheck, SigningKey};
 use crate::propose::Writer;
 use crate::render::Templates;
@@ -152,6 +153,8 @@ pub struct World {
     pub clock: VirtualClock,
     pub metrics: Metrics,
     person: SigningKey,
+    /// Address and token of a server that keeps the repository; `None`: reconcilers use the folder itself.
+    remote: Option<(String, Secret)>,
 }
 
 impl World {
@@ -162,20 +165,29 @@ impl World {
 
     pub fn with(files: &[(&str, &str)]) -> Self {
         let temp = tempfile::tempdir().unwrap();
+        let hub = temp.path().join("hub.git");
+        Objects::init_bare(&hub).unwrap();
+        let world = Self::around(temp, hub, None);
+        let edits: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
+        world.commit(&edits);
+        world
+    }
+
+    /// Around a repository that a server keeps: `hub` is where it lies on the disk, for looking only.
+    pub fn on_server(hub: PathBuf, url: String, token: Secret) -> Self {
+        Self::around(tempfile::tempdir().unwrap(), hub, Some((url, token)))
+    }
+
+    fn around(temp: tempfile::TempDir, hub: PathBuf, remote: Option<(String, Secret)>) -> Self {
         let clock = VirtualClock::at(at(86_400));
         let metrics = Metrics { clock: clock.clone(), state: Arc::default() };
         metrics.fire(SLOW);
         metrics.state.lock().unwrap().levels.push((Timestamp::MIN, Some(500.0)));
-        let hub = temp.path().join("hub.git");
-        Objects::init_bare(&hub).unwrap();
         let (_, public) = SigningKey::generate(&temp.path().join("key")).unwrap();
         let line = format!("tars@x namespaces=\"git\" {public}\n");
         files::write_durable(&temp.path().join("allowed"), line.as_bytes()).unwrap();
         let (person, _) = SigningKey::generate(&temp.path().join("person")).unwrap();
-        let world = Self { temp, hub, clock, metrics, person };
-        let edits: Vec<_> = files.iter().map(|(path, text)| (*path, Some(*text))).collect();
-        world.commit(&edits);
-        world
+        Self { temp, hub, clock, metrics, person, remote }
     }
 
     /// A process that watches the repository; the same name finds its state folder again.
@@ -193,8 +205,12 @@ impl World {
             period: None,
             staleness_s: 300,
         };
+        let (url, token) = match &self.remote {
+            Some((url, token)) => (url.clone(), Some(token.clone())),
+            None => (self.hub.to_str().unwrap().to_owned(), None),
+        };
         let git = GitSettings {
-            url: self.hub.to_str().unwrap().to_owned(),
+            url,
             state_dir: state_dir.clone(),
             timeout_s: 60,
             clone_max_mib: 64,
@@ -202,7 +218,7 @@ impl World {
             ssh_known_hosts: None,
             name: "tars".to_owned(),
             email: "tars@example.org".to_owned(),
-            token: None,
+            token,
         };
         let allowed = AllowedSigners::load(Some(&self.temp.path().join("allowed")), None).unwrap();
         let mut parts = Parts {

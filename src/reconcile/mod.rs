@@ -27,6 +27,8 @@ mod asked_tests;
 #[cfg(test)]
 mod batch_tests;
 #[cfg(test)]
+mod desk_races;
+#[cfg(test)]
 mod desk_tests;
 #[cfg(test)]
 mod harness;

@@ -23,16 +23,16 @@ use crate::outside::secret::Secret;
 #[path = "gitea_people_tests.rs"]
 mod people;
 #[path = "../../../tests/suite/support/gitea.rs"]
-mod server;
+pub(crate) mod server;
 
 /// Most checks of whether Gitea has finished looking at a pull request, a tenth of a second apart.
 const LOOKS_MAX: u32 = 300;
-const BOT: &str = "tars-bot";
+pub(crate) const BOT: &str = "tars-bot";
 const REVIEWER: &str = "reviewer";
 
-struct World {
-    server: server::Gitea,
-    bot_token: String,
+pub(crate) struct World {
+    pub(crate) server: server::Gitea,
+    pub(crate) bot_token: String,
     reviewer_token: String,
 }
 
@@ -49,7 +49,8 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-fn world() -> Option<&'static World> {
+/// The one server of this process.
+pub(crate) fn world() -> Option<&'static World> {
     static WORLD: OnceLock<Option<World>> = OnceLock::new();
     let start = || {
         let server = server::Gitea::start(&program()?);
@@ -60,7 +61,7 @@ fn world() -> Option<&'static World> {
     WORLD.get_or_init(start).as_ref()
 }
 
-fn forge_at(url: &str, name: &str, token: &str) -> Gitea {
+pub(crate) fn forge_at(url: &str, name: &str, token: &str) -> Gitea {
     let settings = HttpSettings {
         timeout: Duration::from_secs(60),
         connect_timeout: Duration::from_secs(5),

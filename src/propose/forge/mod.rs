@@ -187,7 +187,7 @@ mod stand_in;
 
 #[cfg(test)]
 #[path = "gitea_tests.rs"]
-mod gitea_tests;
+pub(crate) mod gitea_tests;
 
 #[cfg(test)]
 #[path = "github_tests.rs"]
