@@ -32,6 +32,8 @@ pub(super) struct Programs {
     pub ssh_keygen: PathBuf,
     /// Only where the scenario needs a forge.
     pub gitea: Option<PathBuf>,
+    /// What the stand-ins for forges need, likewise.
+    pub fakes: Option<PathBuf>,
 }
 
 /// Where a repository lives that is not just a folder.
