@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "a test that reads how many rounds it is asked for")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,7 +32,7 @@ const HOUR_S: i64 = 3_600;
 /// The person acts at most this long after the pull request is there.
 const LATE_MS_MAX: u64 = 1_500;
 /// Looks for the pull request before the person goes home, a twentieth of a second apart.
-const LOOKS_MAX: usize = 400;
+const LOOKS_MAX: usize = 2_400;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +96,6 @@ struct Person {
 struct Seen {
     number: u64,
     branch: String,
-    head: String,
 }
 
 impl Person {
@@ -128,11 +129,7 @@ impl Person {
     fn open_pulls(&self) -> Vec<Seen> {
         let all = self.ask("GET", "/pulls?state=open&limit=50", None).unwrap_or_default();
         let seen = |it: &Value| {
-            Some(Seen {
-                number: it["number"].as_u64()?,
-                branch: it["head"]["ref"].as_str()?.to_owned(),
-                head: it["head"]["sha"].as_str()?.to_owned(),
-            })
+            Some(Seen { number: it["number"].as_u64()?, branch: it["head"]["ref"].as_str()?.to_owned() })
         };
         all.as_array().into_iter().flatten().filter_map(seen).collect()
     }
@@ -142,8 +139,8 @@ impl Person {
         pull["merged"].as_bool().unwrap()
     }
 
-    fn edit(&self, number: u64, what: Value) -> bool {
-        self.ask("PATCH", &format!("/pulls/{number}"), Some(&what)).is_some()
+    fn edit(&self, number: u64, what: &Value) -> bool {
+        self.ask("PATCH", &format!("/pulls/{number}"), Some(what)).is_some()
     }
 }
 
@@ -209,12 +206,8 @@ impl Place {
         let process = |instance: &str| {
             let forge = gitea_tests::forge_at(&gitea.server.url, name, &gitea.bot_token);
             world.reconciler_with(instance, |parts| {
-                parts.desk = Some(Desk::new(
-                    Arc::new(forge),
-                    BranchName::new("main").unwrap(),
-                    InstanceId::new(instance).unwrap(),
-                    DeskSettings::default(),
-                ));
+                let (main, me) = (BranchName::new("main").unwrap(), InstanceId::new(instance).unwrap());
+                parts.desk = Some(Desk::new(Arc::new(forge), main, me, DeskSettings::default()));
                 parts.rules.limits.max_executions_per_hour = GLOBAL_MAX;
                 parts.rules.limits.max_open_proposals = 100;
                 // What was merged stays merged: the race is about the way there.
@@ -246,8 +239,14 @@ impl Place {
         self.world.clock.advance(TICK);
     }
 
-    /// Acts `late` after the pull request of this round is there.
-    fn person(&self, deed: Deed, number: usize, late: Duration) -> tokio::task::JoinHandle<Act> {
+    /// Acts `late` after the pull request of this round is there; goes home when the tick is over without one.
+    fn person(
+        &self,
+        deed: Deed,
+        number: usize,
+        late: Duration,
+        is_over: Arc<AtomicBool>,
+    ) -> tokio::task::JoinHandle<Act> {
         let person = self.person.clone();
         tokio::spawn(async move {
             let wanted = format!(".t{number}/");
@@ -260,6 +259,9 @@ impl Place {
                         .await
                         .unwrap();
                 }
+                if is_over.load(Ordering::SeqCst) {
+                    break;
+                }
                 wait(LOOK_EVERY).await;
             }
             Act { pull: None, done: false, commit: None }
@@ -270,8 +272,10 @@ impl Place {
         self.world.metrics.fire(&format!("slow{number}"));
         let late = Duration::from_millis(dice.below(LATE_MS_MAX));
         let both = dice.below(2) == 0;
-        let person = self.person(deed, number, late);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let person = self.person(deed, number, late, Arc::clone(&is_over));
         self.tick(both, counts).await;
+        is_over.store(true, Ordering::SeqCst);
         let act = person.await.unwrap();
         self.theirs.extend(act.commit);
         let merged = act.pull.as_ref().is_some_and(|it| self.person.is_merged(it.number));
@@ -363,11 +367,11 @@ fn act(person: &Person, deed: Deed, number: usize, pull: Seen) -> Act {
             commit = person.write("main", &format!("apps/other{number}.yaml"), Some("a: 1\n"));
             commit.is_some()
         }
-        Deed::Retarget => person.edit(id, json!({ "base": "release" })),
+        Deed::Retarget => person.edit(id, &json!({ "base": "release" })),
         Deed::CloseAndReopen => {
-            person.edit(id, json!({ "state": "closed" })) && person.edit(id, json!({ "state": "open" }))
+            person.edit(id, &json!({ "state": "closed" })) && person.edit(id, &json!({ "state": "open" }))
         }
-        Deed::Close => person.edit(id, json!({ "state": "closed" })),
+        Deed::Close => person.edit(id, &json!({ "state": "closed" })),
         Deed::Hold => {
             let labels = json!({ "labels": ["tars/hold"] });
             person.ask("POST", &format!("/issues/{id}/labels"), Some(&labels)).is_some()
@@ -384,7 +388,7 @@ fn act(person: &Person, deed: Deed, number: usize, pull: Seen) -> Act {
             let place = format!("/branches/{}", pull.branch.replace('/', "%2F"));
             person.ask("DELETE", &place, None).is_some()
         }
-        Deed::MakeDraft => person.edit(id, json!({ "title": "WIP: not yet" })),
+        Deed::MakeDraft => person.edit(id, &json!({ "title": "WIP: not yet" })),
     };
     Act { pull: Some(pull), done, commit }
 }
@@ -405,7 +409,8 @@ async fn whatever_people_do_to_a_pull_request_while_tars_merges_it_only_computed
             place.round(round - start, deed, &mut dice, &mut counts).await;
         }
         place.count(&mut counts);
-        println!("seed {seed}, {} rounds: {counts:#?}", rounds.min(start + ROUNDS_EACH));
+        let done = rounds.min(start + ROUNDS_EACH);
+        let _ = writeln!(std::io::stderr(), "seed {seed}, {done} rounds: {counts:#?}");
     }
     assert!(counts.merged_by_tars > 0, "nothing was merged: nothing was raced");
 }

@@ -1,7 +1,6 @@
 //! Pull requests on the whole order: real git, virtual time, a forge in memory. Each test is one sentence about what
 //! people see on the forge, or about what they can do there.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Reconciler;
@@ -15,23 +14,23 @@ use crate::model::ids::{BranchName, InstanceId, ObjectId};
 use crate::model::reason::ReasonCode as C;
 use crate::outside::clock::Clock as _;
 
-struct Place {
-    world: World,
-    forge: Scripted,
+pub struct Place {
+    pub world: World,
+    pub forge: Scripted,
 }
 
 impl Place {
-    fn new(mode: &str) -> Self {
+    pub fn new(mode: &str) -> Self {
         let world = World::new(&latency_policy(mode));
         let forge = Scripted::new(world.hub.clone());
         Self { world, forge }
     }
 
-    fn tars(&self, instance: &str) -> Reconciler {
+    pub fn tars(&self, instance: &str) -> Reconciler {
         self.tars_with(instance, DeskSettings::default())
     }
 
-    fn tars_with(&self, instance: &str, settings: DeskSettings) -> Reconciler {
+    pub fn tars_with(&self, instance: &str, settings: DeskSettings) -> Reconciler {
         let forge = Arc::new(self.forge.clone());
         self.world.reconciler_with(instance, |parts| {
             let instance = InstanceId::new(instance).unwrap();
@@ -43,18 +42,18 @@ impl Place {
         self.forge.say(1, by, body, self.world.clock.now());
     }
 
-    fn head(&self) -> ObjectId {
+    pub fn head(&self) -> ObjectId {
         self.forge.only_pull().head
     }
 
     /// The reasons that the open proposal waits for.
-    fn holds(&self, tars: &Reconciler) -> Vec<C> {
+    pub fn holds(&self, tars: &Reconciler) -> Vec<C> {
         let record = open(tars.memory().history(), "backend").expect("an open action");
         record.status.holds.iter().map(|it| it.code).collect()
     }
 }
 
-fn is_open_as(state: S) -> impl Fn(&History) -> bool {
+pub fn is_open_as(state: S) -> impl Fn(&History) -> bool {
     move |history| open(history, "backend").is_some_and(|it| it.state() == state)
 }
 
@@ -503,19 +502,4 @@ async fn reviewers_are_asked_once_and_only_when_a_person_is_needed() {
         let count = place.forge.writes().iter().filter(|it| it.starts_with("ask")).count();
         assert_eq!(count, asked, "{mode}");
     }
-}
-
-#[tokio::test]
-async fn a_forge_that_is_down_for_hours_gets_one_pull_request_for_each_incident_when_it_is_back() {
-    let place = Place::new("Propose");
-    place.forge.set_down(true);
-    let mut tars = place.tars("a");
-    // Six hours of ticks.
-    place.world.run(&mut tars, 720).await;
-    let actions: BTreeSet<_> =
-        place.world.entries().into_iter().filter_map(|it| it.record).map(|it| it.id().clone()).collect();
-    assert_eq!(actions.len(), 1, "{:?}", place.world.story());
-    place.forge.set_down(false);
-    place.world.run(&mut tars, 3).await;
-    assert_eq!(place.forge.only_pull().state, PullState::Open);
 }

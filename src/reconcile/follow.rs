@@ -68,7 +68,7 @@ fn proposed(
             return Ok(Some(Step::enter(by_person(turn, record, change, commit)?, branch_left)));
         }
         // The forge says merged and this look at git does not show it yet: the next one does.
-        _ if ended_on_forge(turn, change, is_merged) => return Ok(None),
+        _ if merged_on_forge(turn, change) => return Ok(None),
         BranchFate::Deleted => {
             let reason = Reason::new(ReasonCode::ClosedByPerson, "the branch was deleted without a merge");
             return Ok(Some(Step::enter(closed(turn.now, record, reason), false)));
@@ -129,7 +129,7 @@ fn reserved(
         let branch_left = turn.view.branch_head(&change.branch) == Some(change.head.clone());
         return Ok(Some(Step::enter(arrived(turn, record, change, commit)?, branch_left)));
     }
-    if ended_on_forge(turn, change, is_merged) {
+    if merged_on_forge(turn, change) {
         return Ok(None);
     }
     let age_s = seconds_since(last_event(record), turn.now);
@@ -173,8 +173,10 @@ fn is_merged(state: &PullState) -> bool {
     matches!(state, PullState::Merged(_))
 }
 
-fn ended_on_forge(turn: &Turn<'_>, change: &ProposedChange, how: fn(&PullState) -> bool) -> bool {
-    turn.desk.and_then(|desk| desk.ended(change)).is_some_and(|pull| how(&pull.state))
+/// Merged into the watched branch, says the forge.
+fn merged_on_forge(turn: &Turn<'_>, change: &ProposedChange) -> bool {
+    let Some(desk) = turn.desk else { return false };
+    desk.ended(change).is_some_and(|pull| is_merged(&pull.state) && desk.is_here(pull))
 }
 
 /// A person's merge; with a note when it dropped what the commit said about itself.
@@ -193,12 +195,20 @@ fn by_person(
     Ok(next)
 }
 
-/// The "no" of a person who closed the pull request and left the branch.
+/// The "no" of a person who closed the pull request and left the branch, or turned it to another branch where it was
+/// merged: no forge can be told which branch a merge is for.
 pub(super) fn closed_on_forge(turn: &Turn<'_>, record: &RemediationAction) -> Option<Reason> {
-    let pull = turn.desk?.ended(record.spec.change.as_ref()?)?;
-    let by = pull.closed_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
-    let text = format!("pull request #{} was closed{by} without a merge", pull.number);
-    (!is_merged(&pull.state)).then(|| Reason::new(ReasonCode::ClosedByPerson, text))
+    let desk = turn.desk?;
+    let pull = desk.ended(record.spec.change.as_ref()?)?;
+    let text = match is_merged(&pull.state) {
+        true if desk.is_here(pull) => return None,
+        true => format!("pull request #{} was turned to {} and merged there", pull.number, pull.base),
+        false => {
+            let by = pull.closed_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+            format!("pull request #{} was closed{by} without a merge", pull.number)
+        }
+    };
+    Some(Reason::new(ReasonCode::ClosedByPerson, text))
 }
 
 /// A reserved action whose change is in the watched branch: by the merge tars asked the forge for, or by a person

@@ -31,6 +31,8 @@ mod desk_races;
 #[cfg(test)]
 mod desk_tests;
 #[cfg(test)]
+mod desk_threats_tests;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod helm_oracle;

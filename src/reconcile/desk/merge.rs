@@ -38,6 +38,7 @@ impl Desk {
                 Ok(())
             }
             Err(error) => {
+                self.heed(&error);
                 if error.outlook() == Outlook::Permanent {
                     // A clear no: nothing is on its way.
                     self.unsettled.remove(action);

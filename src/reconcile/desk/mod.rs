@@ -24,7 +24,7 @@ use crate::model::change::ProposedChange;
 use crate::model::forge::{Comment, PullRequest, PullState, RequiredCheck};
 use crate::model::ids::{ActionId, BranchName, InstanceId};
 use crate::model::request::Request;
-use crate::propose::forge::Forge;
+use crate::propose::forge::{Forge, ForgeError, Trouble};
 
 /// The token's rights and the branch's protection are asked for again after this long.
 const GROUND_AGE_MAX: SignedDuration = SignedDuration::from_mins(5);
@@ -73,6 +73,8 @@ pub struct Desk {
     open: Vec<PullRequest>,
     /// Why the last reading failed.
     unread: Option<String>,
+    /// The forge asked not to be asked before this time.
+    quiet_until: Option<Timestamp>,
     numbers: BTreeMap<BranchName, u64>,
     shown: BTreeMap<u64, Shown>,
     /// Merges that were asked for and not answered: they may still be under way.
@@ -109,6 +111,7 @@ impl Desk {
             seen: BTreeMap::new(),
             open: Vec::new(),
             unread: Some("it was not read yet".to_owned()),
+            quiet_until: None,
             numbers: BTreeMap::new(),
             shown: BTreeMap::new(),
             unsettled: BTreeSet::new(),
@@ -144,6 +147,20 @@ impl Desk {
             return None;
         }
         self.seen.get(&change.branch).map(|it| &it.pull).filter(|it| it.state != PullState::Open)
+    }
+
+    /// Is this a pull request into the watched branch? A person can turn it to another one.
+    #[must_use]
+    pub fn is_here(&self, pull: &PullRequest) -> bool {
+        pull.base == self.base.as_str()
+    }
+
+    /// A forge that limits our rate gets what it asks for, and what was read before it said so is old by then.
+    fn heed(&mut self, error: &ForgeError) {
+        if let Trouble::RateLimited(until) = error.trouble {
+            self.quiet_until = Some(until);
+            self.unread = Some(error.to_string());
+        }
     }
 
     /// Number of the pull request of `branch`, if it is known.

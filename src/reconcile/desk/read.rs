@@ -19,10 +19,17 @@ impl Desk {
     /// Reads what the forge says now about every proposal of `history` that waits.
     ///
     /// # Errors
-    /// The forge's; until the next success every proposal is held.
+    /// The forge's; until the next success every proposal is held. While it wants to be left alone, it is.
     pub async fn read(&mut self, history: &History, now: Timestamp) -> Result<(), ForgeError> {
+        if self.quiet_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        self.quiet_until = None;
         let outcome = self.try_read(history, now).await;
         self.unread = outcome.as_ref().err().map(ToString::to_string);
+        if let Err(error) = &outcome {
+            self.heed(error);
+        }
         outcome
     }
 

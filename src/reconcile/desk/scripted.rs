@@ -45,6 +45,11 @@ struct State {
     required_approvals: u32,
     admin: bool,
     down: bool,
+    /// After so many more requests it goes down.
+    lasts: Option<usize>,
+    limited_until: Option<Timestamp>,
+    /// At least as many as were made.
+    requests: usize,
     merge_fault: Option<Fault>,
     create_fault: Option<Fault>,
     before_merge: Option<Hook>,
@@ -92,7 +97,31 @@ impl Scripted {
     }
 
     pub fn set_down(&self, down: bool) {
-        self.state().down = down;
+        let mut state = self.state();
+        (state.down, state.lasts) = (down, None);
+    }
+
+    /// Goes down in the middle of whatever comes, after so many requests.
+    pub fn lasts(&self, requests: usize) {
+        self.state().lasts = Some(requests);
+    }
+
+    /// Every request gets the answer to come back at this time, until that is taken back.
+    pub fn limit(&self, until: Option<Timestamp>) {
+        self.state().limited_until = until;
+    }
+
+    /// Requests since this was asked last.
+    pub fn requests(&self) -> usize {
+        std::mem::take(&mut self.state().requests)
+    }
+
+    /// A stranger opens one from a fork, from a branch of the same name and with our name as its author.
+    pub fn open_from_fork(&self, like: &PullRequest, head: ObjectId) -> u64 {
+        let mut state = self.state();
+        let number = state.pulls.len() as u64 + 1;
+        state.pulls.insert(number, PullRequest { number, head, is_foreign: true, ..like.clone() });
+        number
     }
 
     pub fn fail_next_merge(&self, fault: Fault) {
@@ -179,7 +208,8 @@ impl Scripted {
     /// What a push did to the pull requests.
     fn settle(&self) {
         let objects = Objects::open(&self.hub).unwrap();
-        for pull in self.state().pulls.values_mut().filter(|it| it.state == PullState::Open) {
+        let ours = |it: &&mut PullRequest| it.state == PullState::Open && !it.is_foreign;
+        for pull in self.state().pulls.values_mut().filter(ours) {
             let base = self.head(&pull.base);
             if let Some(head) = self.head(&pull.branch) {
                 pull.head = head;
@@ -196,12 +226,17 @@ impl Scripted {
 
     fn up(&self, what: &'static str) -> Result<(), ForgeError> {
         self.settle();
-        let down = self.state().down;
-        if down {
-            Err(ForgeError::refused_here(what, Trouble::Unreachable, "down for a test"))
-        } else {
-            Ok(())
+        let mut state = self.state();
+        state.requests += 1;
+        if let Some(until) = state.limited_until {
+            return Err(ForgeError::refused_here(what, Trouble::RateLimited(until), "too many for a test"));
         }
+        state.down |= state.lasts == Some(0);
+        state.lasts = state.lasts.map(|it| it.saturating_sub(1));
+        if state.down {
+            return Err(ForgeError::refused_here(what, Trouble::Unreachable, "down for a test"));
+        }
+        Ok(())
     }
 
     fn wrote(&self, what: String) {
@@ -224,7 +259,9 @@ impl Scripted {
         let head = self.head(draft.head.as_str());
         let head = head.ok_or_else(|| ForgeError::refused_here(WHAT, Trouble::Missing, "no such head"))?;
         let mut state = self.state();
-        let same = |it: &PullRequest| it.state == PullState::Open && it.branch == draft.head.as_str();
+        let same = |it: &PullRequest| {
+            it.state == PullState::Open && it.branch == draft.head.as_str() && !it.is_foreign
+        };
         if state.pulls.values().any(same) {
             return Err(ForgeError::refused_here(WHAT, Trouble::Conflict, "there is one"));
         }
@@ -412,7 +449,11 @@ impl Forge for Scripted {
     }
 
     fn update<'a>(&'a self, number: u64, title: &'a str, body: &'a str) -> Answer<'a, PullRequest> {
-        answer(self.edited("update", number, |it| (it.title, it.body) = (title.to_owned(), body.to_owned())))
+        answer(self.edited("update", number, |it| {
+            (it.title, it.body) = (title.to_owned(), body.to_owned());
+            // As Gitea does.
+            it.is_draft = title.starts_with("WIP:");
+        }))
     }
 
     fn close<'a>(&'a self, number: u64, reason: &'a str) -> Answer<'a, PullRequest> {

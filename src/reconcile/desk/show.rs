@@ -61,6 +61,12 @@ impl Shows {
 impl Desk {
     /// Shows everything that is not shown yet. When the forge was not read, nothing is written.
     pub async fn show(&mut self, showing: &Showing<'_>) -> Shows {
+        let shows = self.show_all(showing).await;
+        shows.errors.iter().for_each(|error| self.heed(error));
+        shows
+    }
+
+    async fn show_all(&mut self, showing: &Showing<'_>) -> Shows {
         let mut shows = Shows::default();
         if self.unread.is_some() {
             return shows;
@@ -117,7 +123,10 @@ impl Desk {
             }
         };
         self.numbers.insert(change.branch.clone(), pull.number);
-        self.keep_text(&pull, &text).await?;
+        // Some forges keep in the title that it is a draft, and that word is a person's.
+        if !pull.is_draft {
+            self.keep_text(&pull, &text).await?;
+        }
         self.keep_labels(&pull, &text).await?;
         if record.status.holds.iter().any(|it| it.code == ReasonCode::HumanCommits) {
             let what = Comment::ForeignCommit { commit: &pull.head };
