@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::output::{ColorChoice, Format, FormatParser};
 use super::selector::Filters;
+use super::writing::{Init, Resume, Revert, Snooze, Suspend};
 use crate::model::duration;
 
 /// What follows the help.
@@ -71,6 +72,13 @@ const COLOR_HELP: &str =
 pub enum Verb {
     /// Show the whole loop on a simulated workload; needs nothing else
     Demo(Demo),
+    /// Offer tars to a repository: one branch with policies that only observe
+    ///
+    /// Looks for workloads, autoscalers and what delivers them, and pushes one commit of yours to the branch
+    /// tars/onboarding: a policy in Observe mode for each Deployment that could be scaled, and settings to start
+    /// from. A second run updates the same branch. With --config and a forge it opens the pull request too. Closing
+    /// that, or deleting the branch, is a no. Merging it changes nothing that runs.
+    Init(Init),
     /// Reconcile: watch, decide, propose, verify
     Run(Run),
     /// One screen: what is open, what needs you, budgets
@@ -87,6 +95,27 @@ pub enum Verb {
     Render(Render),
     /// What policies would change now; exit code 1 when something would
     Diff(Diff),
+    /// Stop every automatic merge, or one policy, by a commit of yours
+    ///
+    /// The stop is pushed straight to the watched branch: at night it must hold in seconds, and it can do no harm.
+    /// Where the remote does not let you, it waits on the branch tars-cli/suspend and the exit code is 4. Without
+    /// POLICY the file SUSPENDED beside the policies says stop; with it the policy's own field spec.suspend does.
+    Suspend(Suspend),
+    /// End a stop, by a commit of yours
+    ///
+    /// It goes to the branch tars-cli/resume for somebody to merge, because what starts again can do harm; --push
+    /// sends it straight to the watched branch.
+    Resume(Resume),
+    /// Keep a proposal's cause, a target or a policy quiet for a while
+    ///
+    /// Recorded in the ledger, so that every replica heeds it: what waits is closed with the reason, nothing new is
+    /// proposed until then, and afterwards tars decides anew.
+    Snooze(Snooze),
+    /// Ask for the proposal that undoes a merged action
+    ///
+    /// Recorded in the ledger; the next look of a running tars opens the proposal: the fields of that action back to
+    /// what they were, checked and signed as always. The same change is not proposed again for the same cause.
+    Revert(Revert),
     /// Check everything tars needs and say how to fix what is missing
     Check(Check),
     /// Check the audit trail

@@ -11,8 +11,11 @@ use super::args::{Cli, Verb};
 /// Verbs by purpose, in the order of the help.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Look commands", &["status", "get", "explain", "log", "tree", "audit"]),
-    ("Act commands", &["run", "render", "diff"]),
-    ("Setup commands", &["demo", "check", "forge", "policy", "config", "sops", "completion", "version"]),
+    ("Act commands", &["run", "render", "diff", "suspend", "resume", "snooze", "revert"]),
+    (
+        "Setup commands",
+        &["demo", "init", "check", "forge", "policy", "config", "sops", "completion", "version"],
+    ),
 ];
 const OTHERS: &str = "Other commands";
 
@@ -23,6 +26,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tars demo", "the whole loop in seconds, nothing needed"),
             ("tars demo storm --keep storm", "keep what it made, to look around in"),
+        ],
+    ),
+    (
+        "init",
+        &[
+            ("tars init gitops --dry-run", "what it finds and would offer, nothing written"),
+            ("tars init gitops", "push the branch tars/onboarding"),
         ],
     ),
     (
@@ -81,6 +91,35 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tars diff -C gitops", "what every policy would change now"),
             ("tars diff checkout-latency -C gitops", "one policy; exit code 1 when something would change"),
+        ],
+    ),
+    (
+        "suspend",
+        &[
+            ("tars suspend --reason incident -C gitops", "nothing merges by itself any more, at once"),
+            ("tars suspend checkout-latency --reason tuning --review", "one policy, after a review"),
+        ],
+    ),
+    (
+        "resume",
+        &[
+            ("tars resume -C gitops", "a branch that ends the stop once merged"),
+            ("tars resume checkout-latency --push", "one policy, at once"),
+        ],
+    ),
+    (
+        "snooze",
+        &[
+            ("tars snooze act-0123456789ab --for 4h --reason known", "close it, and quiet about its cause"),
+            ("tars snooze shop/Deployment/checkout --for 30m --reason load-test", "one target"),
+            ("tars snooze checkout-latency --off", "end the quiet of a policy"),
+        ],
+    ),
+    (
+        "revert",
+        &[
+            ("tars revert act-0123456789ab --reason wrong", "open the proposal that undoes it"),
+            ("tars revert shop/Deployment/checkout --dry-run", "what would go back"),
         ],
     ),
     (
@@ -186,6 +225,9 @@ pub fn waiting_for(verb: &Verb) -> Option<&'static str> {
     match verb {
         Verb::Status(_) | Verb::Get(_) | Verb::Explain(_) | Verb::Log(_) => Some("reading the ledger"),
         Verb::Tree(_) | Verb::Render(_) | Verb::Diff(_) => Some("reading the repository"),
+        Verb::Init(_) => Some("looking through the repository"),
+        Verb::Suspend(_) | Verb::Resume(_) => Some("asking the remote"),
+        Verb::Snooze(_) | Verb::Revert(_) => Some("reading the ledger"),
         Verb::Check(_) => Some("trying everything tars needs"),
         Verb::Audit(_) => Some("checking the audit trail"),
         Verb::Forge(_) => Some("asking the forge"),

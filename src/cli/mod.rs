@@ -3,6 +3,7 @@
 //! No rule about remediations lives here.
 
 mod args;
+mod asking;
 mod audit;
 mod charts;
 mod check;
@@ -16,8 +17,10 @@ mod get;
 mod help;
 mod history;
 mod inbox;
+mod init;
 mod log;
 mod output;
+mod own_commit;
 mod pace;
 mod policy;
 mod preview;
@@ -26,7 +29,9 @@ mod selector;
 mod settings;
 mod sops;
 mod status;
+mod stop;
 mod tree;
+mod writing;
 
 use std::process::ExitCode;
 
@@ -97,6 +102,11 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
         Verb::Tree(args) => tree::run(args, console),
         Verb::Render(args) => preview::render(args, console),
         Verb::Diff(args) => preview::diff(args, console),
+        Verb::Init(args) => init::run(args, console),
+        Verb::Suspend(args) => stop::suspend(args, console),
+        Verb::Resume(args) => stop::resume(args, console),
+        Verb::Snooze(args) => asking::snooze(args, console),
+        Verb::Revert(args) => asking::revert(args, console),
         Verb::Policy(verb) => policy::run(verb, console),
         Verb::Forge(verb) => forge::run(verb, console),
         Verb::Config(verb) => config::run(verb, console),

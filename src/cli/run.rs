@@ -141,7 +141,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     }
 }
 
-fn tick_failed(error: TurnError) -> Failure {
+/// What could not be done with the remote and its ledger, for people.
+pub fn tick_failed(error: TurnError) -> Failure {
     let kind = match error.category() {
         ErrorCategory::Remote if denied(&error) => Kind::Denied,
         ErrorCategory::Remote => Kind::Unreachable,

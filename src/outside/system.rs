@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one file that reads the environment")]
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,12 @@ pub fn var(name: &str) -> Option<String> {
 #[must_use]
 pub fn var_even_empty(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Every variable whose name is UTF-8.
+#[must_use]
+pub fn variables() -> Vec<(String, OsString)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
 }
 
 /// Folder for files that may go at any time.

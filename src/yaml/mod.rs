@@ -51,7 +51,6 @@ mod threats;
 
 pub use edit::{Edit, apply};
 pub use error::YamlError;
-#[cfg_attr(not(test), expect(unused_imports, reason = "no caller writes trees yet"))]
 pub use fresh::Fresh;
 #[expect(unused_imports, reason = "no caller reads markers yet")]
 pub use marker::{Marked, comment, markers};

@@ -13,8 +13,9 @@ mod night;
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 22] = [
     "demo",
+    "init",
     "run",
     "status",
     "get",
@@ -23,6 +24,10 @@ const VERBS: [&str; 17] = [
     "tree",
     "render",
     "diff",
+    "suspend",
+    "resume",
+    "snooze",
+    "revert",
     "check",
     "audit",
     "policy",

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::support::git_http::{END, GitHttp};
 use crate::support::gitea::{Gitea, LEAST_SCOPES, ORGANISATION};
 use crate::support::parts;
-use crate::support::program::{Said, tars};
+use crate::support::program::{Said, git, tars};
 
 const BOT: &str = "tars-bot";
 /// A token that no server knows.
@@ -119,6 +119,62 @@ fn a_forge_that_is_set_up_right_passes_every_check_and_shows_what_it_can() {
     let answer = run(folder.path(), &["forge", "check", "-o", "json"]).json();
     assert_eq!(answer["capabilities"]["body_chars_max"], 1_000_000);
     assert!(answer["items"].as_array().unwrap().iter().all(|it| it["verdict"] == "pass"), "{answer}");
+}
+
+#[test]
+fn onboarding_opens_one_pull_request_keeps_it_up_to_date_and_takes_a_closed_one_for_a_no() {
+    let Some(world) =
+        world("onboarding_opens_one_pull_request_keeps_it_up_to_date_and_takes_a_closed_one_for_a_no")
+    else {
+        return;
+    };
+    let (gitea, bot) = (&world.gitea, &world.bot_token);
+    let path = gitea.repository("onboard", &[BOT]);
+    let app = |name: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec:\n  replicas: 2\n  \
+             selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    \
+             spec: {{containers: [{{name: app, image: 'r.example/app:1'}}]}}\n"
+        )
+    };
+    gitea.commit(&path, "main", "apps/web.yaml", &app("web"));
+    let folder = settings(&gitea.url, "onboard", bot);
+    let address = gitea.url.replace("http://", &format!("http://{BOT}:{bot}@"));
+    let clone = folder.path().join("clone");
+    git(folder.path(), &["clone", "-q", &format!("{address}/{ORGANISATION}/onboard.git"), "clone"]);
+    git(&clone, &["config", "user.name", "Ann"]);
+    git(&clone, &["config", "user.email", "ann@example.com"]);
+    let init = ["init", "clone", "--config", "tars.yaml"];
+    let pulls = || {
+        let (_, all) = gitea.ask(bot, "GET", &format!("{path}/pulls?state=all"), None);
+        all.as_array().unwrap().clone()
+    };
+
+    let first = run(folder.path(), &[&init[..], &["-o", "json"]].concat());
+    assert_eq!((first.code, &first.json()["state"]), (0, &json!("Waiting")), "{first:#?}");
+    let opened = pulls();
+    assert_eq!(opened.len(), 1);
+    assert_eq!(first.json()["url"], opened[0]["html_url"]);
+    assert_eq!(opened[0]["title"], "tars: watch 1 workload, change nothing");
+    gitea.commit(&path, "main", "apps/api.yaml", &app("api"));
+    run(folder.path(), &init).ok();
+    let updated = pulls();
+    assert_eq!((updated.len(), &updated[0]["number"]), (1, &opened[0]["number"]));
+    assert_eq!(updated[0]["title"], "tars: watch 2 workloads, change nothing");
+    assert!(updated[0]["body"].as_str().unwrap().contains("shop/Deployment/api"));
+
+    let number = &opened[0]["number"];
+    let closed = json!({ "state": "closed" });
+    assert_eq!(gitea.ask(bot, "PATCH", &format!("{path}/pulls/{number}"), Some(&closed)).0, 201);
+    let said = run(folder.path(), &init);
+    assert_eq!(said.code, 5, "{said:#?}");
+    assert!(
+        said.err.contains(&format!("somebody closed #{number}")) && said.err.contains("--again"),
+        "{said:#?}"
+    );
+    assert_eq!(pulls().len(), 1);
+    run(folder.path(), &[&init[..], &["--again"]].concat()).ok();
+    assert_eq!(pulls().len(), 2);
 }
 
 /// What is wrong, the exit code, and the words that name it and where to change it.

@@ -14,6 +14,7 @@ mod architecture;
 mod audit;
 mod charts;
 mod cli;
+mod commands;
 mod demo;
 mod forge;
 mod git;

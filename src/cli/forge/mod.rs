@@ -22,7 +22,7 @@ pub fn run(verb: &ForgeVerb, console: &Console) -> Result<(), Failure> {
 }
 
 /// The forge's "no" as this program says it.
-fn failed(error: ForgeError) -> Failure {
+pub fn failed(error: ForgeError) -> Failure {
     let kind = match error.trouble {
         Trouble::Unauthenticated | Trouble::Forbidden => Kind::Denied,
         Trouble::Missing => Kind::Usage,

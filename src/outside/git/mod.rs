@@ -15,6 +15,7 @@ mod commit;
 mod diff;
 mod names;
 mod objects;
+mod person;
 mod program;
 mod remote;
 mod tree;
@@ -25,6 +26,7 @@ pub use self::{
     diff::{Entry, Stands},
     names::{check_path, check_ref},
     objects::Objects,
+    person::{Made, Person},
     remote::{Mirror, PushOutcome, RefUpdate},
     tree::TreeLimits,
     write::{CommitDraft, Edit},
@@ -72,6 +74,9 @@ pub enum GitError {
     /// The remote could not be read. The local clone is untouched: try again later.
     #[error("cannot {what} the remote repository: {detail}")]
     Remote { what: &'static str, detail: String },
+    /// The person's own git did not do it. Their words, escaped and bounded; for people only.
+    #[error("git cannot {what}: {detail}")]
+    Person { what: &'static str, detail: String },
     /// The local clone may be damaged (a killed git leaves locks behind). Drop the mirror and open a new one.
     #[error("the local clone can no longer be trusted after failing to {what}; it must be opened anew")]
     Doubtful { what: &'static str },

@@ -384,7 +384,7 @@ fn discard(folder: &Path, lock_path: &Path) {
 }
 
 /// Reads the machine-readable report of a push (git-push(1), "Output"): one line per branch.
-fn outcome(updates: &[RefUpdate], output: &CommandOutput) -> PushOutcome {
+pub(super) fn outcome(updates: &[RefUpdate], output: &CommandOutput) -> PushOutcome {
     let text = String::from_utf8_lossy(&output.stdout);
     let report: BTreeMap<&str, (char, &str)> = text.lines().filter_map(report_line).collect();
     let said = |update: &RefUpdate| report.get(&update.name[..]).copied();

@@ -38,6 +38,22 @@ pub struct Written {
 }
 
 impl Objects {
+    /// Writes the blobs and trees of `edits` on top of `base`, a commit or tree; gives the new tree.
+    ///
+    /// # Errors
+    /// As [`Objects::write_commit`].
+    pub fn write_tree(&self, base: &str, edits: &[Edit]) -> Result<String, GitError> {
+        let folder = Folder::of(edits)?;
+        let repository = self.lock();
+        let base = peel_tree(&repository, base)?;
+        let tree = folder.write(&repository, Some(&base), "")?;
+        match tree {
+            Some(tree) if tree != base.id() => Ok(tree.to_string()),
+            Some(_) => Err(GitError::EmptyChange),
+            None => empty_tree(&repository).map(|tree| tree.to_string()),
+        }
+    }
+
     /// Writes the blobs, trees and the signed commit of a draft.
     ///
     /// # Errors
