@@ -18,6 +18,7 @@ use crate::model::alert::{Alert, AlertStatus};
 use crate::model::forge::{CheckState, PullState};
 use crate::model::ids::{BranchName, InstanceId};
 use crate::observe::sync_probe::SyncProbe;
+use crate::outside::clock::Clock as _;
 
 /// Two hours of ticks.
 const TWO_HOURS: usize = 240;

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::escape::{code_within, inline};
-
-/// Most characters of a name in a text.
-const NAME_CHARS_MAX: usize = 120;
 use crate::model::action::API_VERSION;
 use crate::model::ids::{BranchName, Fingerprint, PolicyName, RepoPath, SignalName, WorkloadRef};
 use crate::model::workload::{ReplicaOwner, Workload};
 use crate::yaml::{self, Edit, Fresh, Value, YamlError};
+
+/// Most characters of a name in a text.
+const NAME_CHARS_MAX: usize = 120;
 
 /// The one branch of onboarding: a second run updates it.
 pub const BRANCH: &str = "tars/onboarding";
@@ -343,6 +343,11 @@ fn needs(found: &Found, with_settings: bool) -> Vec<String> {
     lines
 }
 
+/// A name as a code span's content.
+fn code(text: &str) -> String {
+    code_within(text, NAME_CHARS_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,9 +426,4 @@ mod tests {
         let body = onboarding(&found).unwrap().body;
         assert!(!body.contains("<img") && !body.contains("@everyone") && !body.contains("[x]("), "{body}");
     }
-}
-
-/// A name as a code span's content.
-fn code(text: &str) -> String {
-    code_within(text, NAME_CHARS_MAX)
 }

@@ -75,7 +75,7 @@ impl Desk {
                         let text = replies::not_allowed(&control, access);
                         self.reply(pull, &comment, Reaction::Refused, Some((Marker::Reply, text)));
                     } else {
-                        self.heed(&control, (pull, &comment, access), record, &mut heard, now);
+                        self.obey(&control, (pull, &comment, access), record, &mut heard, now);
                     }
                 }
             }
@@ -84,7 +84,7 @@ impl Desk {
         Ok(heard)
     }
 
-    fn heed(
+    fn obey(
         &mut self,
         control: &Control,
         (pull, comment, access): (&PullRequest, &Comment, Access),
