@@ -20,7 +20,7 @@ const GITHUB_URL: &str = "https://github.com";
 pub enum ForgeSettings {
     /// Nowhere: they stay branches, and the ledger holds their text.
     Local,
-    At(ForgeAt),
+    At(Box<ForgeAt>),
 }
 
 /// The product, by the API it speaks.
@@ -76,9 +76,9 @@ impl Resolve<'_> {
     pub(super) fn forge(&self, raw: &raw::Forge) -> Result<ForgeSettings, ConfigError> {
         match raw.kind.as_str() {
             "local" => self.no_forge(raw),
-            "gitea" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::Gitea, raw)?)),
-            "github" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::GitHub, raw)?)),
-            "gitlab" => Ok(ForgeSettings::At(self.forge_at(ForgeKind::GitLab, raw)?)),
+            "gitea" => Ok(ForgeSettings::At(Box::new(self.forge_at(ForgeKind::Gitea, raw)?))),
+            "github" => Ok(ForgeSettings::At(Box::new(self.forge_at(ForgeKind::GitHub, raw)?))),
+            "gitlab" => Ok(ForgeSettings::At(Box::new(self.forge_at(ForgeKind::GitLab, raw)?))),
             "forgejo" => {
                 let message = "Forgejo speaks the API of Gitea";
                 Err(self.origins.error("forge.kind", message, "write gitea"))

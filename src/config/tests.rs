@@ -106,16 +106,16 @@ fn a_forge_is_local_or_a_place_that_can_be_asked() {
         reviewers: Vec::new(),
         webhook_secret_file: None,
     };
-    assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::At(at.clone()));
+    assert_eq!(resolved(&with(lines)).unwrap().forge, ForgeSettings::At(Box::new(at.clone())));
     let app = "forge: {kind: github, repository: shop/gitops, app: {id: 7, installation_id: 8, private_key_file: /k}}";
     let credential = ForgeCredential::App { id: 7, installation_id: 8, private_key_file: "/k".into() };
     let at = ForgeAt { kind: ForgeKind::GitHub, url: "https://github.com".into(), credential, ..at };
-    assert_eq!(resolved(&with(app)).unwrap().forge, ForgeSettings::At(at.clone()));
+    assert_eq!(resolved(&with(app)).unwrap().forge, ForgeSettings::At(Box::new(at.clone())));
     let deep = "forge: {kind: gitlab, url: 'https://git.example.com', repository: shop/infra/gitops, token_file: /t}";
     let credential = ForgeCredential::TokenFile("/t".into());
     let url = "https://git.example.com".into();
     let at = ForgeAt { kind: ForgeKind::GitLab, url, owner: "shop/infra".into(), credential, ..at };
-    assert_eq!(resolved(&with(deep)).unwrap().forge, ForgeSettings::At(at));
+    assert_eq!(resolved(&with(deep)).unwrap().forge, ForgeSettings::At(Box::new(at)));
 }
 
 #[test]
@@ -300,31 +300,8 @@ fn errors_in_the_file_and_repository() -> Vec<ErrorCase> {
     ]
 }
 
-fn errors_elsewhere() -> Vec<ErrorCase> {
-    let signal =
-        |rest: &str| with(&format!("signals:\n  - signal: a\n    service: b\n    query: up\n    {rest}"));
-    let insecure = "webhook:\n  secret_file: /keys/webhook\n";
+fn errors_of_the_forge() -> Vec<ErrorCase> {
     vec![
-        (edited("http://prometheus:9090", "prometheus:9090"), "tars.yaml:7", "prometheus.url", "http://"),
-        (edited("http://prom", "http://u:pw@prom"), "tars.yaml:7", "prometheus.url", "bearer token"),
-        (
-            edited("https://git.example.com/shop/gitops.git", "/srv/x.git\n  token_file: /keys/git"),
-            "tars.yaml:3",
-            "repository.token_file",
-            "https address",
-        ),
-        (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
-        (with("batch: {window: 25h}"), "tars.yaml:10", "batch.window", "1s to 24h"),
-        (with("batch: {max_actions: 1}"), "tars.yaml:10", "batch.max_actions", "2 to 50"),
-        (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
-        (
-            with("limits: {max_executions_per_hour: 0}"),
-            "tars.yaml:10",
-            "limits.max_executions_per_hour",
-            "1 to 600",
-        ),
-        (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
-        (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
         (with("forge: {kind: bitbucket}"), "tars.yaml:10", "forge.kind", "use gitea"),
         (
             with("forge: {kind: gitlab, url: 'https://h', repository: a/b//c}"),
@@ -382,6 +359,34 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
             "forge.token_file",
             "TARS_FORGE_TOKEN_FILE",
         ),
+    ]
+}
+
+fn errors_elsewhere() -> Vec<ErrorCase> {
+    let signal =
+        |rest: &str| with(&format!("signals:\n  - signal: a\n    service: b\n    query: up\n    {rest}"));
+    let insecure = "webhook:\n  secret_file: /keys/webhook\n";
+    vec![
+        (edited("http://prometheus:9090", "prometheus:9090"), "tars.yaml:7", "prometheus.url", "http://"),
+        (edited("http://prom", "http://u:pw@prom"), "tars.yaml:7", "prometheus.url", "bearer token"),
+        (
+            edited("https://git.example.com/shop/gitops.git", "/srv/x.git\n  token_file: /keys/git"),
+            "tars.yaml:3",
+            "repository.token_file",
+            "https address",
+        ),
+        (with("tick: 0s"), "tars.yaml:10", "tick", "1s to 1h"),
+        (with("batch: {window: 25h}"), "tars.yaml:10", "batch.window", "1s to 24h"),
+        (with("batch: {max_actions: 1}"), "tars.yaml:10", "batch.max_actions", "2 to 50"),
+        (with("listen: localhost"), "tars.yaml:10", "listen", "127.0.0.1:8080"),
+        (
+            with("limits: {max_executions_per_hour: 0}"),
+            "tars.yaml:10",
+            "limits.max_executions_per_hour",
+            "1 to 600",
+        ),
+        (with("clock:\n  max_skew_s: 3000"), "tars.yaml:11", "clock.max_skew_s", "1 to 300"),
+        (with("instance: 'a b'"), "tars.yaml:10", "instance", "1 to 64"),
         (with("sync: {kind: http}"), "tars.yaml:10", "sync.url", "TARS_SYNC_URL"),
         (with("sync: {kind: metric, query: up}"), "tars.yaml:10", "sync.query", "$commit"),
         (with("sync: {kind: http, wait: 1m}"), "tars.yaml:10", "sync.wait", "`url`"),
@@ -417,7 +422,7 @@ fn one_list_of_allowed_keys_is_enough_and_both_may_be_named() {
 
 #[test]
 fn every_error_names_file_line_field_and_fix() {
-    let cases = [errors_in_the_file_and_repository(), errors_elsewhere()].concat();
+    let cases = [errors_in_the_file_and_repository(), errors_of_the_forge(), errors_elsewhere()].concat();
     let mut wrong = Vec::new();
     for (text, origin, field, fix) in cases {
         let error = resolved(&text).expect_err(&text);

@@ -128,7 +128,8 @@ impl Person {
     /// # Errors
     /// When git does not know who they are, or cannot sign.
     pub async fn commit(&self, tree: &str, parent: &str, message: &str) -> Result<Made, GitError> {
-        (parse_oid(tree)?, parse_oid(parent)?);
+        parse_oid(tree)?;
+        parse_oid(parent)?;
         let signs = self.ask(&["config", "--type=bool", "--get", "commit.gpgSign"]).await?;
         let signed = signs.success() && String::from_utf8_lossy(&signs.stdout).trim() == "true";
         let mut args = vec!["commit-tree", "-p", parent, "-F", "-"];

@@ -120,7 +120,7 @@ impl ForgeError {
     }
 
     /// The same, known to be because it exists already.
-    pub(super) fn as_conflict(self) -> Self {
+    pub(super) fn into_conflict(self) -> Self {
         Self { trouble: Trouble::Conflict, ..self }
     }
 

@@ -294,7 +294,7 @@ impl GitHub {
         // GitHub says "exists" and "cannot be" with one status, and differs in words only.
         let there = self.find_pull(draft.head, draft.base).await;
         let is_there = there.is_ok_and(|it| it.is_some_and(|it| it.state == PullState::Open));
-        made.map_err(|error| if is_there { error.as_conflict() } else { error })
+        made.map_err(|error| if is_there { error.into_conflict() } else { error })
     }
 
     async fn edit(&self, what: &'static str, number: u64, edit: Json) -> Result<PullRequest, ForgeError> {

@@ -162,7 +162,7 @@ async fn an_old_answer_is_taken_for_what_it_is_and_the_merge_pins_the_head() {
 
 #[tokio::test]
 async fn a_merge_that_somebody_told_the_forge_to_make_is_seen() {
-    let Some(place) = Place::with("native", json!({ "auto_merge_allowed": true })) else { return };
+    let Some(place) = Place::with("native", &json!({ "auto_merge_allowed": true })) else { return };
     let (pull, _) = place.proposal("native").await;
     place.configure(&json!({ "protection": [{ "branch": "main", "checks": [{ "context": "ci" }] }] }));
     assert!(!place.forge.read(pull.number).await.unwrap().auto_merge);

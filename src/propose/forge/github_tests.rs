@@ -94,11 +94,11 @@ impl Drop for Place {
 
 impl Place {
     fn new(name: &str) -> Option<Self> {
-        Self::with(name, json!({}))
+        Self::with(name, &json!({}))
     }
 
     /// With settings as the stand-in takes them.
-    fn with(name: &str, settings: Value) -> Option<Self> {
+    fn with(name: &str, settings: &Value) -> Option<Self> {
         let world = world()?;
         let mut made =
             json!({ "owner": OWNER, "name": name, "members": { BOT: "write", REVIEWER: "write" } });
@@ -191,7 +191,7 @@ fn status(state: StatusState) -> Status<'static> {
 
 #[tokio::test]
 async fn the_forge_says_who_asks_and_what_the_repository_allows() {
-    let Some(place) = Place::with("facts", json!({ "methods": ["merge", "squash"] })) else { return };
+    let Some(place) = Place::with("facts", &json!({ "methods": ["merge", "squash"] })) else { return };
     let account = place.forge.whoami().await.unwrap();
     assert_eq!((account.login.as_str(), account.is_site_admin), (BOT, false));
     let facts = place.forge.repository().await.unwrap();
@@ -480,7 +480,7 @@ async fn only_the_permitted_head_is_merged_and_only_once() {
 
 #[tokio::test]
 async fn a_method_that_the_repository_or_the_product_does_not_allow_is_refused() {
-    let Some(place) = Place::with("methods", json!({ "methods": ["squash"] })) else { return };
+    let Some(place) = Place::with("methods", &json!({ "methods": ["squash"] })) else { return };
     let (pull, _) = place.proposal("methods").await;
     for method in [MergeMethod::Merge, MergeMethod::Rebase] {
         let refused = place.merge(&pull, &pull.head, method).await.unwrap_err();

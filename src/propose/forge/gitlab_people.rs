@@ -22,7 +22,7 @@ const NOTE_BITS: u32 = 40;
 /// One id for a note of a merge request; `None` when it is larger than any that GitLab has given.
 fn comment_id(number: u64, note: u64) -> Option<u64> {
     let fits = note >> NOTE_BITS == 0 && number.leading_zeros() >= NOTE_BITS;
-    fits.then(|| number << NOTE_BITS | note)
+    fits.then_some(number << NOTE_BITS | note)
 }
 
 /// Merge request and note.

@@ -29,7 +29,7 @@ async fn a_review_is_asked_for_and_its_approval_is_of_one_commit() {
 #[tokio::test]
 async fn an_approval_that_a_push_takes_away_is_gone() {
     let settings = json!({ "protection": [{ "branch": "main", "dismiss_stale": true, "merge_level": 30 }] });
-    let Some(place) = Place::with("resets", settings) else { return };
+    let Some(place) = Place::with("resets", &settings) else { return };
     let (pull, head) = place.proposal("resets").await;
     place.approve(&pull);
     assert!(place.forge.reviews(pull.number).await.unwrap().iter().any(|it| it.approves(&pull.head)));
@@ -50,7 +50,7 @@ async fn those_who_were_asked_already_stay_and_the_free_edition_keeps_one() {
     assert_eq!(by(&place.forge.reviews(pull.number).await.unwrap()), ["second", REVIEWER]);
     let Some(free) = Place::with(
         "free",
-        json!({ "edition": "free", "members": { BOT: "write", REVIEWER: "write", "second": "write" } }),
+        &json!({ "edition": "free", "members": { BOT: "write", REVIEWER: "write", "second": "write" } }),
     ) else {
         return;
     };

@@ -89,11 +89,11 @@ impl Drop for Place {
 
 impl Place {
     fn new(name: &str) -> Option<Self> {
-        Self::with(name, json!({}))
+        Self::with(name, &json!({}))
     }
 
     /// With settings as the stand-in takes them.
-    fn with(name: &str, settings: Value) -> Option<Self> {
+    fn with(name: &str, settings: &Value) -> Option<Self> {
         let world = world()?;
         let mut made = json!({ "owner": GROUP, "name": name, "members": { BOT: "write", REVIEWER: "write" },
             "merge_method": "ff", "squash_option": "never" });
@@ -198,7 +198,7 @@ fn status(state: StatusState) -> Status<'static> {
 
 #[tokio::test]
 async fn the_forge_says_who_asks_and_what_the_repository_allows() {
-    let Some(place) = Place::with("facts", json!({ "squash_option": "default_off" })) else { return };
+    let Some(place) = Place::with("facts", &json!({ "squash_option": "default_off" })) else { return };
     let account = place.forge.whoami().await.unwrap();
     assert_eq!((account.login.as_str(), account.is_site_admin), (BOT, false));
     let facts = place.forge.repository().await.unwrap();
@@ -419,7 +419,7 @@ async fn a_project_is_merged_in_its_own_way_and_in_no_other() {
         ("way-ff-squash", "ff", "always", &[MergeMethod::Squash]),
     ] {
         let settings = json!({ "merge_method": method, "squash_option": squash });
-        let Some(place) = Place::with(name, settings) else { return };
+        let Some(place) = Place::with(name, &settings) else { return };
         let (pull, _) = place.proposal(name).await;
         for other in [MergeMethod::FastForward, MergeMethod::Rebase] {
             let refused = place.merge_as(&pull, &pull.head, other).await.unwrap_err();
@@ -435,7 +435,7 @@ async fn a_project_is_merged_in_its_own_way_and_in_no_other() {
 
 #[tokio::test]
 async fn a_squash_that_a_person_chose_is_not_taken_for_the_way_of_the_project() {
-    let Some(place) = Place::with("squash", json!({ "squash_option": "default_on" })) else { return };
+    let Some(place) = Place::with("squash", &json!({ "squash_option": "default_on" })) else { return };
     let (pull, _) = place.proposal("squash").await;
     let path = format!("/merge_requests/{}", pull.number);
     place.person(&place.world.reviewer_token, "PUT", &path, &json!({ "squash": true }));
@@ -461,7 +461,7 @@ async fn a_branch_that_is_behind_is_not_merged_where_history_must_be_linear() {
 async fn a_protected_branch_waits_for_its_approval_its_pipeline_and_its_threads() {
     let settings = json!({ "pipeline_must_succeed": true, "threads_must_resolve": true, "protection":
         [{ "branch": "main", "pull": true, "approvals": 1, "merge_level": 30 }] });
-    let Some(place) = Place::with("protected", settings) else { return };
+    let Some(place) = Place::with("protected", &settings) else { return };
     let (pull, _) = place.proposal("protected").await;
     let rule = place.forge.protection(&place.main).await.unwrap().unwrap();
     assert!(rule.is_protected && rule.may_merge && !rule.may_push);
@@ -488,7 +488,7 @@ async fn a_protected_branch_waits_for_its_approval_its_pipeline_and_its_threads(
 #[tokio::test]
 async fn who_may_not_merge_is_forbidden_and_not_unknown() {
     let settings = json!({ "protection": [{ "branch": "main", "pull": true, "merge_level": 40 }] });
-    let Some(place) = Place::with("rights", settings) else { return };
+    let Some(place) = Place::with("rights", &settings) else { return };
     let (pull, _) = place.proposal("rights").await;
     let rule = place.forge.protection(&place.main).await.unwrap().unwrap();
     assert!(rule.is_protected && !rule.may_merge);
@@ -512,7 +512,7 @@ async fn a_branch_of_a_fork_is_not_ours() {
 #[tokio::test]
 async fn a_merge_that_somebody_told_the_forge_to_make_is_seen() {
     let settings = json!({ "protection": [{ "branch": "main", "approvals": 1, "merge_level": 30 }] });
-    let Some(place) = Place::with("native", settings) else { return };
+    let Some(place) = Place::with("native", &settings) else { return };
     let (pull, _) = place.proposal("native").await;
     assert!(!place.forge.read(pull.number).await.unwrap().auto_merge);
     let on = json!({ "auto_merge": { "by": REVIEWER, "method": "fast-forward" } });

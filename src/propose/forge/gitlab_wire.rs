@@ -267,7 +267,7 @@ pub struct Pull {
     #[serde(default)]
     detailed_merge_status: Option<String>,
     #[serde(default)]
-    has_conflicts: bool,
+    hinto_conflicts: bool,
     #[serde(default)]
     web_url: String,
     updated_at: Timestamp,
@@ -331,7 +331,7 @@ impl Pull {
         let detail = self.detailed_merge_status.as_deref().unwrap_or_default();
         self.state == "opened"
             && self.merge_status == "can_be_merged"
-            && !self.has_conflicts
+            && !self.hinto_conflicts
             && !doubtful.contains(&detail)
     }
 }

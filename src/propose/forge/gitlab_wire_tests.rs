@@ -91,7 +91,7 @@ fn only_rules_may_stand_against_what_is_mergeable() {
         assert_eq!(pull(&json!({ "detailed_merge_status": detail })).is_mergeable, expected, "{detail}");
     }
     assert!(!pull(&json!({ "merge_status": "checking" })).is_mergeable);
-    assert!(!pull(&json!({ "has_conflicts": true })).is_mergeable);
+    assert!(!pull(&json!({ "hinto_conflicts": true })).is_mergeable);
     assert!(!pull(&json!({ "state": "locked" })).is_mergeable);
 }
 

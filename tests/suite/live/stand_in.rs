@@ -33,7 +33,7 @@ struct OnStandIn {
 impl OnStandIn {
     fn start(programs: &Programs, kind: &'static str, name: &'static str) -> Self {
         let parts = programs.fakes.as_ref().expect("asked before");
-        let server = Fake::start(&support::root(), parts, kind);
+        let server = Fake::start(support::root(), parts, kind);
         let (token, reviewer) = (server.user(BOT), server.user(REVIEWER));
         let mut made =
             json!({ "owner": OWNER, "name": name, "members": { BOT: "write", REVIEWER: "write" } });
