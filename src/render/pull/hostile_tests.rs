@@ -62,7 +62,10 @@ fn read(body: &str) -> (Vec<String>, String) {
             NodeValue::HtmlInline(html) => tags(&tag, html),
             NodeValue::Code(_) => "code".into(),
             NodeValue::CodeBlock(block) => format!("fence {}", block.info),
-            NodeValue::Heading(heading) => format!("heading {}", heading.level),
+            NodeValue::Heading(heading) => {
+                words.push('\n');
+                format!("heading {}", heading.level)
+            }
             NodeValue::Table(table) => format!("table {}", table.num_columns),
             NodeValue::TaskItem(item) => format!("box {:?}", item.symbol),
             NodeValue::Link(link) => format!("link {}", link.url),
