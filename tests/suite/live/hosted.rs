@@ -98,7 +98,8 @@ impl Host for OnGitea {
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
         let (at, url, name) = (folder.display(), &self.gitea.url, self.name);
         format!(
-            "repository: {{url: '{url}/{ORGANISATION}/{name}.git', state_dir: {at}/state, token_file: {at}/token}}\n\
+            "repository: {{url: '{url}/{ORGANISATION}/{name}.git', state_dir: {at}/state, token_file: {at}/token, \
+             aliases: ['https://git.example.com/shop/gitops.git']}}\n\
              forge: {{kind: gitea, url: '{url}', repository: {ORGANISATION}/{name}, token_file: {at}/token, \
              reviewers: [{REVIEWER}]}}\n"
         )

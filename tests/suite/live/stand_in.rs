@@ -91,7 +91,8 @@ impl Host for OnStandIn {
         fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
         let (at, url, name, kind) = (folder.display(), &self.server.url, self.name, self.kind);
         format!(
-            "repository: {{url: '{url}/{OWNER}/{name}.git', state_dir: {at}/state, token_file: {at}/token}}\n\
+            "repository: {{url: '{url}/{OWNER}/{name}.git', state_dir: {at}/state, token_file: {at}/token, \
+             aliases: ['https://git.example.com/shop/gitops.git']}}\n\
              forge: {{kind: {kind}, url: '{url}', repository: {OWNER}/{name}, token_file: {at}/token, \
              reviewers: [{REVIEWER}]}}\n"
         )
