@@ -72,7 +72,7 @@ const COLOR_HELP: &str =
 pub enum Verb {
     /// Show the whole loop on a simulated workload; needs nothing else
     Demo(Demo),
-    /// Offer tars to a repository: one branch with policies that only observe
+    /// Offer tars to a repository: policies that only observe
     ///
     /// Looks for workloads, autoscalers and what delivers them, and pushes one commit of yours to the branch
     /// tars/onboarding: a policy in Observe mode for each Deployment that could be scaled, and settings to start
