@@ -493,6 +493,22 @@ async fn a_revert_that_a_person_asks_for_is_proposed_once_and_not_without_the_ri
 }
 
 #[tokio::test]
+async fn the_repositorys_own_words_are_used_from_the_commit_on_that_has_them_and_bad_ones_are_told() {
+    const OWN: &str = ".tars/templates/pull-request.hbs";
+    let place = Place::new("Propose");
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 2).await;
+    place.world.commit(&[(OWN, Some("The words of this team: {{sentence}}\n"))]);
+    place.world.run(&mut tars, 1).await;
+    let body = place.forge.only_pull().body;
+    assert!(body.contains("The words of this team"), "{body}");
+    place.world.commit(&[(OWN, Some("{{no_such_name}}\n"))]);
+    let report = place.world.run(&mut tars, 1).await;
+    assert!(report.template_problem.is_some_and(|it| it.to_string().contains("no_such_name")));
+    assert!(!place.forge.only_pull().body.contains("The words of this team"));
+}
+
+#[tokio::test]
 async fn reviewers_are_asked_once_and_only_when_a_person_is_needed() {
     for (mode, asked) in [("Propose", 1), ("AutoMerge", 0)] {
         let place = Place::new(mode);

@@ -79,6 +79,10 @@ pub fn tick(
         let problem = problem.to_string();
         said.once(format!("policy: {problem}"), &Event::PolicyRefused { problem: &problem });
     }
+    if let Some(problem) = &report.template_problem {
+        let problem = problem.to_string();
+        said.once(format!("template: {problem}"), &Event::TemplateRefused { problem: &problem });
+    }
     metrics.count_races_lost(report.races_lost);
     for push in &report.pushes {
         metrics.count_push(match push {

@@ -82,7 +82,7 @@ use crate::outside::git::{GitSettings, Mirror, Objects};
 use crate::outside::http::Http;
 use crate::outside::random;
 use crate::propose::Writer;
-use crate::render::Templates;
+use crate::render::{TemplateProblem, Templates};
 
 /// Most steps of one tick; what is left waits for the next one.
 const STEPS_MAX: usize = 500;
@@ -143,6 +143,8 @@ pub struct Reconciler {
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
     rivals: Rivals,
+    /// The commit whose templates are in use, and what is wrong with them.
+    worded: Option<(ObjectId, Option<TemplateProblem>)>,
     /// Was the forge read since the last write anywhere?
     desk_is_fresh: bool,
 }
@@ -160,6 +162,13 @@ impl PutAside {
     fn opened(&mut self, cause: Fingerprint) {
         let text = "opened in this tick already; the next one decides again";
         self.causes.insert(cause, vec![Reason::new(ReasonCode::ProposalOpen, text)]);
+    }
+
+    /// Reports the error and puts `about` aside; `false`: nothing can go on without it.
+    fn failed(&mut self, about: About, error: TurnError, report: &mut TickReport) -> bool {
+        let goes_on = self.put(about, &error);
+        report.errors.push(error);
+        goes_on
     }
 
     /// Puts `about` aside; `false`: nothing can go on without it.
@@ -203,6 +212,7 @@ impl Reconciler {
             suspended: false,
             seen: BTreeMap::new(),
             rivals: Rivals::default(),
+            worded: None,
             desk_is_fresh: false,
         }
     }
@@ -272,10 +282,7 @@ impl Reconciler {
                     let this = (about, self.seen.clone());
                     // The same push lost twice on the same state of the remote was no race.
                     if lost.as_ref() == Some(&this) {
-                        let error = TurnError::Refused(why);
-                        let goes_on = aside.put(this.0, &error);
-                        report.errors.push(error);
-                        if !goes_on {
+                        if !aside.failed(this.0, TurnError::Refused(why), &mut report) {
                             break;
                         }
                         continue;
@@ -288,9 +295,7 @@ impl Reconciler {
                 }
                 Ok(Some(Done::Failed(about, error))) => {
                     doubts_copy |= error.doubts_copy();
-                    let goes_on = aside.put(about, &error);
-                    report.errors.push(error);
-                    if !goes_on {
+                    if !aside.failed(about, error, &mut report) {
                         break;
                     }
                 }
@@ -387,6 +392,7 @@ impl Reconciler {
         let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
         self.suspended = snapshot.suspended.is_some();
         report.problems.clone_from(&snapshot.problems);
+        report.template_problem = own_words(&mut parts.templates, &mut self.worded, &snapshot);
         // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
         if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
             others = read_others(mirror, &parts.writer).await;
@@ -428,6 +434,20 @@ impl Reconciler {
         }
         Ok(Some(done))
     }
+}
+
+/// Takes the repository's own words for pull requests, as of this commit; gives what is wrong with them.
+fn own_words(
+    templates: &mut Templates,
+    worded: &mut Option<(ObjectId, Option<TemplateProblem>)>,
+    snapshot: &Snapshot,
+) -> Option<TemplateProblem> {
+    if worded.as_ref().is_none_or(|(commit, _)| *commit != snapshot.commit) {
+        let (own, problem) = templates.in_repository(&snapshot.tree);
+        *templates = own;
+        *worded = Some((snapshot.commit.clone(), problem));
+    }
+    worded.as_ref().and_then(|(_, problem)| problem.clone())
 }
 
 /// Reads the pull requests, unless nothing was written anywhere since. What the forge cannot say holds every merge

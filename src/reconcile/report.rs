@@ -8,6 +8,7 @@ use crate::crd::PolicyProblem;
 use crate::model::action::RemediationAction;
 use crate::model::decision::Incident;
 use crate::model::reason::Reason;
+use crate::render::TemplateProblem;
 
 /// Something that happened to an action in this tick; the record is as it is afterwards.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,8 @@ pub struct TickReport {
     pub errors: Vec<TurnError>,
     /// Policies of the watched branch that were not accepted, and why.
     pub problems: Vec<PolicyProblem>,
+    /// Why the repository's own template is not used.
+    pub template_problem: Option<TemplateProblem>,
     /// How every push of the ledger ended.
     pub pushes: Vec<Recorded>,
     /// Times the ledger moved under a decision and it was taken again.

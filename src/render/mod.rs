@@ -32,6 +32,6 @@ pub use onboarding::{BRANCH as ONBOARDING_BRANCH, Found, OnboardingPlan, Seen, o
 pub use pull::{Around, PullText, batch, pull_text};
 pub use sealed::Fresh;
 pub use switch::switch_policy;
-pub use template_check::{TemplateError, Templates};
+pub use template_check::{TemplateError, TemplateProblem, Templates};
 pub use text::{decision_sentence, number, what as headline};
 pub use undo::stands;

@@ -113,6 +113,10 @@ pub enum Event<'a> {
     PolicyRefused {
         problem: &'a str,
     },
+    /// The repository's own template for pull requests is not used; the built-in one is.
+    TemplateRefused {
+        problem: &'a str,
+    },
     /// A file of the inbox could not be read at start; it is left where it is.
     InboxFileUnreadable {
         file: &'a str,
@@ -178,6 +182,7 @@ impl Event<'_> {
                 warn!(%signal, text = %Clean::new(warning), "source warned");
             }
             Self::PolicyRefused { problem } => warn!(text = %Clean::new(problem), "policy refused"),
+            Self::TemplateRefused { problem } => warn!(text = %Clean::new(problem), "template refused"),
             Self::AlertsTruncated { count } => warn!(count, "Alertmanager left alerts out of a message"),
             Self::AlertsRefused { reason } => warn!(text = %Clean::new(reason), "alerts refused"),
             Self::Failed { stage, error } => error!(stage, error = %Clean::chain(*error), "failed"),
