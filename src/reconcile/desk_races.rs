@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Reconciler;
@@ -18,7 +19,7 @@ use super::harness::*;
 use crate::model::action::{ActionState as S, MergedBy, RemediationAction};
 use crate::model::ids::{BranchName, InstanceId};
 use crate::observe::sync_probe::SyncProbe;
-use crate::outside::clock::wait;
+use crate::outside::clock::{Clock as _, SystemClock, wait};
 use crate::outside::secret::Secret;
 use crate::propose::forge::gitea_tests::{self, BOT, server};
 
@@ -203,6 +204,10 @@ impl Place {
         let url = format!("{}/{}/{name}.git", gitea.server.url, server::ORGANISATION);
         let token = Secret::new(&gitea.bot_token).unwrap();
         let world = World::on_server(gitea.server.on_disk(name), url, token);
+        // Gitea's commits bear the time of day. What a person did an hour ago is nothing to yield to.
+        let an_hour_ahead = SystemClock.now().checked_add(SignedDuration::from_hours(1)).unwrap();
+        let ahead = an_hour_ahead.duration_since(world.clock.now());
+        world.clock.advance(ahead.unsigned_abs());
         let process = |instance: &str| {
             let forge = gitea_tests::forge_at(&gitea.server.url, name, &gitea.bot_token);
             world.reconciler_with(instance, |parts| {

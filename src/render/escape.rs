@@ -197,10 +197,16 @@ pub fn fenced(text: &str, limit: usize) -> String {
 }
 
 /// A name somebody else chose (an alert's, a trigger's): shown when it is a plain identifier of at most 64
-/// characters, otherwise replaced by a hash, so that no sentence can travel inside it.
+/// characters and no address or commit id, otherwise replaced by a hash, so that neither a sentence nor a link can
+/// travel inside it.
 pub fn name(text: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"._:/-".contains(&c);
-    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+    let is_commit =
+        |word: &str| (7..=64).contains(&word.len()) && word.bytes().all(|c| c.is_ascii_hexdigit());
+    let is_linked = text.contains("://")
+        || text.to_ascii_lowercase().contains("www.")
+        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_commit);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) && !is_linked {
         text.to_owned()
     } else {
         format!("name-{}", &crate::model::ids::digest_hex(&["name", text])[..8])
