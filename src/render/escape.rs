@@ -116,10 +116,11 @@ fn means_something(chars: &[char], at: usize) -> bool {
     match chars[at] {
         '@' | '#' | '!' => true,
         // Labels, milestones, snippets, epics, alerts.
-        '~' | '%' | '$' | '&' | '^' => next.is_alphanumeric() || next == '"',
+        '~' | '%' | '$' | '&' | '^' => next.is_alphanumeric() || matches!(next, '"' | '_'),
         // `https://`, and slash commands.
         '/' => next == '/' || !before.is_alphanumeric(),
-        '.' => at >= 3 && chars[at - 3..at].iter().all(|c| c.eq_ignore_ascii_case(&'w')),
+        // `www.`, broken before its dot: what follows a whole `www.` is a name of a host, whatever it is.
+        'w' | 'W' => next == '.' && at >= 2 && chars[at - 2..at].iter().all(|c| c.eq_ignore_ascii_case(&'w')),
         // `GH-123`, and the keys of other trackers.
         '-' => next.is_ascii_digit() && (before.is_ascii_uppercase() || before.eq_ignore_ascii_case(&'h')),
         // `:name:` is a picture on some forges.
@@ -137,8 +138,9 @@ fn means_something(chars: &[char], at: usize) -> bool {
 /// stay whole: people copy them.
 fn ends_piece_of_commit(chars: &[char], at: usize) -> bool {
     const SHORTEST_COMMIT_CHARS: usize = 7;
-    let start = (0..at).rev().find(|&it| !is_word(chars, it)).map_or(0, |it| it + 1);
-    let word = chars[start..].iter().take_while(|c| c.is_alphanumeric());
+    // Forges know the word's end by its ASCII letters and digits.
+    let start = (0..at).rev().find(|&it| !chars[it].is_ascii_alphanumeric()).map_or(0, |it| it + 1);
+    let word = chars[start..].iter().take_while(|c| c.is_ascii_alphanumeric());
     let is_id = |prefix: &str, digits: usize| {
         let first = start.checked_sub(prefix.len());
         first.is_some_and(|first| chars[first..start].iter().copied().eq(prefix.chars()))
@@ -197,17 +199,11 @@ pub fn fenced(text: &str, limit: usize) -> String {
 }
 
 /// A name somebody else chose (an alert's, a trigger's): shown when it is a plain identifier of at most 64
-/// characters and no address or commit id, otherwise replaced by a hash, so that neither a sentence nor a link can
-/// travel inside it.
+/// characters, otherwise replaced by a hash, so that no sentence can travel inside it. What is shown links nowhere.
 pub fn name(text: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"._:/-".contains(&c);
-    let is_commit =
-        |word: &str| (7..=64).contains(&word.len()) && word.bytes().all(|c| c.is_ascii_hexdigit());
-    let is_linked = text.contains("://")
-        || text.to_ascii_lowercase().contains("www.")
-        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_commit);
-    if (1..=64).contains(&text.len()) && text.bytes().all(plain) && !is_linked {
-        text.to_owned()
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        title(text, usize::MAX)
     } else {
         format!("name-{}", &crate::model::ids::digest_hex(&["name", text])[..8])
     }
