@@ -181,7 +181,7 @@ pub struct Forge {
     /// and Enterprise. gitlab: gitlab.com and self-managed.
     #[schemars(extend("enum" = ["local", "gitea", "github", "gitlab"]))]
     pub kind: String,
-    /// Address of the web interface, as the forge itself writes it; of github it is https://github.com by default.
+    /// Address of the web interface, as the forge itself writes it; that of github is github.com unless it is named.
     pub url: Option<String>,
     /// owner/name; of GitLab group/subgroup/name, as deep as it is.
     pub repository: Option<String>,

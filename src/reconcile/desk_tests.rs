@@ -351,6 +351,20 @@ async fn a_forge_that_keeps_refusing_gets_its_no_and_the_person_gets_the_words()
 }
 
 #[tokio::test]
+async fn a_forge_that_hiccups_after_the_reservation_costs_no_second_slot() {
+    let place = Place::new("AutoMerge");
+    place.forge.fail_next_merge(Fault::Refused);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 1).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved]);
+    place.forge.set_down(true);
+    place.world.run(&mut tars, 4).await;
+    place.forge.set_down(false);
+    place.world.run(&mut tars, 1).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
+}
+
+#[tokio::test]
 async fn merge_commits_and_squashes_have_the_computed_tree_and_pass_the_audit() {
     for method in [MergeMethod::Merge, MergeMethod::Squash] {
         let place = Place::new("AutoMerge");
