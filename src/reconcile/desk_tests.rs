@@ -80,6 +80,19 @@ async fn a_proposal_becomes_one_pull_request_whatever_happens_to_the_answer() {
 }
 
 #[tokio::test]
+async fn another_replica_opens_the_pull_request_only_when_the_first_one_has_not_for_a_while() {
+    let place = Place::new("Propose");
+    let mut first = place.world.reconciler("a");
+    place.world.run(&mut first, 1).await;
+    drop(first);
+    let mut other = place.tars("b");
+    place.world.run(&mut other, 1).await;
+    assert!(place.forge.pulls().is_empty(), "the first one may be about to");
+    place.world.run(&mut other, 2).await;
+    assert_eq!(place.forge.only_pull().state, PullState::Open);
+}
+
+#[tokio::test]
 async fn a_low_risk_action_is_merged_by_the_forge_and_the_ledger_says_who_did_it() {
     let place = Place::new("AutoMerge");
     let mut tars = place.tars("a");

@@ -141,6 +141,8 @@ pub struct Memory {
     instance: InstanceId,
     /// Actions this very process reserved: nobody else may be in the middle of merging them.
     reserved: BTreeSet<ActionId>,
+    /// Actions this very process proposed.
+    proposed: BTreeSet<ActionId>,
     /// Actions that ended, oldest first: those since the newest checkpoint, and no more than [`ENDED_MAX`].
     ended: Vec<RemediationAction>,
     last_seen: PathBuf,
@@ -240,6 +242,7 @@ impl Memory {
             repo,
             instance,
             reserved: BTreeSet::new(),
+            proposed: BTreeSet::new(),
             ended: Vec::new(),
             last_seen,
         }
@@ -268,6 +271,12 @@ impl Memory {
             let excess = self.ended.len().saturating_sub(ENDED_MAX);
             self.ended.drain(..excess);
         }
+    }
+
+    /// Actions that this very process proposed or built anew.
+    #[must_use]
+    pub fn proposed_here(&self) -> &BTreeSet<ActionId> {
+        &self.proposed
     }
 
     /// Did this very process make the reservation of `action`?
@@ -401,9 +410,11 @@ impl Memory {
         self.remember(&newest)?;
         for record in entries.iter().filter_map(|it| it.record) {
             self.note_ended(record);
-            if record.state() == ActionState::MergeReserved {
-                self.reserved.insert(record.id().clone());
-            }
+            match record.state() {
+                ActionState::MergeReserved => self.reserved.insert(record.id().clone()),
+                ActionState::Proposed => self.proposed.insert(record.id().clone()),
+                _ => false,
+            };
         }
         landed(recorded, updates)
     }

@@ -327,7 +327,8 @@ impl Reconciler {
     async fn show(&mut self, report: &mut TickReport) -> bool {
         let Parts { desk: Some(desk), memory, templates, clock, .. } = &mut self.parts else { return false };
         let ended = memory.ended();
-        let showing = Showing { history: memory.history(), ended, templates, now: clock.now() };
+        let (history, ours, now) = (memory.history(), memory.proposed_here(), clock.now());
+        let showing = Showing { history, ours, ended, templates, now };
         let shows = desk.show(&showing).await;
         report.errors.extend(shows.errors.into_iter().map(TurnError::Forge));
         self.desk_is_fresh &= shows.opened == 0;

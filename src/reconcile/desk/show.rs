@@ -12,7 +12,7 @@ use crate::decide::PullSeen;
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::forge::{ForgeCapabilities, PullRequest, PullState};
 use crate::model::history::History;
-use crate::model::ids::BranchName;
+use crate::model::ids::{ActionId, BranchName};
 use crate::model::reason::ReasonCode;
 use crate::outside::clock::{self, Stopwatch};
 use crate::propose::forge::{ForgeError, Marker, PullDraft, Status, StatusState, Trouble};
@@ -20,6 +20,8 @@ use crate::render::{self, Around, Comment, PullText, Templates};
 
 /// What ended longer ago is not looked for any more: it was shown when it ended.
 const ENDED_AGE_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// A proposal of another replica that has no pull request after this long gets one from whoever sees it.
+const OPEN_FOR_OTHERS_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// Longest description of a status that every forge takes, characters.
 const STATUS_CHARS_MAX: usize = 140;
 /// The trailer by which a commit claims an action.
@@ -31,6 +33,8 @@ const VERIFY_STATUS: &str = "tars/verify";
 #[derive(Debug, Clone, Copy)]
 pub struct Showing<'a> {
     pub history: &'a History,
+    /// Actions that this process proposed itself.
+    pub ours: &'a BTreeSet<ActionId>,
     /// Actions that ended a while ago at most.
     pub ended: &'a [RemediationAction],
     pub templates: &'a Templates,
@@ -116,6 +120,9 @@ impl Desk {
         let pull = match self.seen.get(&change.branch) {
             Some(seen) if seen.pull.state != PullState::Open => return Ok(()),
             Some(seen) => seen.pull.clone(),
+            // Two requests in one moment can make two of them: a forge looks first and writes then. So whoever proposed
+            // opens it, and the others only when that replica has not for a while.
+            None if !line.iter().any(|it| may_open(it, showing)) => return Ok(()),
             None => {
                 let pull = self.open_pull(&change.branch, &text).await?;
                 *opened += 1;
@@ -340,6 +347,11 @@ impl Desk {
 
 fn waits(record: &RemediationAction) -> bool {
     matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved)
+}
+
+fn may_open(record: &RemediationAction, showing: &Showing<'_>) -> bool {
+    let proposed_at = record.status.timeline.first().map_or(Timestamp::MIN, |it| it.at);
+    showing.ours.contains(record.id()) || showing.now.duration_since(proposed_at) >= OPEN_FOR_OTHERS_AFTER
 }
 
 fn is_recent(record: &RemediationAction, now: Timestamp) -> bool {
