@@ -13,7 +13,7 @@ use super::run::tick_failed;
 use super::settings::{self, GitSide};
 use super::writing::{Asking, Revert, Snooze};
 use crate::config::{Overrides, Settings};
-use crate::model::action::{ActionState, RemediationAction};
+use crate::model::action::RemediationAction;
 use crate::model::duration;
 use crate::model::history::History;
 use crate::model::ids::{ActionId, Fingerprint, ObjectId, PolicyName, WorkloadRef};
@@ -22,7 +22,7 @@ use crate::model::request::{CannotAsk, QUIET_MAX_S, Request, Whom, Wish};
 use crate::observe::repository::Repository;
 use crate::outside::clock::{Clock as _, SystemClock};
 use crate::outside::git::{Mirror, Person};
-use crate::reconcile::asked::{Asked, Desk};
+use crate::reconcile::asked::{Asked, OpenLedger};
 use crate::render;
 
 /// Asks for quiet, or ends it.
@@ -114,7 +114,7 @@ pub fn revert(args: &Revert, console: &Console) -> Result<(), Failure> {
 }
 
 /// Who asks, and the ledger to ask in.
-async fn open(settings: &Settings, asking: &Asking) -> Result<(String, Desk), Failure> {
+async fn open(settings: &Settings, asking: &Asking) -> Result<(String, OpenLedger), Failure> {
     let by = match &asking.by {
         Some(by) => by.clone(),
         None => me().await?,
@@ -123,7 +123,7 @@ async fn open(settings: &Settings, asking: &Asking) -> Result<(String, Desk), Fa
     let mirror = Mirror::open(&git).await.map_err(|error| {
         Failure::new(Kind::No, "could not prepare a local copy").because(error).hint("is git installed?")
     })?;
-    Ok((by, Desk { mirror, writer, memory, clock: Arc::new(SystemClock) }))
+    Ok((by, OpenLedger { mirror, writer, memory, clock: Arc::new(SystemClock) }))
 }
 
 /// The person's git identity, here or anywhere.
@@ -133,13 +133,13 @@ async fn me() -> Result<String, Failure> {
     })
 }
 
-fn policies(settings: &Settings, desk: &Desk, main: &ObjectId) -> Result<Vec<Policy>, Failure> {
+fn policies(settings: &Settings, desk: &OpenLedger, main: &ObjectId) -> Result<Vec<Policy>, Failure> {
     Ok(snapshot(settings, desk, main)?.policies.clone())
 }
 
 fn snapshot(
     settings: &Settings,
-    desk: &Desk,
+    desk: &OpenLedger,
     main: &ObjectId,
 ) -> Result<Arc<crate::observe::repository::Snapshot>, Failure> {
     let surroundings = settings::surroundings(settings)?;
@@ -205,9 +205,8 @@ fn closed_by(of: &Whom, history: &History) -> Vec<String> {
         Whom::Target(target) => it.spec.target == *target,
         Whom::Cause(cause) => it.spec.fingerprint == *cause,
     };
-    let waits =
-        |it: &&RemediationAction| matches!(it.state(), ActionState::Proposed | ActionState::MergeReserved);
-    history.open.values().filter(waits).filter(concerns).map(|it| it.id().to_string()).collect()
+    let waits = history.open.values().filter(|it| it.state().waits());
+    waits.filter(concerns).map(|it| it.id().to_string()).collect()
 }
 
 /// The action that `reference` means: of a target, the newest that merged.
@@ -239,7 +238,7 @@ fn merged<'a>(reference: &str, history: &'a History) -> Result<&'a RemediationAc
 /// The fields that the undo puts back.
 fn left(
     settings: &Settings,
-    desk: &Desk,
+    desk: &OpenLedger,
     main: &ObjectId,
     record: &RemediationAction,
 ) -> Result<Vec<String>, Failure> {
@@ -266,7 +265,7 @@ fn refused(why: &CannotAsk) -> Failure {
 }
 
 /// `None`: it was only shown.
-async fn ask(desk: &mut Desk, request: &Request, dry_run: bool) -> Result<Option<Asked>, Failure> {
+async fn ask(desk: &mut OpenLedger, request: &Request, dry_run: bool) -> Result<Option<Asked>, Failure> {
     if dry_run {
         return Ok(None);
     }

@@ -8,7 +8,7 @@ use super::Guards;
 use super::budget::{Budgets, brakes, cooldown};
 use super::choose::{evidence_holds, mode_and_risk};
 use super::pulls::{self, OnForge};
-use crate::model::action::{ActionSpec, ActionState, Purpose, RemediationAction, RiskClass};
+use crate::model::action::{ActionSpec, Purpose, RemediationAction, RiskClass};
 use crate::model::change::{ProposedChange, RenderedChange};
 use crate::model::history::{History, plan_id};
 use crate::model::ids::{ActionId, BranchName, ObjectId, RepoPath, WorkloadRef};
@@ -143,7 +143,7 @@ fn ledger(request: &PermitRequest<'_>) -> Vec<Reason> {
         let text = format!("the ledger's record of {} is another", spec.target);
         reasons.push(Reason::new(ReasonCode::LedgerUntrusted, text));
     }
-    if !matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved) {
+    if !record.state().waits() {
         let text = format!("{} is {}: there is nothing to merge", record.id(), record.state().as_str());
         reasons.push(Reason::new(ReasonCode::LedgerUntrusted, text));
     }

@@ -167,6 +167,10 @@ fn rights(seen: &PullSeen, ground: &Ground) -> Vec<Reason> {
         let text = format!("{who} administers the repository and could go around its protection");
         reasons.push(Reason::new(ReasonCode::TokenTooStrong, text));
     }
+    if !ground.protection.as_ref().is_some_and(|it| it.is_protected) {
+        let text = format!("{} has no protection on the forge, so nothing has to be green", ground.base);
+        reasons.push(Reason::new(ReasonCode::BranchUnprotected, text));
+    }
     if ground.protection.as_ref().is_some_and(|it| !it.may_merge) {
         let text = format!("{who} may not merge into {}", ground.base);
         reasons.push(Reason::new(ReasonCode::MergeRefused, text));

@@ -196,7 +196,7 @@ fn recount_open(rows: &[Row<'_>], report: &mut AuditReport) {
         let mut waiting = 0_u32;
         for (index, other) in rows[..position].iter().enumerate() {
             let last = !rows[index + 1..position].iter().any(|it| it.record.id() == other.record.id());
-            let unmerged = matches!(other.state, ActionState::Proposed | ActionState::MergeReserved);
+            let unmerged = other.state.waits();
             waiting += u32::from(last && unmerged);
             let same_target = other.record.spec.target.key() == row.record.spec.target.key();
             if last && same_target && other.state.is_open() && other.record.id() != row.record.id() {

@@ -117,6 +117,12 @@ impl ActionState {
         }
     }
 
+    /// Is it a proposal that was not merged and not closed? Its branch and pull request stand open.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Proposed | Self::MergeReserved)
+    }
+
     /// Does the action hold its target (its file stands in `open/`)?
     #[must_use]
     pub fn is_open(self) -> bool {

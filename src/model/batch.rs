@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{ActionSpec, ActionState, RemediationAction, RiskClass};
+use super::action::{ActionSpec, RemediationAction, RiskClass};
 use super::change::ProposedChange;
 use super::history::History;
 use super::ids::{ActionId, BranchName, InvalidName, ObjectId};
@@ -52,11 +52,9 @@ pub fn line<'a>(
     records: impl IntoIterator<Item = &'a RemediationAction>,
     branch: &BranchName,
 ) -> Vec<&'a RemediationAction> {
-    let waits =
-        |it: &RemediationAction| matches!(it.state(), ActionState::Proposed | ActionState::MergeReserved);
     let on: Vec<(&ProposedChange, &RemediationAction)> = records
         .into_iter()
-        .filter(|it| waits(it))
+        .filter(|it| it.state().waits())
         .filter_map(|it| it.spec.change.as_ref().map(|change| (change, it)))
         .filter(|(change, _)| change.branch == *branch)
         .collect();

@@ -89,6 +89,9 @@ pub struct ProposedChange {
     /// Why the target was not rendered, and who named the place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unrendered: Option<String>,
+    /// Who can open the encrypted files that change: public keys and key services as sops names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// Number of objects that were read before and after the edit, and of fields that differ.
     pub objects_compared: u32,
     pub fields_changed: u32,

@@ -95,6 +95,7 @@ pub fn change(branch: &str, target: &WorkloadRef) -> ProposedChange {
             carrier: false,
         }],
         unrendered: None,
+        recipients: Vec::new(),
         objects_compared: 1,
         fields_changed: 1,
         diff: "-  replicas: 3\n+  replicas: 5\n".into(),

@@ -123,6 +123,8 @@ reasons! {
     ChecksNotGreen,
     /// The token of tars could go around the protection of the watched branch: it merges nothing by itself.
     TokenTooStrong,
+    /// Nothing protects the watched branch on the forge: what has to be green is up to nobody.
+    BranchUnprotected,
     /// The forge does not let tars merge.
     MergeRefused,
     /// Somebody switched the forge's own automatic merge on: it knows no budget and pins no tree.

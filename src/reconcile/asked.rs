@@ -34,14 +34,14 @@ pub enum Asked {
 
 /// The ledger of one repository, and the means to extend it.
 #[derive(Debug)]
-pub struct Desk {
+pub struct OpenLedger {
     pub mirror: Mirror,
     pub writer: Writer,
     pub memory: Memory,
     pub clock: Arc<dyn Clock>,
 }
 
-impl Desk {
+impl OpenLedger {
     /// Reads the ledger and the watched branch as they are now; gives the head of the latter.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 
 use super::Reconciler;
-use super::asked::{Asked, Desk};
+use super::asked::{Asked, OpenLedger};
 use super::harness::*;
 use super::memory::read_entry;
 use super::report::TickReport;
@@ -17,10 +17,10 @@ use crate::model::request::{CannotAsk, Request, Whom, Wish};
 use crate::outside::clock::Clock as _;
 use crate::outside::git::Mirror;
 
-async fn desk(world: &World, name: &str) -> Desk {
+async fn desk(world: &World, name: &str) -> OpenLedger {
     let parts = world.reconciler(name).parts;
     let mirror = Mirror::open(&parts.git).await.unwrap();
-    Desk { mirror, writer: parts.writer, memory: parts.memory, clock: Arc::new(world.clock.clone()) }
+    OpenLedger { mirror, writer: parts.writer, memory: parts.memory, clock: Arc::new(world.clock.clone()) }
 }
 
 fn quiet(world: &World, of: Whom, seconds: i64) -> Request {

@@ -214,6 +214,7 @@ impl Sketch<'_> {
             fields: checked.fields().to_vec(),
             rendered: checked.rendered().to_vec(),
             unrendered: checked.unrendered().map(str::to_owned),
+            recipients: checked.recipients().to_vec(),
             objects_compared: checked.objects_compared(),
             fields_changed: checked.fields_changed(),
             diff: checked.diff().to_owned(),

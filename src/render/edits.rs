@@ -1,7 +1,7 @@
 //! Turns a plan into byte-exact edits and seals them. A request comes in; [`CheckedChanges`], which nothing
 //! else can make, or the reasons for refusing go out. No file is written here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -53,6 +53,7 @@ pub struct CheckedChanges {
     diff: String,
     rendered: Vec<RenderedChange>,
     unrendered: Option<String>,
+    recipients: Vec<String>,
     objects_compared: u32,
     fields_changed: u32,
     change_id: ChangeId,
@@ -81,6 +82,12 @@ impl CheckedChanges {
     #[must_use]
     pub fn rendered(&self) -> &[RenderedChange] {
         &self.rendered
+    }
+
+    /// Who can open the encrypted files that change, sorted.
+    #[must_use]
+    pub fn recipients(&self) -> &[String] {
+        &self.recipients
     }
 
     /// Why the target was not rendered and who named the place; `None`: it was.
@@ -385,7 +392,7 @@ fn pod_template(request: &RenderRequest<'_>) -> Result<Vec<Planned>, Vec<Reason>
     let (old, new) = (template(&old_index)?, template(request.index)?);
     let objects = (old_index.object(request.target), request.index.object(request.target));
     let (Ok(old_object), Ok(new_object)) = objects else { return Ok(Vec::new()) };
-    let paths: std::collections::BTreeSet<&FieldPath> = old.keys().chain(new.keys()).collect();
+    let paths: BTreeSet<&FieldPath> = old.keys().chain(new.keys()).collect();
     let changed = paths.into_iter().filter(|path| old.get(path) != new.get(path));
     let leaf = |path: &FieldPath| -> Result<Planned, Reason> {
         if !same_items(path, &old_object, &new_object) {
@@ -498,7 +505,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         .collect();
     let change_id = ChangeId::of(rows.iter().map(|(resource, field, to)| (resource.as_str(), *field, *to)));
     let mut files = BTreeMap::new();
-    let mut diff = String::new();
+    let (mut diff, mut recipients) = (String::new(), BTreeSet::new());
     for (path, edits) in by_file {
         let before =
             request.tree.bytes(path, MAX_FILE_BYTES).map_err(|e| edit_refused(format!("{path} {e}")))?;
@@ -506,6 +513,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
             let edited = sealed::apply(path, &before, &edits, request.index.access(), request.fresh)?;
             let of_file = fields.iter_mut().filter(|(change, _)| change.file == *path);
             of_file.for_each(|(change, edit)| sealed::conceal(change, edit, &edited));
+            recipients.extend(sealed::recipients(path, &edited));
             edited
         } else {
             yaml::apply(&before, &edits).map_err(|e| edit_refused(format!("{path}: {}", causes(&e))))?
@@ -526,6 +534,7 @@ fn seal(request: &RenderRequest<'_>, planned: &[Planned]) -> Result<CheckedChang
         diff,
         rendered: proven.rendered,
         unrendered: planned.iter().find_map(|it| it.unrendered.clone()),
+        recipients: recipients.into_iter().collect(),
         objects_compared: u32::try_from(proven.objects).unwrap_or(u32::MAX),
         fields_changed: u32::try_from(proven.fields).unwrap_or(u32::MAX),
     })

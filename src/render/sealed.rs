@@ -73,6 +73,15 @@ pub fn conceal(change: &mut FieldChange, edit: &yaml::Edit, edited: &[u8]) {
     }
 }
 
+/// Who can open the file, as sops names them.
+pub fn recipients(path: &RepoPath, bytes: &[u8]) -> Vec<String> {
+    let file = SopsFile::read(Store::of_name(path.as_str()), bytes);
+    file.map_or_else(
+        |_| Vec::new(),
+        |it| it.metadata().recipients().iter().map(ToString::to_string).collect(),
+    )
+}
+
 #[cfg(test)]
 #[path = "sealed_tests.rs"]
 mod tests;

@@ -99,6 +99,7 @@ fn an_encrypted_count_changes_and_the_record_holds_ciphertext_only() {
     assert_eq!(changed(&covered, text(&checked)), ["replicas", "lastmodified", "mac"].into());
     let field = &checked.fields()[0];
     assert!(field.is_sealed() && field.from != field.to, "{field:?}");
+    assert_eq!(checked.recipients(), [recipient(0).to_string()]);
     assert_eq!((field.before(), field.after()), ("an encrypted value", "encrypted value changed"));
     verified(text(&checked));
     assert!(!checked.diff().contains("replicas: 5"), "{}", checked.diff());

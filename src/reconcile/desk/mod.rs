@@ -52,6 +52,13 @@ struct Shown {
     asked_for_review: bool,
 }
 
+/// What stays the same of a pull request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    number: u64,
+    url: String,
+}
+
 /// Merges of one action that the forge refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusals {
@@ -75,7 +82,8 @@ pub struct Desk {
     unread: Option<String>,
     /// The forge asked not to be asked before this time.
     quiet_until: Option<Timestamp>,
-    numbers: BTreeMap<BranchName, u64>,
+    /// Pull requests that were seen once, by head branch; `None`: the forge has none.
+    known: BTreeMap<BranchName, Option<Known>>,
     shown: BTreeMap<u64, Shown>,
     /// Merges that were asked for and not answered: they may still be under way.
     unsettled: BTreeSet<ActionId>,
@@ -112,7 +120,7 @@ impl Desk {
             open: Vec::new(),
             unread: Some("it was not read yet".to_owned()),
             quiet_until: None,
-            numbers: BTreeMap::new(),
+            known: BTreeMap::new(),
             shown: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             merged: BTreeSet::new(),
@@ -163,10 +171,15 @@ impl Desk {
         }
     }
 
+    fn know(&mut self, branch: &BranchName, pull: &PullRequest) {
+        let known = Known { number: pull.number, url: pull.url.clone() };
+        self.known.insert(branch.clone(), Some(known));
+    }
+
     /// Number of the pull request of `branch`, if it is known.
     #[must_use]
     pub fn number(&self, branch: &BranchName) -> Option<u64> {
-        self.numbers.get(branch).copied()
+        self.known.get(branch)?.as_ref().map(|it| it.number)
     }
 
     /// May a merge of this action, which tars asked for, still be under way? Then its branch has to move before its

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Desk, GROUND_AGE_MAX, MERGED_TALK_EVERY};
 use crate::decide::{Ground, PullSeen};
-use crate::model::action::{ActionState, RemediationAction};
+use crate::model::action::RemediationAction;
 use crate::model::change::ProposedChange;
 use crate::model::forge::{Checks, PullRequest, PullState};
 use crate::model::history::History;
@@ -43,7 +43,7 @@ impl Desk {
         for record in waiting(history) {
             let Some(change) = &record.spec.change else { continue };
             let Some(pull) = self.pull_of(&change.branch).await? else { continue };
-            self.numbers.insert(change.branch.clone(), pull.number);
+            self.know(&change.branch, &pull);
             let mut closer = self.look_closer(pull, change).await?;
             closer.refused = self.refusal(record.id(), now).map(str::to_owned);
             if closer.pull.state == PullState::Open {
@@ -55,7 +55,7 @@ impl Desk {
         }
         wishes.extend(self.listen_to_merged(history, now).await?);
         (self.seen, self.wishes) = (seen, wishes);
-        let numbers: BTreeSet<u64> = self.numbers.values().copied().collect();
+        let numbers: BTreeSet<u64> = self.known.values().flatten().map(|it| it.number).collect();
         self.talk.retain(|number, _| numbers.contains(number));
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Desk {
         let merged = history.open.values().filter(|it| it.status.merge.is_some()).chain(in_force);
         for record in merged {
             let Some(change) = &record.spec.change else { continue };
-            let Some(number) = self.numbers.get(&change.branch).copied() else { continue };
+            let Some(number) = self.number(&change.branch) else { continue };
             let pull = self.forge.read(number).await?;
             wishes.extend(self.listen(&pull, record, history, now).await?.wishes);
         }
@@ -110,7 +110,7 @@ impl Desk {
         let here = |it: &&PullRequest| from(it) && it.base == self.base.as_str();
         let listed = self.open.iter().find(here).or_else(|| self.open.iter().find(from)).map(|it| it.number);
         // A list does not tell everything, and some of it late.
-        match listed.or_else(|| self.numbers.get(branch).copied()) {
+        match listed.or_else(|| self.number(branch)) {
             Some(number) => self.forge.read(number).await.map(Some),
             None => self.forge.find(branch, &self.base).await,
         }
@@ -129,9 +129,8 @@ impl Desk {
 
 /// The newest action of every branch on which a proposal waits.
 fn waiting(history: &History) -> Vec<&RemediationAction> {
-    let waits = |state| matches!(state, ActionState::Proposed | ActionState::MergeReserved);
     let changes =
-        history.open.values().filter(|it| waits(it.state())).filter_map(|it| it.spec.change.as_ref());
+        history.open.values().filter(|it| it.state().waits()).filter_map(|it| it.spec.change.as_ref());
     let branches: BTreeSet<&BranchName> = changes.map(|it| &it.branch).collect();
     branches.into_iter().filter_map(|branch| history.waiting_on(branch).last().copied()).collect()
 }

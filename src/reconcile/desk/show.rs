@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Desk, SHOWN_MAX, Shown};
 use crate::decide::PullSeen;
 use crate::model::action::{ActionState, RemediationAction};
-use crate::model::forge::{ForgeCapabilities, PullRequest, PullState};
+use crate::model::forge::{PullRequest, PullState};
 use crate::model::history::History;
-use crate::model::ids::{ActionId, BranchName};
+use crate::model::ids::{ActionId, BranchName, ObjectId};
 use crate::model::reason::ReasonCode;
 use crate::outside::clock::{self, Stopwatch};
 use crate::propose::forge::{ForgeError, Marker, PullDraft, Status, StatusState, Trouble};
@@ -66,8 +66,26 @@ impl Desk {
     /// Shows everything that is not shown yet. When the forge was not read, nothing is written.
     pub async fn show(&mut self, showing: &Showing<'_>) -> Shows {
         let shows = self.show_all(showing).await;
+        self.forget(showing);
         shows.errors.iter().for_each(|error| self.heed(error));
         shows
+    }
+
+    /// Keeps what the ledger still speaks of.
+    fn forget(&mut self, showing: &Showing<'_>) {
+        let Showing { history, ended, .. } = showing;
+        let in_force = history.effects.values().map(|it| &it.record);
+        let spoken_of = history.open.values().chain(in_force).chain(ended.iter());
+        let branches: BTreeSet<&BranchName> =
+            spoken_of.filter_map(|it| it.spec.change.as_ref()).map(|it| &it.branch).collect();
+        self.known.retain(|branch, _| branches.contains(branch));
+        let open: BTreeSet<&ActionId> = history.open.values().map(RemediationAction::id).collect();
+        self.merged.retain(|id| open.contains(id));
+        self.unsettled.retain(|id| open.contains(id));
+        self.refusals.retain(|id, _| open.contains(id));
+        while self.shown.len() > SHOWN_MAX {
+            self.shown.pop_first();
+        }
     }
 
     async fn show_all(&mut self, showing: &Showing<'_>) -> Shows {
@@ -80,7 +98,7 @@ impl Desk {
             return shows;
         }
         let mut branches: Vec<&BranchName> = Vec::new();
-        for record in showing.history.open.values().filter(|it| waits(it)) {
+        for record in showing.history.open.values().filter(|it| it.state().waits()) {
             let Some(change) = &record.spec.change else { continue };
             if branches.contains(&&change.branch) {
                 continue;
@@ -92,7 +110,7 @@ impl Desk {
                 return shows;
             }
         }
-        let merged = showing.history.open.values().filter(|it| !waits(it));
+        let merged = showing.history.open.values().filter(|it| !it.state().waits());
         let in_force = showing.history.effects.values().map(|it| &it.record);
         for record in merged.chain(in_force).chain(showing.ended).filter(|it| is_recent(it, showing.now)) {
             let outcome = self.show_ended(record, showing).await;
@@ -102,9 +120,6 @@ impl Desk {
         }
         let outcome = self.close_reopened(showing).await;
         shows.goes_on(outcome);
-        while self.shown.len() > SHOWN_MAX {
-            self.shown.pop_first();
-        }
         shows
     }
 
@@ -116,7 +131,7 @@ impl Desk {
     ) -> Result<(), ForgeError> {
         let Some(record) = line.last() else { return Ok(()) };
         let Some(change) = record.spec.change.as_ref() else { return Ok(()) };
-        let Some(text) = text_of(line, showing, &self.forge.capabilities()) else { return Ok(()) };
+        let Some(text) = self.text_of(line, showing).await? else { return Ok(()) };
         let pull = match self.seen.get(&change.branch) {
             Some(seen) if seen.pull.state != PullState::Open => return Ok(()),
             Some(seen) => seen.pull.clone(),
@@ -129,7 +144,7 @@ impl Desk {
                 pull
             }
         };
-        self.numbers.insert(change.branch.clone(), pull.number);
+        self.know(&change.branch, &pull);
         // Some forges keep in the title that it is a draft, and that word is a person's.
         if !pull.is_draft {
             self.keep_text(&pull, &text).await?;
@@ -242,7 +257,7 @@ impl Desk {
     async fn keep_status(
         &mut self,
         number: u64,
-        commit: &crate::model::ids::ObjectId,
+        commit: &ObjectId,
         context: &'static str,
         state: StatusState,
         description: &str,
@@ -266,7 +281,7 @@ impl Desk {
         let branch_of =
             |it: &RemediationAction| it.spec.change.as_ref().map(|change| change.branch.to_string());
         let waiting: Vec<String> =
-            showing.history.open.values().filter(|it| waits(it)).filter_map(branch_of).collect();
+            showing.history.open.values().filter(|it| it.state().waits()).filter_map(branch_of).collect();
         for pull in self.open.clone().iter().filter(|it| !waiting.contains(&it.branch)) {
             let is_its = |it: &&RemediationAction| branch_of(it).as_ref() == Some(&pull.branch);
             let Some(record) = showing.ended.iter().rfind(is_its) else { continue };
@@ -288,8 +303,8 @@ impl Desk {
         showing: &Showing<'_>,
     ) -> Result<(), ForgeError> {
         let Some(change) = &record.spec.change else { return Ok(()) };
-        let Some(text) = text_of(&[record], showing, &self.forge.capabilities()) else { return Ok(()) };
-        let number = self.numbers.get(&change.branch).copied();
+        let Some(text) = self.text_of(&[record], showing).await? else { return Ok(()) };
+        let number = self.number(&change.branch);
         // Nothing was said since: do not even ask.
         if number.and_then(|it| self.shown.get(&it)).is_some_and(|it| it.wanted == hash(&text)) {
             return Ok(());
@@ -299,15 +314,9 @@ impl Desk {
             None => self.forge.find(&change.branch, &self.base).await?,
         };
         let Some(pull) = pull else { return Ok(()) };
-        self.numbers.insert(change.branch.clone(), pull.number);
+        self.know(&change.branch, &pull);
         if record.state() == ActionState::Closed {
             self.say_closed(record, &pull).await?;
-        }
-        if change.is_on_batch() {
-            self.remember(pull.number, &text, &pull.body);
-        } else {
-            self.keep_text(&pull, &text).await?;
-            self.remember(pull.number, &text, &text.body);
         }
         if record.status.holds.iter().any(|it| it.code == ReasonCode::TrailersDropped) {
             let what = Comment::TrailersDropped { keys: &[ACTION_TRAILER] };
@@ -317,7 +326,44 @@ impl Desk {
         if let (Some(merge), Some((state, words))) = (&record.status.merge, verdict(record)) {
             self.keep_status(pull.number, &merge.commit, VERIFY_STATUS, state, &words).await?;
         }
+        // Last: a text that is remembered says that everything above was said too.
+        if !change.is_on_batch() {
+            self.keep_text(&pull, &text).await?;
+        }
+        self.remember(pull.number, &text, &text.body);
         Ok(())
+    }
+
+    /// Title and body for the actions of one branch as they stand now; `None`: there are no words for them.
+    async fn text_of(
+        &mut self,
+        line: &[&RemediationAction],
+        showing: &Showing<'_>,
+    ) -> Result<Option<PullText>, ForgeError> {
+        let history = showing.history;
+        let effect = |it: &&RemediationAction| it.undoes().and_then(|of| history.effects.get(of));
+        let undone: Vec<&RemediationAction> = line.iter().filter_map(effect).map(|it| &it.record).collect();
+        let ended = |id: &ActionId| showing.ended.iter().rfind(|it| it.id() == id);
+        let named = line.iter().flat_map(|it| it.undoes().into_iter().chain(&it.status.undone_by));
+        let mut pulls = Vec::new();
+        for id in named {
+            let other = history.record(id).or_else(|| ended(id));
+            let Some(change) = other.and_then(|it| it.spec.change.as_ref()) else { continue };
+            pulls.extend(self.address(&change.branch).await?.map(|url| (id.clone(), url)));
+        }
+        let around = Around { undone: &undone, pulls: &pulls };
+        Ok(render::pull_text(line, around, showing.templates, &self.forge.capabilities()).ok())
+    }
+
+    /// Where people find the pull request of `branch`; asked for once.
+    async fn address(&mut self, branch: &BranchName) -> Result<Option<String>, ForgeError> {
+        if !self.known.contains_key(branch) {
+            match self.forge.find(branch, &self.base).await? {
+                Some(pull) => self.know(branch, &pull),
+                None => _ = self.known.insert(branch.clone(), None),
+            }
+        }
+        Ok(self.known.get(branch).and_then(|it| it.as_ref()).map(|it| it.url.clone()))
     }
 
     async fn say_closed(&mut self, record: &RemediationAction, pull: &PullRequest) -> Result<(), ForgeError> {
@@ -345,10 +391,6 @@ impl Desk {
     }
 }
 
-fn waits(record: &RemediationAction) -> bool {
-    matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved)
-}
-
 fn may_open(record: &RemediationAction, showing: &Showing<'_>) -> bool {
     let proposed_at = record.status.timeline.first().map_or(Timestamp::MIN, |it| it.at);
     showing.ours.contains(record.id()) || showing.now.duration_since(proposed_at) >= OPEN_FOR_OTHERS_AFTER
@@ -356,14 +398,6 @@ fn may_open(record: &RemediationAction, showing: &Showing<'_>) -> bool {
 
 fn is_recent(record: &RemediationAction, now: Timestamp) -> bool {
     record.status.timeline.last().is_some_and(|it| now.duration_since(it.at) <= ENDED_AGE_MAX)
-}
-
-/// Title and body for the actions of one branch as they stand now.
-fn text_of(line: &[&RemediationAction], showing: &Showing<'_>, caps: &ForgeCapabilities) -> Option<PullText> {
-    let effect = |it: &&RemediationAction| it.undoes().and_then(|of| showing.history.effects.get(of));
-    let undone: Vec<&RemediationAction> = line.iter().filter_map(effect).map(|it| &it.record).collect();
-    let around = Around { undone: &undone, pulls: &[] };
-    render::pull_text(line, around, showing.templates, caps).ok()
 }
 
 /// What tars would say to a merge by itself right now.

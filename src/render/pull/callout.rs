@@ -127,6 +127,7 @@ fn title_of(hold: &Reason) -> (&'static str, &'static str) {
         C::ApprovalsMissing => ("IMPORTANT", "Waiting for you: an approval is missing."),
         C::PullRequestAltered => ("IMPORTANT", "Yours now."),
         C::TokenTooStrong => ("WARNING", "Not merging by itself: the token of tars may do too much."),
+        C::BranchUnprotected => ("WARNING", "Not merging by itself: the branch is not protected."),
         C::MergeRefused => ("WARNING", "Not merging by itself: the forge refuses."),
         C::ForeignTree => ("CAUTION", "Somebody has to look: this is not what was computed."),
         C::ClockUntrusted | C::LedgerUntrusted | C::RemoteUnreachable | C::ForgeUnreachable => {

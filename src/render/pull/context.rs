@@ -9,7 +9,7 @@ use super::callout;
 use super::chart;
 use super::form::Form;
 use super::secrets;
-use crate::model::action::{ActionState, Purpose, RemediationAction};
+use crate::model::action::{Purpose, RemediationAction};
 use crate::model::anomaly::Anomaly;
 use crate::model::change::FieldChange;
 use crate::model::forge::ForgeCapabilities;
@@ -44,8 +44,7 @@ pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_
     let spec = &record.spec;
     let Canvas { caps, form, .. } = canvas;
     let (inline, code) = (|text: &str| canvas.inline(text), |text: &str| canvas.code(text));
-    let is_open = matches!(record.state(), ActionState::Proposed | ActionState::MergeReserved);
-    let asks = is_open && !canvas.is_part;
+    let asks = record.state().waits() && !canvas.is_part;
     json!({
         "callout": callout(&canvas, record),
         "sentence": if form.is_long { sentence(&canvas, record) } else { String::new() },
@@ -276,6 +275,7 @@ fn diff(canvas: &Canvas<'_>, record: &RemediationAction) -> Json {
             canvas.inline(&summary)
         },
         "secrets": secrets::listed(text::fields(record), canvas.form),
+        "recipients": record.spec.change.as_ref().map_or_else(String::new, |it| secrets::recipients(&it.recipients, canvas.form)),
     })
 }
 

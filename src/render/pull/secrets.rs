@@ -41,6 +41,16 @@ pub fn listed(fields: &[FieldChange], form: &Form) -> String {
     text
 }
 
+/// `` `age1...` ``, at most as many as the form has rows.
+pub fn recipients(of: &[String], form: &Form) -> String {
+    let shown = of.iter().take(form.rows).map(|it| format!("`{}`", code_within(it, form.code_chars)));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if of.len() > form.rows {
+        text.push_str(&format!(" and {} more", of.len() - form.rows));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

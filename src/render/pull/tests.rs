@@ -252,7 +252,12 @@ fn encrypted_values_are_named_and_masked() {
         change.diff =
             "-  replicas: ENC[AES256_GCM,data:abc,iv:d]\n+  replicas: ENC[AES256_GCM,data:xyz,iv:d]\n".into();
     }
+    if let Some(change) = &mut record.spec.change {
+        change.recipients = vec!["age1reader".into(), "pgp:FB`|C7".into()];
+    }
     let body = render(&record).body;
+    let readers = "\nCan open the encrypted file, before and after: `age1reader`, `pgp:FB'\\|C7`.\n";
+    assert!(body.contains(readers), "{body}");
     assert!(body.contains("-  replicas: *****\n+  replicas: *****\n"), "{body}");
     assert!(body.contains("Encrypted: `spec.replicas` in `apps/backend.yaml`."), "{body}");
     assert!(!body.contains("AES256") && !body.contains("abc,"), "{body}");
