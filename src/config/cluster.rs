@@ -1,4 +1,4 @@
-//! The settings about the cluster, resolved: how its API server is reached, where policies stand. Raw settings come in,
+//! The settings about the cluster, resolved: how its API server is reached. Raw settings come in,
 //! a place that can be asked goes out. No file is opened and nothing is asked.
 
 use std::path::PathBuf;
@@ -22,21 +22,11 @@ pub enum ClusterAt {
     },
 }
 
-/// Where policies are taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub enum PoliciesFrom {
-    Repository,
-    Cluster,
-    /// The repository's one wins over the cluster's one of the same name.
-    Both,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ClusterSettings {
     pub at: ClusterAt,
     /// Empty: all.
     pub namespaces: Vec<Namespace>,
-    pub policies: PoliciesFrom,
 }
 
 impl Resolve<'_> {
@@ -66,27 +56,13 @@ impl Resolve<'_> {
             }
             namespaces.push(name);
         }
-        let policies = match raw.policies {
-            raw::PoliciesFrom::Repository => PoliciesFrom::Repository,
-            raw::PoliciesFrom::Cluster => PoliciesFrom::Cluster,
-            raw::PoliciesFrom::Both => PoliciesFrom::Both,
-        };
-        Ok(Some(ClusterSettings { at, namespaces, policies }))
+        Ok(Some(ClusterSettings { at, namespaces }))
     }
 
     fn without_a_cluster(&self, raw: &raw::Cluster) -> Result<(), ConfigError> {
         self.is_absent("kubeconfig", raw.kubeconfig.as_ref())?;
         self.is_absent("context", raw.context.as_ref())?;
-        self.is_absent("namespaces", raw.namespaces.first())?;
-        if raw.policies != raw::PoliciesFrom::Repository {
-            let fix = "set cluster.access: inCluster or kubeconfig";
-            return Err(self.origins.error(
-                "cluster.policies",
-                "without a cluster there are none in it",
-                fix,
-            ));
-        }
-        Ok(())
+        self.is_absent("namespaces", raw.namespaces.first())
     }
 
     fn is_absent(&self, field: &str, value: Option<&String>) -> Result<(), ConfigError> {
@@ -113,23 +89,20 @@ mod tests {
     #[test]
     fn a_cluster_is_asked_only_when_the_settings_say_how() {
         assert_eq!(resolved("").unwrap().cluster, None);
-        let lines =
-            "cluster: {access: kubeconfig, kubeconfig: /k, context: c, namespaces: [shop], policies: both}";
+        let lines = "cluster: {access: kubeconfig, kubeconfig: /k, context: c, namespaces: [shop]}";
         let expected = ClusterSettings {
             at: ClusterAt::Kubeconfig { path: "/k".into(), context: Some("c".into()) },
             namespaces: vec![Namespace::new("shop").unwrap()],
-            policies: PoliciesFrom::Both,
         };
         assert_eq!(resolved(lines).unwrap().cluster, Some(expected));
-        let it = resolved("cluster: {access: inCluster, policies: cluster}").unwrap().cluster.unwrap();
-        assert_eq!((it.at, it.policies), (ClusterAt::InCluster, PoliciesFrom::Cluster));
+        let it = resolved("cluster: {access: inCluster}").unwrap().cluster.unwrap();
+        assert_eq!(it.at, ClusterAt::InCluster);
     }
 
     #[test]
     fn what_does_not_belong_to_the_kind_of_access_is_refused_where_it_stands() {
         for (lines, field) in [
             ("cluster: {kubeconfig: /k}", "cluster.kubeconfig"),
-            ("cluster: {policies: cluster}", "cluster.policies"),
             ("cluster: {namespaces: [shop]}", "cluster.namespaces"),
             ("cluster: {access: inCluster, context: c}", "cluster.context"),
             ("cluster: {access: kubeconfig}", "cluster.kubeconfig"),

@@ -357,16 +357,6 @@ pub enum ClusterAccess {
     Kubeconfig,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum PoliciesFrom {
-    #[default]
-    Repository,
-    Cluster,
-    /// Of two with one name the repository's wins, and the other one is told so in its status.
-    Both,
-}
-
 /// The cluster that the repository reaches. tars reads it and tells about itself there; it changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -378,7 +368,6 @@ pub struct Cluster {
     pub context: Option<String>,
     /// Namespaces that are looked at. Default: all.
     pub namespaces: Vec<String>,
-    pub policies: PoliciesFrom,
 }
 
 /// Alertmanager's webhook.
