@@ -458,7 +458,11 @@ pub enum PolicyVerb {
         paths: Vec<PathBuf>,
     },
     /// Print the JSON schema of a policy
-    Schema,
+    Schema {
+        /// Instead: the custom resource definitions, for kubectl apply --server-side -f -
+        #[arg(long)]
+        crd: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

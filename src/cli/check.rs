@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::args::Check;
 use super::checklist::{self, Line, fail, pass, warn};
+use super::cluster;
 use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
@@ -56,6 +57,9 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     lines.push(sops(&surroundings.sops));
     lines.extend(git(settings, parts, surroundings).await);
     lines.extend(prometheus(settings).await?);
+    if let Some(settings) = &settings.cluster {
+        lines.extend(cluster::check(settings).await);
+    }
     lines.push(webhook(settings));
     Ok(())
 }

@@ -136,7 +136,10 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("policy lint", &[("tars policy lint policies", "line, column and fix of every mistake below a folder")]),
     (
         "policy schema",
-        &[("tars policy schema > policy.schema.json", "for an editor that completes and checks")],
+        &[
+            ("tars policy schema > policy.schema.json", "for an editor that completes and checks"),
+            ("tars policy schema --crd", "the custom resource definitions, for kubectl apply"),
+        ],
     ),
     ("config view", &[("tars config view --config tars.yaml", "what counts, after environment and flags")]),
     ("config validate", &[("tars config validate --config tars.yaml", "before a roll-out")]),

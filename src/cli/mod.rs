@@ -8,6 +8,7 @@ mod audit;
 mod charts;
 mod check;
 mod checklist;
+mod cluster;
 mod config;
 mod demo;
 mod explain;

@@ -24,8 +24,20 @@ const FILES_MAX: usize = 10_000;
 pub fn run(verb: &PolicyVerb, console: &Console) -> Result<(), Failure> {
     match verb {
         PolicyVerb::Lint { paths } => lint(paths, console),
-        PolicyVerb::Schema => config::schema(&crd::schema(), console),
+        PolicyVerb::Schema { crd: false } => config::schema(&crd::schema(), console),
+        PolicyVerb::Schema { crd: true } => definitions(console),
     }
+}
+
+/// Both custom resource definitions, as one stream.
+fn definitions(console: &Console) -> Result<(), Failure> {
+    let wrong = |error| Failure::new(Kind::No, "could not write the definitions").because(error);
+    let text = crd::definitions().map_err(wrong)?;
+    console.answer(&["crds".to_owned()], &json!({ "yaml": text }), || {
+        let mut page = Page::new();
+        page.block(text.clone());
+        page
+    })
 }
 
 fn lint(paths: &[PathBuf], console: &Console) -> Result<(), Failure> {

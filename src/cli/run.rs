@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
+use super::cluster;
 use super::failure::{Failure, Kind, denied};
 use super::inbox::{self, Inbox};
 use super::output::Console;
@@ -23,6 +24,7 @@ use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
+use crate::report::actions::Actions;
 use crate::report::pushgateway::Pushgateway;
 use crate::serve::server::{self, Check, Readiness, Server};
 use crate::telemetry::events::Event;
@@ -102,6 +104,13 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let backend =
         Inbox { spool: Arc::clone(&parts.spool), hooks, pace: Arc::clone(&pace), ready: Arc::clone(&ready) };
     let mut reconciler = Reconciler::new(parts);
+    let mut cluster = match &settings.cluster {
+        Some(at) => {
+            let kube = cluster::client(at).await?;
+            Some(Actions::new(kube, at.namespaces.clone(), &settings.repo_id))
+        }
+        None => None,
+    };
     if once {
         let watch = Stopwatch::start();
         let (evidence, report) = reconciler.tick().await;
@@ -111,6 +120,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
             &reconciler,
             watch.elapsed(),
         );
+        show(&reconciler, cluster.as_mut()).await;
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = inbox::token_check(settings)?;
@@ -132,7 +142,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     };
     let tick = Duration::from_secs(u64::from(settings.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
-    turn(&mut reconciler, &mut notes, &pace, push.as_ref(), tick).await?;
+    let mut told = Told { push, cluster };
+    turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
     stop.notify_one();
     Event::Stopped.emit();
     match server.await {
@@ -159,7 +170,7 @@ async fn turn(
     reconciler: &mut Reconciler,
     notes: &mut Notes,
     pace: &Pace,
-    push: Option<&Pushgateway>,
+    told: &mut Told,
     tick: Duration,
 ) -> Result<(), Failure> {
     let mut stop = pin!(system::stop_requested());
@@ -178,14 +189,31 @@ async fn turn(
         if stopping {
             return Ok(());
         }
-        if let Some(push) = push {
+        if let Some(push) = &told.push {
             push.push(&notes.metrics).await;
         }
+        show(reconciler, told.cluster.as_mut()).await;
         tokio::select! {
             () = pace.next(&watch, tick) => {}
             _ = &mut stop => return Ok(()),
         }
     }
+}
+
+/// Who is told after a tick, besides log and metrics.
+struct Told {
+    push: Option<Pushgateway>,
+    cluster: Option<Actions>,
+}
+
+/// Shows the ledger in the cluster. A ledger that could not be read yet is not shown as an empty one.
+async fn show(reconciler: &Reconciler, cluster: Option<&mut Actions>) {
+    let history = reconciler.memory().history();
+    let Some(cluster) = cluster.filter(|_| history.seq.is_some()) else { return };
+    let in_force = history.effects.values().map(|it| &it.record);
+    let records: Vec<_> =
+        reconciler.memory().ended().iter().chain(in_force).chain(history.open.values()).collect();
+    cluster.show(&records, &|branch| reconciler.pull_number(branch)).await;
 }
 
 fn starting() -> Readiness {

@@ -5,6 +5,7 @@
 //! The name of the variable follows from the place in the file: `repository.url` is `TARS_REPOSITORY_URL`.
 //! Secrets are named by file and never stand in a setting.
 
+mod cluster;
 mod forge;
 mod lines;
 mod overlay;
@@ -16,6 +17,7 @@ mod resolve;
 mod tests;
 
 pub use {
+    cluster::{ClusterAt, ClusterSettings},
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, parse, schema},

@@ -29,6 +29,7 @@ pub struct RawSettings {
     pub limits: Limits,
     pub batch: Batch,
     pub sync: Sync,
+    pub cluster: Cluster,
     pub webhook: Webhook,
     /// Address of API, metrics and webhook.
     pub listen: Listen,
@@ -342,6 +343,31 @@ impl Default for Sync {
     fn default() -> Self {
         Self { kind: SyncKind::FixedWait, wait: None, url: None, query: None, timeout: "15m".into() }
     }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ClusterAccess {
+    /// No API server is asked.
+    #[default]
+    None,
+    /// With the service account of the pod.
+    InCluster,
+    /// With the file `kubeconfig`.
+    Kubeconfig,
+}
+
+/// The cluster that the repository reaches. tars reads it and tells about itself there; it changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cluster {
+    pub access: ClusterAccess,
+    /// For kubeconfig. One that runs a program for a credential is refused.
+    pub kubeconfig: Option<String>,
+    /// For kubeconfig. Default: its current context.
+    pub context: Option<String>,
+    /// Namespaces that are looked at. Default: all.
+    pub namespaces: Vec<String>,
 }
 
 /// Alertmanager's webhook.

@@ -124,3 +124,111 @@ fn percent_encoded(text: &str) -> String {
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(url: &str) -> String {
+        of_url(url).unwrap_or_else(|rule| panic!("{url}: {rule}")).as_str().to_owned()
+    }
+
+    #[test]
+    fn one_repository_has_one_identity_however_it_is_spelled() {
+        let spellings = [
+            "git@h.example:o/r",
+            "git@h.example:/o/r.git",
+            "h.example:o/r.git/",
+            "ssh://git@h.example/o/r.git",
+            "ssh://h.example:22/o/r",
+            "git+ssh://git@h.example/o/r",
+            "https://h.example/o/r",
+            "https://H.Example/O/R/",
+            "HTTPS://h.example.:443//o/./r.git/",
+            "http://h.example:80/o/r.git",
+            "git://h.example:9418/o/r",
+            "https://h.example/o/%72",
+        ];
+        for url in spellings {
+            assert_eq!(id(url), "h.example/o/r", "{url}");
+        }
+        for url in [
+            "/srv/git/Shop.git",
+            "/srv/git//Shop/",
+            "file:///srv/git/Shop.git",
+            "file://localhost/srv/./git/Shop/.git",
+        ] {
+            assert_eq!(id(url), "file:/srv/git/Shop", "{url}");
+        }
+    }
+
+    #[test]
+    fn different_repositories_have_different_identities() {
+        let urls = [
+            "https://h.example/o/r",
+            "https://h.example:8443/o/r",
+            "https://h.example/o/r2",
+            "https://i.example/o/r",
+            "/h.example/o/r",
+            "/H.example/o/r",
+            "ssh://[::1]/o/r",
+            "ssh://[::1]:2222/o/r",
+            "https://h.example/o/r%20x",
+        ];
+        let ids: BTreeSet<String> = urls.iter().map(|url| id(url)).collect();
+        assert_eq!(ids.len(), urls.len(), "{ids:?}");
+        let long = |end: &str| id(&format!("https://h.example/{}{end}", "x".repeat(300)));
+        assert_ne!(long("a"), long("b"));
+    }
+
+    #[test]
+    fn a_url_that_git_would_run_or_that_leaves_its_folder_is_refused() {
+        for url in [
+            "",
+            " /srv/x",
+            "-u/x:y",
+            "--upload-pack=x",
+            "ext::sh -c x",
+            "fd::17",
+            "/srv/../etc",
+            "https://h/../x",
+            "./x",
+            "x",
+            "https://h.example",
+            "https:///x",
+            "ftp://h/x",
+            "https://h:port/x",
+            "https://tok@h/x",
+            "ssh://a:b@h/x",
+            "h:",
+            "/",
+            "https://h/%2e%2e/x",
+        ] {
+            assert!(of_url(url).is_err(), "{url:?} must be refused");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoration_never_changes_an_identity(owner in "[a-z][a-z0-9-]{0,8}", name in "[a-z][a-z0-9_-]{0,8}") {
+            let plain = id(&format!("https://h.example/{owner}/{name}"));
+            for url in [
+                format!("git@h.example:{owner}/{name}.git"),
+                format!("ssh://git@H.EXAMPLE:22/{owner}/{name}/"),
+                format!("https://h.example:443/{}/{}.GIT", owner.to_uppercase(), name.to_uppercase()),
+            ] {
+                prop_assert_eq!(&id(&url), &plain, "{}", url);
+            }
+        }
+
+        #[test]
+        fn no_url_makes_the_reader_panic(text in "\\PC{0,40}") {
+            let _ = of_url(&text);
+            let _ = of_url(&format!("https://{text}"));
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
 use crate::model::signal::SignalKey;
 
+use super::cluster::ClusterSettings;
 use super::forge::ForgeSettings;
 use super::overlay::{self, Origins, Overrides};
 use super::raw::{self, LogFormat, RawSettings, SyncKind};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub sync: SyncSettings,
     /// Without a report for this long after the merge the outcome is Unknown, seconds.
     pub sync_timeout_s: u32,
+    /// `None`: no API server is asked.
+    pub cluster: Option<ClusterSettings>,
     pub webhook: WebhookAuth,
     pub listen: SocketAddr,
     pub pushgateway_url: Option<String>,
@@ -183,6 +186,7 @@ pub fn resolve(
         batch: at.batch(&raw.batch)?,
         sync: at.sync(&raw.sync)?,
         sync_timeout_s: at.duration("sync.timeout", &raw.sync.timeout, (1, DAY_S))?,
+        cluster: at.cluster(&raw.cluster)?,
         webhook: at.webhook(&raw.webhook, listen)?,
         listen,
         pushgateway_url: match &raw.pushgateway.url {
@@ -223,7 +227,7 @@ impl Resolve<'_> {
         Ok(file.map(PathBuf::from))
     }
 
-    fn name<T>(&self, path: &str, name: Result<T, InvalidName>) -> Result<T, ConfigError> {
+    pub(super) fn name<T>(&self, path: &str, name: Result<T, InvalidName>) -> Result<T, ConfigError> {
         name.map_err(|error| {
             let message = format!("invalid {} {:?}", error.what, error.given);
             self.origins.error(path, message, format!("use {}", error.rule))
@@ -347,7 +351,7 @@ impl Resolve<'_> {
         })
     }
 
-    fn at_most<T>(&self, path: &str, list: &[T], most: usize) -> Result<(), ConfigError> {
+    pub(super) fn at_most<T>(&self, path: &str, list: &[T], most: usize) -> Result<(), ConfigError> {
         if list.len() <= most {
             return Ok(());
         }

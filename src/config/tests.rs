@@ -157,6 +157,13 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_BATCH_MAX_ACTIONS", "3", &[("TARS_BATCH_WINDOW", "5m")]),
     ("TARS_BATCH_WINDOW", "5m", &[]),
     ("TARS_CLOCK_MAX_SKEW_S", "5", &[]),
+    ("TARS_CLUSTER_ACCESS", "inCluster", &[]),
+    (
+        "TARS_CLUSTER_CONTEXT",
+        "c",
+        &[("TARS_CLUSTER_ACCESS", "kubeconfig"), ("TARS_CLUSTER_KUBECONFIG", "/k")],
+    ),
+    ("TARS_CLUSTER_KUBECONFIG", "/k", &[("TARS_CLUSTER_ACCESS", "kubeconfig")]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
     ("TARS_FORGE_APP_ID", "7", APP),
     ("TARS_FORGE_APP_INSTALLATION_ID", "8", APP),
@@ -460,111 +467,8 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 18);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 19);
     assert_eq!(schema["additionalProperties"], false);
-}
-
-fn id(url: &str) -> String {
-    repo_id::of_url(url).unwrap_or_else(|rule| panic!("{url}: {rule}")).as_str().to_owned()
-}
-
-#[test]
-fn one_repository_has_one_identity_however_it_is_spelled() {
-    let spellings = [
-        "git@h.example:o/r",
-        "git@h.example:/o/r.git",
-        "h.example:o/r.git/",
-        "ssh://git@h.example/o/r.git",
-        "ssh://h.example:22/o/r",
-        "git+ssh://git@h.example/o/r",
-        "https://h.example/o/r",
-        "https://H.Example/O/R/",
-        "HTTPS://h.example.:443//o/./r.git/",
-        "http://h.example:80/o/r.git",
-        "git://h.example:9418/o/r",
-        "https://h.example/o/%72",
-    ];
-    for url in spellings {
-        assert_eq!(id(url), "h.example/o/r", "{url}");
-    }
-    for url in [
-        "/srv/git/Shop.git",
-        "/srv/git//Shop/",
-        "file:///srv/git/Shop.git",
-        "file://localhost/srv/./git/Shop/.git",
-    ] {
-        assert_eq!(id(url), "file:/srv/git/Shop", "{url}");
-    }
-}
-
-#[test]
-fn different_repositories_have_different_identities() {
-    let urls = [
-        "https://h.example/o/r",
-        "https://h.example:8443/o/r",
-        "https://h.example/o/r2",
-        "https://i.example/o/r",
-        "/h.example/o/r",
-        "/H.example/o/r",
-        "ssh://[::1]/o/r",
-        "ssh://[::1]:2222/o/r",
-        "https://h.example/o/r%20x",
-    ];
-    let ids: BTreeSet<String> = urls.iter().map(|url| id(url)).collect();
-    assert_eq!(ids.len(), urls.len(), "{ids:?}");
-    let long = |end: &str| id(&format!("https://h.example/{}{end}", "x".repeat(300)));
-    assert_ne!(long("a"), long("b"));
-}
-
-#[test]
-fn a_url_that_git_would_run_or_that_leaves_its_folder_is_refused() {
-    for url in [
-        "",
-        " /srv/x",
-        "-u/x:y",
-        "--upload-pack=x",
-        "ext::sh -c x",
-        "fd::17",
-        "/srv/../etc",
-        "https://h/../x",
-        "./x",
-        "x",
-        "https://h.example",
-        "https:///x",
-        "ftp://h/x",
-        "https://h:port/x",
-        "https://tok@h/x",
-        "ssh://a:b@h/x",
-        "h:",
-        "/",
-        "https://h/%2e%2e/x",
-    ] {
-        assert!(repo_id::of_url(url).is_err(), "{url:?} must be refused");
-    }
-}
-
-proptest! {
-    #[test]
-    fn decoration_never_changes_an_identity(owner in "[a-z][a-z0-9-]{0,8}", name in "[a-z][a-z0-9_-]{0,8}") {
-        let plain = id(&format!("https://h.example/{owner}/{name}"));
-        for url in [
-            format!("git@h.example:{owner}/{name}.git"),
-            format!("ssh://git@H.EXAMPLE:22/{owner}/{name}/"),
-            format!("https://h.example:443/{}/{}.GIT", owner.to_uppercase(), name.to_uppercase()),
-        ] {
-            prop_assert_eq!(&id(&url), &plain, "{}", url);
-        }
-    }
-
-    #[test]
-    fn no_url_and_no_file_makes_the_reader_panic(
-        text in "\\PC{0,40}",
-        line in "[a-z_]{0,8}: ?[\\[{'\"&*|>-]?\\PC{0,10}",
-    ) {
-        let _ = repo_id::of_url(&text);
-        let _ = repo_id::of_url(&format!("https://{text}"));
-        let _ = resolved(&with(&line));
-    }
 }
 
 #[test]
@@ -595,5 +499,12 @@ fn aliases_are_addresses_without_a_password() {
         let error = aliases(wrong).unwrap_err();
         assert_eq!(error.field, "repository.aliases.0", "{wrong}");
         assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_reader_panic(line in "[a-z_]{0,8}: ?[\\[{'\"&*|>-]?\\PC{0,10}") {
+        let _ = resolved(&with(&line));
     }
 }

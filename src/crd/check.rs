@@ -13,6 +13,7 @@ use crate::model::policy::{AllowedResource, Mode, Policy, Trigger, VerifySpec, W
 use crate::model::signal::SignalKey;
 
 use super::problem::{PolicyProblem, ProblemSeverity, Report};
+use super::quantity;
 use super::tree::Node;
 use super::wire;
 
@@ -330,6 +331,9 @@ impl Check<'_> {
             if resource.is_some() && resources.contains(&resource) {
                 self.warning("TARS-P034", &path, "this resource is allowed already", "remove one of the two");
             } else {
+                if let (Some(it), wire::Allowed::Short(_)) = (&resource, entry) {
+                    self.not_for_servers(&path, &format!("write {{kind: {}, name: {}}}", it.kind, it.name));
+                }
                 resources.push(resource);
             }
         }
@@ -352,6 +356,36 @@ impl Check<'_> {
         let kind = self.name(&kind_path, KindName::new(kind));
         let name = self.name(&name_path, ObjectName::new(name));
         Some(AllowedResource { kind: kind?, name: name? })
+    }
+
+    /// A form that is read here and that no API server takes, for want of a schema that could say it.
+    fn not_for_servers(&mut self, path: &str, help: &str) {
+        self.warning("TARS-P044", path, "an API server does not take this form", help);
+    }
+
+    fn below(&mut self, below: Option<&wire::Quantity>) -> Option<Option<f64>> {
+        match below {
+            None => Some(None),
+            Some(wire::Quantity::Number(number)) => {
+                if number.fract() != 0.0 {
+                    self.not_for_servers("spec.verify.below", &format!("write \"{number}\", in quotes"));
+                }
+                Some(Some(*number))
+            }
+            Some(wire::Quantity::Text(text)) => {
+                let number = quantity::parse(text);
+                if number.is_none() {
+                    let message = format!("{:?} is not a number", text.chars().take(40).collect::<String>());
+                    self.error(
+                        "TARS-P039",
+                        "spec.verify.below",
+                        message,
+                        "for example 250, \"0.25\" or 250m",
+                    );
+                }
+                number.map(Some)
+            }
+        }
     }
 
     fn paths(&mut self, entries: &[String]) -> Option<Vec<RepoPath>> {
@@ -425,6 +459,7 @@ impl Check<'_> {
             let place = if verify.within.is_some() { "spec.verify.within" } else { "spec.verify.window" };
             self.error("TARS-P033", place, message, &format!("within is at least {window}"));
         }
+        let below = self.below(verify.below.as_ref());
         let dependants: Vec<Option<SignalKey>> = verify
             .dependants
             .iter()
@@ -446,7 +481,7 @@ impl Check<'_> {
         };
         Some(VerifySpec {
             signal: self.signal("spec.verify", signal, service)?,
-            below: verify.below,
+            below: below?,
             window_s: window_s?,
             within_s: within_s?,
             dependants: dependants.into_iter().collect::<Option<_>>()?,

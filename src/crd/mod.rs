@@ -5,18 +5,25 @@
 //! `tars policy schema` prints *and* what a document is checked against, so the two cannot disagree. What a
 //! schema cannot say (one field against another) is in `check`.
 
+pub mod action;
 mod check;
+mod condition;
+mod definition;
 mod problem;
+mod quantity;
+mod rules;
 mod shape;
+mod structural;
 mod tree;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use crate::model::ids::{ObjectId, RepoPath};
 use crate::model::policy::Policy;
 
+pub use definition::definitions;
 pub use problem::{
     CODES, PolicyProblem, ProblemSeverity, duplicate_policy, linked_policy, render_problem, unread_policy,
 };

@@ -139,6 +139,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("TARS-P036", "The file of a writeTo entry is not a plain relative path."),
     ("TARS-P037", "A writeTo entry names a file that allowedPaths does not allow."),
     ("TARS-P038", "A writeTo entry names no field of its file."),
+    ("TARS-P039", "A number written as text is digits, with one of m, k, M, G, Ki, Mi, Gi behind them."),
     ("TARS-P040", "The document is not a policy and is ignored."),
     (
         "TARS-P041",
@@ -152,6 +153,15 @@ pub const CODES: &[(&str, &str)] = &[
         "TARS-P043",
         "A file below the policy folder is not read: it is too large, or its path has characters that tars does \
          not accept. Were it left out in silence, a limit in it would be no limit.",
+    ),
+    (
+        "TARS-P044",
+        "tars reads this form from a file, but an API server has no schema for it: a resource as Kind/name, or a \
+         number that is not whole and not in quotes. It matters only where the policy is also applied to a cluster.",
+    ),
+    (
+        "TARS-P050",
+        "A RemediationAction in a cluster shows what the ledger records; what it was proposed as never changes.",
     ),
 ];
 

@@ -64,7 +64,7 @@ pub(super) struct Spec {
     pub allowed_paths: Vec<String>,
     /// Where fields are written when tars cannot find it out, or finds another place than is wanted.
     #[serde(default)]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 50))]
     pub write_to: Vec<WriteTo>,
     /// Least time between two actions on the same target, seconds.
     #[serde(default = "cooldown_s")]
@@ -266,6 +266,7 @@ pub(super) struct WriteTo {
     #[schemars(range(max = 999))]
     pub document: usize,
     /// Path in the document, such as `image.tag`; `a.b|c` is `c` inside the YAML text at `a.b`.
+    #[schemars(length(max = 1024))]
     pub path: String,
 }
 
@@ -291,8 +292,9 @@ pub(super) struct Verify {
     /// Default: the signal of the first anomaly trigger.
     pub signal: Option<String>,
     pub service: Option<String>,
-    /// Recovered means below this value. Default: inside the band that was usual before the incident.
-    pub below: Option<f64>,
+    /// Recovered means below this value; 250, 250m or "0.25". Default: inside the band that was usual before the
+    /// incident.
+    pub below: Option<Quantity>,
     /// Length of the windows before and after that are compared (duration, at most 24h). Default 10m.
     pub window: Option<String>,
     /// Without a verdict after this time the outcome is Unknown (duration, at most 24h). Default 20m.
@@ -301,6 +303,14 @@ pub(super) struct Verify {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub dependants: Vec<SignalOf>,
+}
+
+/// A number; one that is not whole is better written as text, as API servers want it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Quantity {
+    Number(f64),
+    Text(String),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ pub mod files;
 pub mod git;
 pub mod helm;
 pub mod http;
+pub mod kube;
 pub mod pager;
 pub mod random;
 pub mod secret;

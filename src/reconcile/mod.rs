@@ -68,7 +68,7 @@ use crate::ledger;
 use crate::model::action::RemediationAction;
 use crate::model::decision::{Decision, Incident, Verb};
 use crate::model::history::Effect;
-use crate::model::ids::{ActionId, Fingerprint, ObjectId};
+use crate::model::ids::{ActionId, BranchName, Fingerprint, ObjectId};
 use crate::model::limits::GlobalLimits;
 use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
@@ -220,6 +220,12 @@ impl Reconciler {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.parts.memory
+    }
+
+    /// Number of the pull request of `branch`, if it is known.
+    #[must_use]
+    pub fn pull_number(&self, branch: &BranchName) -> Option<u64> {
+        self.parts.desk.as_ref()?.number(branch)
     }
 
     #[must_use]

@@ -1,5 +1,9 @@
-//! Writes about ourselves: pushed scores and, later, conditions, Events and notices. Records and metrics
+//! Writes about ourselves: pushed scores, and the actions as objects of a cluster. Records and metrics
 //! come in, messages go out. It never decides, and a message that cannot be delivered never stops the work
 //! it is about.
 
+pub mod actions;
 pub mod pushgateway;
+
+#[cfg(test)]
+mod server_tests;

@@ -8,8 +8,8 @@ use crate::support;
 /// Every package is somebody to trust. Raising this is a decision, taken in the commit that needs it.
 /// The age crate brings 75, most of them for messages in other languages; the pgp crate 49, most of them ciphers that
 /// it has no switch for; comrak 13, of which none is in the program: tests read pull requests with it as forges do;
-/// octocrab 26, a third of them for other systems.
-const PACKAGES_MAX: usize = 515;
+/// octocrab 26, a third of them for other systems; kube 18, without its macros and its runtime.
+const PACKAGES_MAX: usize = 530;
 
 /// (name, version) of every package of a lock file.
 fn locked(lock: &str) -> Vec<(String, Vec<u64>)> {
