@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{ArgoCd, Flux};
@@ -59,6 +60,7 @@ pub(crate) struct Programs {
     pub redis: PathBuf,
     pub kustomize: PathBuf,
     pub gitea: PathBuf,
+    pub prometheus: PathBuf,
 }
 
 impl Programs {
@@ -76,6 +78,7 @@ impl Programs {
             redis: find("redis-server")?,
             kustomize: find("kustomize")?,
             gitea: find("gitea")?,
+            prometheus: find("prometheus")?,
         })
     }
 }
@@ -88,10 +91,11 @@ pub(crate) fn manifest(program: &Path) -> String {
 
 /// Everything running. Fields end in this order: the folder last.
 pub(crate) struct Cluster {
-    pub admin: Kube,
+    pub admin: Arc<Kube>,
     /// Known to the API server, and nothing is allowed to them.
     pub stranger: Kube,
     pub url: String,
+    pub prometheus: PathBuf,
     pub gitea: Gitea,
     _flux: Flux,
     _argo_cd: ArgoCd,
@@ -130,9 +134,10 @@ impl Cluster {
         let url = format!("https://127.0.0.1:{port}");
         let argo_cd = ArgoCd::start(programs, at, &admin, &url, ADMIN_TOKEN);
         Self {
-            admin,
+            admin: Arc::new(admin),
             stranger,
             url,
+            prometheus: programs.prometheus.clone(),
             gitea,
             _flux: flux,
             _argo_cd: argo_cd,
@@ -213,6 +218,8 @@ fn start_kwok(program: &Path, folder: &Path, admin: &Kube) -> Kept {
         format!("--kubeconfig={}", admin.config.display()),
         format!("--config={}", folder.join("stages.yaml").display()),
         "--manage-all-nodes=true".to_owned(),
+        // Without leases the node is taken for lost every minute, and its pods for not ready.
+        "--node-lease-duration-seconds=40".to_owned(),
         format!("--server-address=127.0.0.1:{port}"),
     ];
     let kwok = Kept::start("kwok", folder, program, &args, &[]);

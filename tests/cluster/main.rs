@@ -13,7 +13,9 @@
 
 mod cluster;
 mod delivery;
+mod exporter;
 mod first;
+mod incidents;
 mod keeper;
 mod kube;
 #[allow(dead_code, reason = "this binary needs less of it than the suite")]
@@ -29,11 +31,12 @@ use self::cluster::{Cluster, Programs};
 type Scenario = fn(&Cluster);
 
 /// All in one cluster, at the same time: each waits for minutes and works for seconds.
-const SCENARIOS: [(&str, Scenario); 4] = [
+const SCENARIOS: [(&str, Scenario); 5] = [
     ("the pods of a Deployment become ready", first::pods_become_ready),
     ("who has no role is refused", first::strangers_are_refused),
     ("Flux applies a commit", first::flux_applies_a_commit),
     ("Argo CD applies a commit", first::argo_cd_applies_a_commit),
+    ("A: Flux brings the replicas that a surge needs", incidents::surge_with_flux),
 ];
 
 #[test]
