@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use crate::support;
 
 /// What a stranger types on a fresh machine, and what a developer types.
-const TWO_COMMANDS: [&str; 2] = ["cargo run --locked -- demo", "tests/install-parts && cargo test --locked"];
+const TWO_COMMANDS: [&str; 2] =
+    ["cargo run --locked -- demo", "tests/install-parts && cargo test --locked --features cluster-tests"];
 
 /// Lines of the fenced blocks of one language.
 fn fenced<'a>(text: &'a str, language: &str) -> Vec<&'a str> {

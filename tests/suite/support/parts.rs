@@ -75,6 +75,16 @@ fn every_part_that_the_script_installs_is_found() {
         "helm",
         "gitea",
         "yaml-reader",
+        "redis-server",
+        "kubeconform",
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kubectl",
+        "kwok",
+        "source-controller",
+        "kustomize-controller",
+        "argocd",
     ];
     for name in programs {
         find(name, "every_part_that_the_script_installs_is_found");
