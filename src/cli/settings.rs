@@ -135,10 +135,10 @@ pub fn surroundings(settings: &Settings) -> Result<Surroundings, Failure> {
 fn access(settings: &Settings) -> Result<Access, Failure> {
     let mut identities = Identities::default();
     for file in &settings.sops.age_key_files {
-        let mode = files::permission_bits(file).map_err(|error| {
+        let exposed = files::exposed(file).map_err(|error| {
             Failure::usage(format!("could not read the age key file {}", file.display())).because(error)
         })?;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = exposed {
             let shown = file.display();
             return Err(Failure::usage(format!("others can read the age key file {shown} (mode {mode:o})"))
                 .hint(format!("chmod 600 {shown}, and make a new identity if anybody may have read it")));

@@ -94,12 +94,31 @@ pub fn program_stamp() -> Option<String> {
     Some(format!("{}-{}-{}", program.len(), program.mtime(), program.mtime_nsec()))
 }
 
-/// The permission bits of a file (symbolic links followed).
+/// The permission bits of a file (symbolic links followed), for tests; what may be read is asked of [`exposed`].
 ///
 /// # Errors
 /// When it cannot be looked at.
+#[cfg(test)]
 pub fn permission_bits(path: &Path) -> Result<u32, FileError> {
     Ok(fs::metadata(path).map_err(|e| FileError::io("look at", path, e))?.mode() & 0o7777)
+}
+
+/// The permission bits of a file that somebody else than its owner can read; `None` when nobody can (symbolic links
+/// followed).
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn exposed(path: &Path) -> Result<Option<u32>, FileError> {
+    let found = fs::metadata(path).map_err(|e| FileError::io("look at", path, e))?;
+    let mode = found.mode() & 0o7777;
+    Ok(is_exposed(mode, found.uid(), rustix::process::geteuid().as_raw()).then_some(mode))
+}
+
+/// A secret of Kubernetes belongs to root, and its group is how a pod that is not root reads it: no mode of the
+/// volume makes that file the pod's own. The group of a file of our own has no such excuse.
+fn is_exposed(mode: u32, owner: u32, reader: u32) -> bool {
+    let allowed = if owner == 0 && reader != 0 { 0o740 } else { 0o700 };
+    mode & 0o777 & !allowed != 0
 }
 
 /// An exclusive lock, held until dropped and freed by the kernel when the process dies, however it dies.
@@ -262,6 +281,33 @@ mod tests {
         let inside = dir.path().join("in");
         assert!(holds_more(&inside, 1_199) && !holds_more(&inside, 2_000));
         assert!(!holds_more(&dir.path().join("none"), 0));
+    }
+
+    #[test]
+    fn only_the_group_of_a_file_of_roots_may_read_and_only_for_somebody_else() {
+        for (mode, owner, reader) in
+            [(0o600, 7, 7), (0o400, 0, 7), (0o440, 0, 7), (0o640, 0, 7), (0o600, 0, 0)]
+        {
+            assert!(!is_exposed(mode, owner, reader), "{mode:o} of {owner} for {reader}");
+        }
+        for (mode, owner, reader) in [
+            (0o440, 7, 7),
+            (0o440, 8, 7),
+            (0o440, 0, 0),
+            (0o660, 0, 7),
+            (0o444, 0, 7),
+            (0o404, 0, 7),
+            (0o450, 0, 7),
+        ] {
+            assert!(is_exposed(mode, owner, reader), "{mode:o} of {owner} for {reader}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        write_new(&path, b"x", 0o600).unwrap();
+        assert_eq!(exposed(&path).unwrap(), None);
+        let shared = dir.path().join("shared");
+        write_new(&shared, b"x", 0o604).unwrap();
+        assert_eq!(exposed(&shared).unwrap(), Some(0o604));
     }
 
     #[test]

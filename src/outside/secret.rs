@@ -131,8 +131,10 @@ pub fn hmac_sha256(key: &[u8], message: &[&[u8]]) -> [u8; 32] {
 }
 
 fn is_private(path: &Path) -> Result<(), SecretError> {
-    let mode = files::permission_bits(path).map_err(SecretError::File)?;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(SecretError::Exposed(path.to_owned(), mode)) }
+    match files::exposed(path).map_err(SecretError::File)? {
+        None => Ok(()),
+        Some(mode) => Err(SecretError::Exposed(path.to_owned(), mode)),
+    }
 }
 
 impl fmt::Debug for Secret {

@@ -482,14 +482,17 @@ mod tests {
         assert!(!metrics.encode().unwrap().contains("tars_budget_used{"));
     }
 
-    #[test]
-    fn counters_and_histograms_carry_the_documented_names() {
+    /// Every family with at least one series.
+    fn touched() -> Metrics {
         let metrics = metrics();
         let policy = policy();
         let of = (&policy.namespace, &policy.name);
+        metrics.set_score(&signal("backend", "latency_p95"), 0.9, 0.9);
         metrics.count_remediation(of, PlaybookName::ScaleOut, RiskClass::Low, Decided::AutoMerged);
         metrics.count_outcome(&policy.name, Ended::Verified);
-        metrics.observe_progress(Milestone::Merged, PlaybookName::ScaleOut, 42.0);
+        for milestone in [Milestone::Proposed, Milestone::Merged, Milestone::Verified] {
+            metrics.observe_progress(milestone, PlaybookName::ScaleOut, 42.0);
+        }
         metrics.count_hold(ReasonCode::Cooldown);
         metrics.observe_reconcile(0.2);
         metrics.count_reconcile_error(Stage::Fetch);
@@ -497,9 +500,44 @@ mod tests {
         metrics.count_gateway_push(Push::Failed);
         metrics.count_races_lost(4);
         metrics.count_alerts(Received::Repeated, 3);
+        metrics.count_forge_hook(Heard::Nudged);
+        metrics.set_budgets(&[BudgetLine { policy: None, budget: Budget::GlobalPerHour, used: 1, limit: 6 }]);
         metrics.set_open_proposals(2);
         metrics.set_suspended(true);
         metrics.set_signal_age(&signal("backend", "latency_p95"), None);
+        metrics
+    }
+
+    /// Words of letters, digits and underscores.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|it| !it.is_empty())
+    }
+
+    /// A misspelt metric is an empty panel, and an alert that never comes.
+    #[test]
+    fn what_the_chart_shows_and_alerts_on_exists() {
+        let text = touched().encode().unwrap();
+        let series = |it: &&str| !it.starts_with('#');
+        let names: BTreeSet<&str> = text.lines().filter(series).filter_map(|it| words(it).next()).collect();
+        let labels: BTreeSet<&str> =
+            text.split(['{', ',']).filter_map(|it| it.split_once("=\"")).map(|it| it.0).collect();
+        for shown in [
+            include_str!("../../charts/tars/dashboards/tars-overview.json"),
+            include_str!("../../charts/tars/alerts.yaml"),
+        ] {
+            let named: BTreeSet<&str> = words(shown).filter(|it| it.starts_with("tars_")).collect();
+            assert!(named.len() > 5, "{named:?}");
+            assert_eq!(named.difference(&names).collect::<Vec<_>>(), [&""; 0]);
+            for by in shown.split(" by (").skip(1).filter_map(|it| it.split(')').next()) {
+                let unknown: Vec<_> = words(by).filter(|it| *it != "le" && !labels.contains(it)).collect();
+                assert_eq!(unknown, [""; 0], "by ({by})");
+            }
+        }
+    }
+
+    #[test]
+    fn counters_and_histograms_carry_the_documented_names() {
+        let metrics = touched();
         let text = metrics.encode().unwrap();
         for line in [
             "tars_remediations_total{namespace=\"shop\",policy=\"backend-latency\",action=\"ScaleOut\",\

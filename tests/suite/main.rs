@@ -20,6 +20,7 @@ mod forge;
 mod git;
 mod github;
 mod hostile;
+mod install;
 mod layouts;
 mod live;
 mod preview;

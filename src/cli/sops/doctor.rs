@@ -65,10 +65,10 @@ fn identities(keyring: &Keyring, found: &Sources) -> Result<Vec<Advice>, Failure
         all.push(advice(false, "identities", format!("{unused} is not used"), fix));
     }
     for file in &keyring.files {
-        let bits = files::permission_bits(file).map_err(|error| {
+        let exposed = files::exposed(file).map_err(|error| {
             Failure::usage(format!("could not look at {}", file.display())).because(error)
         })?;
-        if bits & 0o077 != 0 {
+        if exposed.is_some() {
             let name = file.display().to_string();
             all.push(advice(
                 true,

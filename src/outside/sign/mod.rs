@@ -75,8 +75,7 @@ impl SigningKey {
     /// When the file is missing, readable by others, or another kind of key.
     pub fn load(path: &Path) -> Result<Self, SignError> {
         let shown = path.display().to_string();
-        let mode = files::permission_bits(path)?;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = files::exposed(path)? {
             return Err(SignError::Exposed(shown, mode));
         }
         let bytes = Zeroizing::new(files::read_bounded(path, KEY_BYTES_MAX)?);

@@ -36,6 +36,21 @@ pub(crate) fn fakes(test: &str) -> Option<PathBuf> {
     found
 }
 
+/// The newest folder of the part called `name`, or `None` after saying so.
+///
+/// # Panics
+/// When the part is missing and `CI=true`.
+pub(crate) fn folder(name: &str, test: &str) -> Option<PathBuf> {
+    let folders = std::fs::read_dir(root().join(".cache/parts")).into_iter().flatten().filter_map(Result::ok);
+    let named =
+        |it: &PathBuf| it.file_name().is_some_and(|it| it.to_string_lossy().starts_with(&format!("{name}-")));
+    let found = folders.map(|it| it.path()).filter(|it| named(it) && it.is_dir()).max();
+    if found.is_none() {
+        report_missing(name, test, std::env::var("CI").is_ok_and(|it| it == "true"));
+    }
+    found
+}
+
 fn report_missing(name: &str, test: &str, ci: bool) {
     let text = format!("{test}: {name} is missing; run tests/install-parts");
     assert!(!ci, "{text} (in CI a missing part is a failure, never a skip)");
@@ -85,10 +100,15 @@ fn every_part_that_the_script_installs_is_found() {
         "source-controller",
         "kustomize-controller",
         "argocd",
+        "promtool",
+        "amtool",
+        "kube-score",
+        "checkov",
     ];
     for name in programs {
         find(name, "every_part_that_the_script_installs_is_found");
     }
+    folder("kube-schemas", "every_part_that_the_script_installs_is_found");
     fakes("every_part_that_the_script_installs_is_found");
 }
 

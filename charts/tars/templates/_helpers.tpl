@@ -1,0 +1,117 @@
+{{- define "tars.name" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "tars.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "tars.labels" -}}
+{{ include "tars.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "tars.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "tars.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- define "tars.image" -}}
+{{- $repository := required "image.repository: name where your build of charts/image/Dockerfile was pushed" .Values.image.repository }}
+{{- if .Values.image.digest }}{{ printf "%s@%s" $repository .Values.image.digest }}{{ else }}{{ printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) }}{{ end }}
+{{- end }}
+
+{{- define "tars.inCluster" -}}
+{{- if eq (dig "cluster" "access" "none" .Values.settings) "inCluster" }}true{{ end }}
+{{- end }}
+
+{{/* The settings file: what the chart knows, below what the user says. */}}
+{{- define "tars.settings" -}}
+{{- $at := "/etc/tars/secrets" }}
+{{- $secrets := .Values.secrets }}
+{{- $signing := dict "key_file" (printf "%s/signing/signing-key" $at) }}
+{{- if not (dig "signing" "allowed_keys_file" "" .Values.settings) }}
+{{- $_ := set $signing "allowed_signers_file" (printf "%s/signing/allowed_signers" $at) }}
+{{- end }}
+{{- $repository := dict "state_dir" "/var/lib/tars/state" }}
+{{- if $secrets.git }}{{ $_ := set $repository "token_file" (printf "%s/git/token" $at) }}{{ end }}
+{{- $settings := dict "listen" "0.0.0.0:8080" "log" (dict "format" "json") "repository" $repository "signing" $signing }}
+{{- $forge := dict }}
+{{- if and $secrets.forge (dig "forge" "app" "id" "" .Values.settings) }}
+{{- $_ := set $forge "app" (dict "private_key_file" (printf "%s/forge/private-key" $at)) }}
+{{- else if $secrets.forge }}
+{{- $_ := set $forge "token_file" (printf "%s/forge/token" $at) }}
+{{- end }}
+{{- if $secrets.forgeWebhook }}{{ $_ := set $forge "webhook_secret_file" (printf "%s/forgeWebhook/secret" $at) }}{{ end }}
+{{- if $forge }}{{ $_ := set $settings "forge" $forge }}{{ end }}
+{{- $webhook := ternary (dict "secret_file" (printf "%s/webhook/secret" $at)) (dict "enabled" false) (not (empty $secrets.webhook)) }}
+{{- $_ := set $settings "webhook" $webhook }}
+{{- if $secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
+{{- if $secrets.age }}{{ $_ := set $settings "sops" (dict "age_key_files" (list (printf "%s/age/identities" $at))) }}{{ end }}
+{{- $_ := required "settings.repository.url: the GitOps repository" (dig "repository" "url" "" .Values.settings) }}
+{{- $_ := required "settings.prometheus.url: where the metrics are" (dig "prometheus" "url" "" .Values.settings) }}
+{{- $settings := mustMergeOverwrite $settings (deepCopy .Values.settings) }}
+{{- if not (hasSuffix ":8080" $settings.listen) }}{{ fail "settings.listen: the chart's port is 8080" }}{{ end }}
+{{- toYaml $settings }}
+{{- end }}
+
+{{/* What the pods of the reconciler and of `helm test` have in common. */}}
+{{- define "tars.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "tars.containerSecurity" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+capabilities: {drop: [ALL]}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "tars.mounts" -}}
+- {name: settings, mountPath: /etc/tars/settings, readOnly: true}
+- {name: state, mountPath: /var/lib/tars}
+- {name: tmp, mountPath: /tmp}
+{{- range $slot, $name := .Values.secrets }}
+{{- if $name }}
+- {name: {{ printf "secret-%s" (lower $slot) }}, mountPath: /etc/tars/secrets/{{ $slot }}, readOnly: true}
+{{- end }}
+{{- end }}
+{{- if include "tars.inCluster" . }}
+- {name: cluster, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "tars.volumes" -}}
+- name: settings
+  configMap: {name: {{ include "tars.name" . }}-settings}
+- name: state
+  emptyDir: {sizeLimit: {{ .Values.state.sizeLimit }}}
+- name: tmp
+  emptyDir: {sizeLimit: 256Mi}
+{{- range $slot, $name := .Values.secrets }}
+{{- if $name }}
+- name: {{ printf "secret-%s" (lower $slot) }}
+  secret: {secretName: {{ $name }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+{{- if include "tars.inCluster" . }}
+- name: cluster
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3600}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}
+{{- end }}
+{{- end }}
