@@ -13,6 +13,7 @@ mod config;
 mod crd;
 mod decide;
 mod detect;
+mod eval;
 mod layout;
 mod ledger;
 mod model;

@@ -10,7 +10,7 @@ use super::args::{Cli, Verb};
 
 /// Verbs by purpose, in the order of the help.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Look commands", &["status", "get", "explain", "log", "tree", "audit"]),
+    ("Look commands", &["status", "get", "explain", "log", "tree", "audit", "eval"]),
     ("Act commands", &["run", "render", "diff", "suspend", "resume", "snooze", "revert"]),
     (
         "Setup commands",
@@ -70,6 +70,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tars log -C gitops", "every step tars took, newest first"),
             ("tars log -C gitops --target shop/Deployment/checkout -o json", "for a program"),
+        ],
+    ),
+    (
+        "eval",
+        &[
+            ("tars eval labelled", "every data set, three detectors"),
+            ("tars eval labelled --models batch,ewma --every 60 --csv figures.csv", "the ensemble, thinned"),
         ],
     ),
     (
@@ -250,6 +257,7 @@ pub fn waiting_for(verb: &Verb) -> Option<&'static str> {
         Verb::Snooze(_) | Verb::Revert(_) => Some("reading the ledger"),
         Verb::Check(_) => Some("trying everything tars needs"),
         Verb::Audit(_) => Some("checking the audit trail"),
+        Verb::Eval(_) => Some("scoring the series"),
         Verb::Forge(_) => Some("asking the forge"),
         Verb::Policy(_) | Verb::Sops(_) => Some("reading the files"),
         Verb::Demo(_) | Verb::Run(_) | Verb::Config(_) | Verb::Completion { .. } | Verb::Version => None,

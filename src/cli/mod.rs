@@ -11,6 +11,7 @@ mod checklist;
 mod cluster;
 mod config;
 mod demo;
+mod eval;
 mod explain;
 mod failure;
 mod forge;
@@ -98,6 +99,7 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
         Verb::Get(args) => get::run(args, console),
         Verb::Explain(args) => explain::run(args, console),
         Verb::Log(args) => log::run(args, console),
+        Verb::Eval(args) => eval::run(args, console),
         Verb::Check(args) => check::run(args, console),
         Verb::Audit(verb) => audit::run(verb, console),
         Verb::Tree(args) => tree::run(args, console),

@@ -13,7 +13,7 @@ mod night;
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "demo",
     "init",
     "run",
@@ -21,6 +21,7 @@ const VERBS: [&str; 22] = [
     "get",
     "explain",
     "log",
+    "eval",
     "tree",
     "render",
     "diff",

@@ -1,0 +1,225 @@
+//! `tars eval`: compares detectors on a folder of labelled series. One series at a time is in memory, beside the
+//! scores of the data set at hand.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::{DetectorArg, Eval};
+use super::failure::{Failure, Kind};
+use super::output::{Console, Piece, Table};
+use crate::eval::{
+    CandidateName, Figures, Judged, Labelled, Manifest, Meta, ReadError, Scored, SeriesEntry, figures, judge,
+    read_manifest, read_series,
+};
+use crate::outside::clock::Stopwatch;
+use crate::outside::files::{self, FileError};
+
+/// Largest file of one series.
+const SERIES_BYTES_MAX: usize = 128 * 1024 * 1024;
+const MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most files that are looked at in a folder without a manifest.
+const FILES_MAX: usize = 10_000;
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    dataset: String,
+    model: String,
+    series: usize,
+    events: usize,
+    best_f1: f64,
+    recall_at_precision_85: f64,
+    recall_at_one_false_page: f64,
+    delayed_f1: f64,
+    nab: Option<f64>,
+    vus_pr: Option<f64>,
+    auc_pr: Option<f64>,
+    incident_precision: Option<f64>,
+    incident_recall: f64,
+    incidents_per_series_week: f64,
+    noise_fewer: Option<f64>,
+    us_per_point: f64,
+    f1_at_threshold: f64,
+    false_pages_per_series_week: f64,
+    delay_median_s: Option<f64>,
+}
+
+/// Scores and judges, and prints a line for each data set and detector.
+///
+/// # Errors
+/// Exit code 2 when the folder or a file in it cannot be used; 1 when it has no series of that name.
+pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
+    let mut manifest = manifest(&args.folder)?;
+    if !args.datasets.is_empty() {
+        let known = manifest.keys().cloned().collect::<Vec<_>>().join(", ");
+        if let Some(unknown) = args.datasets.iter().find(|name| !manifest.contains_key(*name)) {
+            return Err(Failure::new(Kind::No, format!("there is no data set {unknown}"))
+                .hint(format!("the folder has: {known}")));
+        }
+        manifest.retain(|name, _| args.datasets.contains(name));
+    }
+    let mut lines = Vec::new();
+    for (dataset, entries) in &manifest {
+        for model in args.models.iter().map(|it| candidate(*it)) {
+            let judged = entries
+                .iter()
+                .map(|entry| scored(&args.folder, entry, model, args))
+                .collect::<Result<Vec<_>, _>>()?;
+            lines.push(line(dataset, model, args.every, &figures(&judged)));
+        }
+    }
+    if let Some(file) = &args.csv {
+        files::write_durable(file, csv(&lines).as_bytes())
+            .map_err(|error| Failure::usage(format!("could not write {}", file.display())).because(error))?;
+    }
+    let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.model)).collect();
+    console.list(&table(&lines), &names, &lines, "no series")
+}
+
+fn candidate(name: DetectorArg) -> CandidateName {
+    match name {
+        DetectorArg::Batch => CandidateName::Batch,
+        DetectorArg::Ewma => CandidateName::Ewma,
+        DetectorArg::Gaussian => CandidateName::Gaussian,
+        DetectorArg::Seasonal => CandidateName::Seasonal,
+    }
+}
+
+fn unreadable(path: &Path, error: FileError) -> Failure {
+    let too_large = matches!(error, FileError::TooLarge { .. });
+    let failure = Failure::usage(format!("could not read {}", path.display())).because(error);
+    if too_large { failure.hint("split it by time into several files") } else { failure }
+}
+
+fn wrong(path: &Path, error: &ReadError) -> Failure {
+    Failure::usage(format!("{}:{}: {}", path.display(), error.line, error.what)).hint(error.fix)
+}
+
+fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
+    let bytes = files::read_bounded(path, bytes_max).map_err(|error| unreadable(path, error))?;
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{} is no text", path.display())).hint("write it as UTF-8"))
+}
+
+fn series(folder: &Path, file: &str) -> Result<Labelled, Failure> {
+    let path = folder.join(file);
+    read_series(&text(&path, SERIES_BYTES_MAX)?).map_err(|error| wrong(&path, &error))
+}
+
+/// What the manifest lists, or else the CSV files of the folder and of the folders in it.
+fn manifest(folder: &Path) -> Result<Manifest, Failure> {
+    let path = folder.join("manifest.json");
+    match files::read_bounded(&path, MANIFEST_BYTES_MAX) {
+        Ok(bytes) => {
+            return read_manifest(&String::from_utf8_lossy(&bytes)).map_err(|error| wrong(&path, &error));
+        }
+        Err(error) if !error.is_not_found() => return Err(unreadable(&path, error)),
+        Err(_) => {}
+    }
+    let mut found = Manifest::new();
+    let names = files::names_in(folder, FILES_MAX).map_err(|error| unreadable(folder, error))?;
+    for name in names {
+        let inner = match name.ends_with(".csv") {
+            true => vec![("data".to_owned(), name)],
+            false => files::names_in(&folder.join(&name), FILES_MAX)
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|it| it.ends_with(".csv"))
+                .map(|it| (name.clone(), format!("{name}/{it}")))
+                .collect(),
+        };
+        for (dataset, file) in inner {
+            let entry = SeriesEntry::of_file(&dataset, &file, &series(folder, &file)?);
+            found.entry(dataset).or_default().push(entry);
+        }
+    }
+    match found.is_empty() {
+        true => Err(Failure::usage(format!("{} has no series", folder.display()))
+            .hint("put manifest.json there, or CSV files with the columns timestamp,value,label")),
+        false => Ok(found),
+    }
+}
+
+fn scored(folder: &Path, entry: &SeriesEntry, model: CandidateName, args: &Eval) -> Result<Judged, Failure> {
+    let series = series(folder, &entry.file)?;
+    let mut detector = model.start(Meta { interval_s: entry.interval_s, every: args.every as usize });
+    let watch = Stopwatch::start();
+    let rows = series.times_s.iter().zip(&series.values);
+    let scores = rows.map(|(at_s, value)| detector.step(*at_s, *value)).collect();
+    let took_us = watch.elapsed().as_secs_f64() * 1e6;
+    Ok(judge(entry, &series, Scored { scores, took_us }, !args.no_vus))
+}
+
+fn line(dataset: &str, model: CandidateName, every: u32, figures: &Figures) -> Line {
+    let model = match every {
+        2.. if model.refits() => format!("{} (every {every})", model.as_str()),
+        _ => model.as_str().to_owned(),
+    };
+    Line {
+        dataset: dataset.to_owned(),
+        model,
+        series: figures.series,
+        events: figures.event.events,
+        best_f1: figures.sweep.best_f1,
+        recall_at_precision_85: figures.sweep.recall_at_precision,
+        recall_at_one_false_page: figures.sweep.recall_at_one_page,
+        delayed_f1: figures.delayed.best_f1,
+        nab: figures.nab.map(|it| it.best),
+        vus_pr: figures.vus_pr,
+        auc_pr: figures.auc_pr,
+        incident_precision: figures.incident_precision,
+        incident_recall: figures.incident_recall,
+        incidents_per_series_week: figures.incidents_per_week,
+        noise_fewer: figures.noise_fewer,
+        us_per_point: figures.us_per_point,
+        f1_at_threshold: figures.event.f1,
+        false_pages_per_series_week: figures.event.false_pages_per_week,
+        delay_median_s: figures.event.delay_median_s,
+    }
+}
+
+const HEADERS: [&str; 19] = [
+    "DATASET", "MODEL", "SERIES", "EVENTS", "F1", "R@P85", "R@1FP", "DF1", "NAB", "VUS-PR", "ACT-P", "ACT-R",
+    "ACT/WK", "FEWER", "US/PT", "AUC-PR", "F1@0.8", "FP/WK", "DELAY-S",
+];
+/// Columns that only `-o wide` shows.
+const WIDE: usize = 4;
+
+fn cells(line: &Line) -> Vec<String> {
+    let three = |value: f64| format!("{value:.3}");
+    let maybe = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), three);
+    let one = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.1}"));
+    vec![
+        line.dataset.clone(),
+        line.model.clone(),
+        line.series.to_string(),
+        line.events.to_string(),
+        three(line.best_f1),
+        three(line.recall_at_precision_85),
+        three(line.recall_at_one_false_page),
+        three(line.delayed_f1),
+        one(line.nab),
+        maybe(line.vus_pr),
+        maybe(line.incident_precision),
+        three(line.incident_recall),
+        three(line.incidents_per_series_week),
+        maybe(line.noise_fewer),
+        format!("{:.2}", line.us_per_point),
+        maybe(line.auc_pr),
+        three(line.f1_at_threshold),
+        three(line.false_pages_per_series_week),
+        one(line.delay_median_s),
+    ]
+}
+
+fn table(lines: &[Line]) -> Table {
+    let row = |line: &Line| cells(line).into_iter().map(Piece::from).collect();
+    Table { headers: HEADERS.to_vec(), wide: WIDE, rows: lines.iter().map(row).collect() }
+}
+
+fn csv(lines: &[Line]) -> String {
+    let rows = lines.iter().map(|it| cells(it).join(","));
+    std::iter::once(HEADERS.join(",").to_lowercase()).chain(rows).map(|it| it + "\n").collect()
+}

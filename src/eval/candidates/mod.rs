@@ -1,0 +1,72 @@
+//! The detectors that can be compared. A series comes in row by row, a score per row goes out; a candidate never
+//! sees a label or a later row. Figures are made elsewhere.
+
+mod batch;
+mod ewma;
+mod gaussian;
+mod seasonal;
+
+/// What a detector is told of a series before its first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    pub interval_s: u32,
+    /// A detector that refits for every score may do so only every so many rows; its score stands in between.
+    pub every: usize,
+}
+
+/// A detector under test.
+pub trait Candidate {
+    /// The score of the next row, finite and in 0..=1; 0 for a missing value.
+    fn step(&mut self, at_s: i64, value: Option<f64>) -> f64;
+}
+
+/// Which detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CandidateName {
+    /// The declared ensemble, refitted for every score.
+    Batch,
+    /// Moving average and variance alone.
+    Ewma,
+    /// Mean and deviation of a sliding window.
+    Gaussian,
+    /// Trend and seasons, refitted every day.
+    Seasonal,
+}
+
+impl CandidateName {
+    #[cfg(test)]
+    pub const ALL: [Self; 4] = [Self::Batch, Self::Ewma, Self::Gaussian, Self::Seasonal];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Ewma => "ewma",
+            Self::Gaussian => "gaussian",
+            Self::Seasonal => "seasonal",
+        }
+    }
+
+    /// Does it refit for every score, so that [`Meta::every`] matters?
+    #[must_use]
+    pub fn refits(self) -> bool {
+        matches!(self, Self::Batch)
+    }
+
+    /// A fresh detector for one series.
+    #[must_use]
+    pub fn start(self, meta: Meta) -> Box<dyn Candidate> {
+        match self {
+            Self::Batch => Box::new(batch::Batch::new(meta)),
+            Self::Ewma => Box::new(ewma::Ewma::default()),
+            Self::Gaussian => Box::new(gaussian::Gaussian::default()),
+            Self::Seasonal => Box::new(seasonal::Seasonal::new(meta)),
+        }
+    }
+}
+
+/// The scale that all candidates share with the ensemble: 0.5 at 3 sigma, 0.8 at 6.
+fn of_sigmas(z: f64) -> f64 {
+    let square = z.clamp(-1e9, 1e9).powi(2);
+    if square.is_finite() { square / (square + 9.0) } else { 0.0 }
+}

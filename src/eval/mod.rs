@@ -1,0 +1,20 @@
+//! Judges detectors on labelled series. Scores and labels come in, the figures of an evaluation go out.
+//! Never: a file, a clock, or a label in the hands of a detector. Sources stand with each metric.
+
+mod candidates;
+mod dataset;
+mod events;
+mod incidents;
+mod nab;
+mod points;
+mod quantile;
+mod read;
+mod unit;
+mod vus;
+
+#[cfg(test)]
+mod tests;
+
+pub use candidates::{CandidateName, Meta};
+pub use dataset::{Figures, Judged, Scored, figures, judge};
+pub use read::{Labelled, Manifest, ReadError, SeriesEntry, read_manifest, read_series};
