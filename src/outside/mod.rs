@@ -11,6 +11,7 @@ pub mod helm;
 pub mod http;
 pub mod pager;
 pub mod random;
+mod remembered;
 pub mod secret;
 pub mod sign;
 pub mod system;
