@@ -2,10 +2,10 @@
 //! In: path, query, JSON; or a request that somebody else has signed ([`Api::carry`]). Out: the answer, whatever its
 //! status, or why there is none and whether the request may have been carried out. The token goes to this origin only:
 //! a redirect is an error, a next page elsewhere too. What must not happen twice is sent twice only when the server
-//! cannot have begun it.
+//! cannot have begun it. What was read before is asked for again under the condition that it changed (`remembered`).
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::clock::{Clock, OutsideClock, wait};
 use super::http::{self, Http, HttpError, HttpReply, HttpRequest, Method, Scheme};
 use super::random::jitter;
+use super::remembered::Remembered;
 use super::secret::Secret;
 
 /// Tries of one request, the first included.
@@ -29,6 +30,8 @@ const JITTER: f64 = 0.2;
 const LIMIT_DEFAULT: SignedDuration = SignedDuration::from_secs(60);
 /// Furthest a server can put us off; a larger number is a mistake or a joke.
 const LIMIT_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// Headers to which 304 is an answer.
+const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
 
 /// Why there is no answer that can be used.
 #[derive(Debug, Error)]
@@ -45,6 +48,9 @@ pub enum ApiError {
     Lost(#[source] HttpError),
     #[error("{url} redirects (HTTP {status}) to {to}; the token is not taken there")]
     Redirected { url: String, status: u16, to: String },
+    /// Something between us and the server has a memory of its own, and no manners.
+    #[error("{url} says that nothing has changed (HTTP 304), which it was not asked")]
+    Unasked { url: String, is_read: bool },
     #[error("{url} limits the rate of requests until {until}")]
     RateLimited { url: String, until: Timestamp },
     #[error("{url} names {to} as its next page, which is not below {base}")]
@@ -82,6 +88,7 @@ pub struct Api {
     /// `None`: each request brings its own.
     token: Option<(Scheme, Secret)>,
     seen: Mutex<Option<OutsideClock>>,
+    remembered: Mutex<Remembered>,
 }
 
 impl fmt::Debug for Api {
@@ -113,7 +120,7 @@ impl Api {
         if !base.username().is_empty() || base.password().is_some() || base.query().is_some() {
             return Err(ApiError::Address("it holds a user, a password or a query"));
         }
-        Ok(Self { http, clock, base, token: None, seen: Mutex::default() })
+        Ok(Self { http, clock, base, token: None, seen: Mutex::default(), remembered: Mutex::default() })
     }
 
     /// The newest time the server's own clock showed.
@@ -233,7 +240,35 @@ impl Api {
         Ok(url)
     }
 
+    fn memory(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request, under the condition that its answer is another than the one that is remembered.
     async fn exchange(
+        &self,
+        url: &Url,
+        request: HttpRequest<'_>,
+        repeatable: bool,
+    ) -> Result<HttpReply, ApiError> {
+        let Some(question) = self.memory().question(url, &request) else {
+            // Before, because its answer may be lost.
+            self.memory().forget(url);
+            return self.insist(url, request, repeatable).await;
+        };
+        let known = self.memory().find(&question);
+        let condition = known.as_ref().map(|it| it.condition());
+        let headers: Vec<_> = request.headers.iter().copied().chain(condition).collect();
+        let reply = self.insist(url, HttpRequest { headers: &headers, ..request }, repeatable).await?;
+        self.memory().take(question, &reply);
+        Ok(match known {
+            Some(known) if reply.status == 304 => known.confirmed(&reply),
+            _ => reply,
+        })
+    }
+
+    /// Again, where that is safe and may help.
+    async fn insist(
         &self,
         url: &Url,
         request: HttpRequest<'_>,
@@ -256,7 +291,7 @@ impl Api {
             };
             match again.filter(|it| *it <= PAUSE_MAX && tries < TRIES) {
                 Some(rest) => wait(rest).await,
-                None => return self.settled(url, repeatable, tries, outcome),
+                None => return self.settled(url, &request, (repeatable, tries), outcome),
             }
             pause *= 2;
             tries += 1;
@@ -275,8 +310,8 @@ impl Api {
     fn settled(
         &self,
         url: &Url,
-        repeatable: bool,
-        tries: u32,
+        request: &HttpRequest<'_>,
+        (repeatable, tries): (bool, u32),
         outcome: Result<HttpReply, HttpError>,
     ) -> Result<HttpReply, ApiError> {
         let shown = || http::printable_url(url);
@@ -286,6 +321,12 @@ impl Api {
                 let later = || now.checked_add(LIMIT_DEFAULT).unwrap_or(now);
                 let until = limited_until(&reply, now).unwrap_or_else(later);
                 Err(ApiError::RateLimited { url: shown(), until })
+            }
+            Ok(reply) if reply.status == 304 => {
+                if request.headers.iter().any(|(name, _)| CONDITIONS.contains(name)) {
+                    return Ok(reply);
+                }
+                Err(ApiError::Unasked { url: shown(), is_read: request.method == Method::Get })
             }
             Ok(reply) if (300..400).contains(&reply.status) => {
                 let to = reply.header("location").and_then(|it| url.join(it).ok());

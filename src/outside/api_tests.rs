@@ -166,6 +166,64 @@ async fn pages_are_followed_at_home_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn what_did_not_change_is_confirmed_and_keeps_its_next_page() {
+    let first = "ETag: W/\"a\"\r\nLink: <BASEx?page=2>; rel=\"next\"\r\nX-RateLimit-Remaining: 9\r\n";
+    let (base, serving) = serve(vec![
+        answer(200, first, "[1]"),
+        answer(304, "X-RateLimit-Remaining: 8\r\nDate: Mon, 23 Nov 2026 10:00:07 GMT\r\n", ""),
+        answer(200, "ETag: \"b\"\r\n", "[2]"),
+        answer(304, "ETag: \"b\"\r\n", ""),
+    ])
+    .await;
+    let api = api(&base);
+    let page = api.first_page(&["x"], &[]).unwrap();
+    let (told, next) = api.page(&page).await.unwrap();
+    let (confirmed, same_next) = api.page(&page).await.unwrap();
+    assert_eq!((confirmed.status, &confirmed.body), (200, &told.body));
+    assert_eq!(next.unwrap().0, same_next.unwrap().0);
+    assert_eq!(confirmed.header("x-ratelimit-remaining"), Some("8"));
+    assert!(confirmed.date.is_some() && api.outside_clock().is_some());
+    for _ in 0..2 {
+        let (changed, none) = api.page(&page).await.unwrap();
+        assert_eq!((changed.body.as_slice(), none.is_none()), (&b"[2]"[..], true));
+    }
+    let requests = serving.await.unwrap();
+    let condition = |it: &String| {
+        let line =
+            it.lines().find_map(|it| it.to_lowercase().strip_prefix("if-none-match: ").map(str::to_owned));
+        line.unwrap_or_default()
+    };
+    let conditions: Vec<_> = requests.iter().map(condition).collect();
+    assert_eq!(conditions, ["", "w/\"a\"", "w/\"a\"", "\"b\""]);
+}
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_an_error_and_after_a_write_nothing_is_known() {
+    for (method, is_read) in [(Method::Get, true), (Method::Patch, false)] {
+        let (base, _serving) = serve(vec![answer(304, "ETag: \"a\"\r\n", "")]).await;
+        let call = Call { body: None, ..call(method, true) };
+        let error = api(&base).ask(call).await.unwrap_err();
+        assert!(matches!(&error, ApiError::Unasked { is_read: it, .. } if *it == is_read), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_write_the_thing_is_read_without_a_condition() {
+    let tagged = || answer(200, "ETag: \"a\"\r\n", "{}");
+    let (base, serving) = serve(vec![tagged(), tagged(), String::new(), tagged()]).await;
+    let api = api(&base);
+    let read = Call { body: None, query: &[], ..call(Method::Get, true) };
+    api.ask(read).await.unwrap();
+    api.ask(read).await.unwrap();
+    // Its answer is lost, and so it may have been done.
+    api.ask(Call { query: &[], ..call(Method::Patch, false) }).await.unwrap_err();
+    api.ask(read).await.unwrap();
+    let has_condition = |it: &String| it.to_lowercase().contains("if-none-match");
+    let conditions: Vec<_> = serving.await.unwrap().iter().map(has_condition).collect();
+    assert_eq!(conditions, [false, true, false, false]);
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_refused_and_a_write_that_met_one_is_lost() {
     let endless =
         format!("HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}\r\n", "x".repeat(255));

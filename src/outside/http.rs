@@ -17,8 +17,9 @@ use thiserror::Error;
 use super::secret::Secret;
 
 /// The headers of an answer that are kept: what says how to ask again, and when, and what a token may do.
-const KEPT_HEADERS: [&str; 7] = [
+const KEPT_HEADERS: [&str; 8] = [
     "etag",
+    "last-modified",
     "link",
     "location",
     "retry-after",
@@ -53,7 +54,7 @@ pub enum Method {
 }
 
 /// The word before a token in `Authorization`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     Bearer,
     Token,
@@ -73,14 +74,14 @@ pub struct HttpRequest<'a> {
 }
 
 /// An answer, whatever its status: a redirect arrives here as a 3xx.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpReply {
     pub status: u16,
     /// The server's clock (RFC 9110 `Date`), to compare ours with.
     pub date: Option<Timestamp>,
     /// Empty when the server names none.
     pub content_type: String,
-    headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
@@ -89,6 +90,20 @@ impl HttpReply {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, _)| *it == name).map(|(_, value)| value.as_str())
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Self {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { status, headers, body: body.to_vec(), ..Self::default() }
+    }
+
+    /// The same with those of `names` that only `other` has.
+    pub(super) fn with_missing(mut self, other: &Self, names: &[&str]) -> Self {
+        let missing = |it: &&(&'static str, String)| names.contains(&it.0) && self.header(it.0).is_none();
+        let missing: Vec<_> = other.headers.iter().filter(missing).cloned().collect();
+        self.headers.extend(missing);
+        self
     }
 }
 

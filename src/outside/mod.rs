@@ -12,6 +12,7 @@ pub mod http;
 pub mod kube;
 pub mod pager;
 pub mod random;
+mod remembered;
 pub mod secret;
 pub mod sign;
 pub mod system;

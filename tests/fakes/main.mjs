@@ -15,7 +15,8 @@
 //   refusal(error, context) -> the same for a Refusal: each forge says no in its own way
 //   words(status, message) -> the body of an error
 //   tokenOf(body)   -> what State.addToken takes, from POST tokens
-//   headers(context) -> of every answer (optional); settingsOf(body): of POST and PATCH repositories (optional)
+//   headers(context) -> of every answer (optional); meter(state, {status, login}) -> headers about what it cost (optional);
+//   settingsOf(body): of POST and PATCH repositories (optional)
 //   settings: names of its own settings of a repository; extra(repository): with their first values (optional)
 //   control(what, {state, repository, body}) -> [status, body] of its own control endpoints, or null (optional)
 // The rules that all forges share (merges, protection, checks, reviews, what a push does) are in core/state.mjs: use

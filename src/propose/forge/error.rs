@@ -92,10 +92,11 @@ impl ForgeError {
     pub(super) fn unanswered(what: &'static str, source: ApiError) -> Self {
         let trouble = match &source {
             ApiError::NoAnswer { .. } => Trouble::Unreachable,
-            ApiError::Lost(_) => Trouble::Lost,
+            // Whoever answers a write so may have passed it on.
+            ApiError::Lost(_) | ApiError::Unasked { is_read: false, .. } => Trouble::Lost,
             ApiError::RateLimited { until, .. } => Trouble::RateLimited(*until),
             ApiError::Redirected { .. } | ApiError::ForeignPage { .. } => Trouble::Elsewhere,
-            ApiError::Address(_) => Trouble::Protocol,
+            ApiError::Address(_) | ApiError::Unasked { .. } => Trouble::Protocol,
         };
         Self { what, status: None, said: String::new(), trouble, source: Some(Box::new(source)) }
     }

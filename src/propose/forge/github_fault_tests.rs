@@ -214,3 +214,45 @@ async fn the_token_goes_to_the_configured_host_and_nowhere_else() {
         assert!(!text.contains("ghp_canary") && !text.contains("secret=1"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_poll_of_what_did_not_change_is_confirmed_and_costs_nothing_of_the_limit() {
+    let poller = "poller-bot";
+    let Some(world) = world() else { return };
+    let token = world.server.user(poller);
+    let Some(place) = Place::with("polls", &json!({ "members": { BOT: "write", poller: "write" } })) else {
+        return;
+    };
+    let (pull, _) = place.proposal("polls").await;
+    place.forge.comment(pull.number, Marker::Reply, "said").await.unwrap();
+    place.check(&pull.head, "ci/build", "success");
+    let forge = forge_at(&world.server.url, "polls", &token);
+    let poll = async || {
+        let pulls = forge.open_pulls().await.unwrap();
+        let talk = forge.comments(pull.number).await.unwrap();
+        let checks = forge.checks(&pull.head).await.unwrap();
+        (
+            pulls,
+            forge.read(pull.number).await.unwrap(),
+            talk,
+            checks,
+            forge.reviews(pull.number).await.unwrap(),
+        )
+    };
+    let answers = || {
+        let all = place.world.server.control("GET", "journal", &json!({}));
+        let ours = all.as_array().unwrap().iter().filter(|it| it["login"] == poller);
+        let seen =
+            ours.map(|it| (it["status"].as_u64().unwrap(), it["remaining"].as_str().unwrap().to_owned()));
+        seen.collect::<Vec<_>>()
+    };
+    let first = poll().await;
+    let seen = answers().len();
+    assert_eq!(poll().await, first);
+    let (before, after) = (answers(), answers().split_off(seen));
+    // Within one poll some things are asked for twice, and the second time is cheap already.
+    assert_eq!(after.len(), seen);
+    assert!(after.iter().all(|it| *it == (304, before[seen - 1].1.clone())), "{after:?}");
+    place.forge.comment(pull.number, Marker::Reply, "something else").await.unwrap();
+    assert_eq!(poll().await.2[0].body, "<!-- tars:reply -->\nsomething else");
+}

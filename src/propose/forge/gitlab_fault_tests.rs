@@ -155,3 +155,34 @@ async fn a_status_about_another_commit_is_no_answer() {
     let error = place.forge.checks(&moved).await.unwrap_err();
     assert_eq!(error.trouble, Trouble::Protocol, "{error}");
 }
+
+#[tokio::test]
+async fn a_poll_of_what_did_not_change_is_confirmed() {
+    let Some(place) = Place::new("polls") else { return };
+    let (pull, _) = place.proposal("polls").await;
+    place.forge.comment(pull.number, Marker::Reply, "said").await.unwrap();
+    let poll = async || {
+        let talk = place.forge.comments(pull.number).await.unwrap();
+        let checks = place.forge.checks(&pull.head).await.unwrap();
+        (
+            place.forge.read(pull.number).await.unwrap(),
+            talk,
+            checks,
+            place.forge.reviews(pull.number).await.unwrap(),
+        )
+    };
+    let answers = || {
+        let all = place.world.server.control("GET", "journal", &json!({}));
+        let path = format!("/api/v4{}/", place.path);
+        let ours =
+            all.as_array().unwrap().iter().filter(|it| it["path"].as_str().unwrap().starts_with(&path));
+        ours.map(|it| it["status"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    // GitLab looks whether it can be merged after it was asked about it.
+    poll().await;
+    let first = poll().await;
+    let seen = answers().len();
+    assert_eq!(poll().await, first);
+    let again = answers().split_off(seen);
+    assert!(!again.is_empty() && again.iter().all(|it| *it == 304), "{again:?}");
+}

@@ -4,6 +4,7 @@
 // request or answer that disagrees with the vendor's description is a violation: it is answered with 500, listed at
 // `GET /_fake/violations`, and ends the process with 1. Every body, list and journal is bounded.
 
+import { createHash } from 'node:crypto';
 import http from 'node:http';
 
 import { control } from './control.mjs';
@@ -112,13 +113,21 @@ export class Server {
       found = this.done({ request, url, below, text, where });
       if (request.method === 'GET' && fault?.kind !== 'stale') this.remember(where, found);
     }
+    // Broken answers are whole ones that are broken on their way.
+    if (!['status', 'cut', 'garbage'].includes(fault?.kind)) found = this.metered(conditional(request, found));
     const login = found.login ?? null;
     if (this.journal.length < JOURNAL_MAX) {
-      this.journal.push({ method: request.method, path: url.pathname, query: url.search, status: found.status, login, fault: fault?.kind });
+      const remaining = found.headers?.['x-ratelimit-remaining'];
+      this.journal.push({ method: request.method, path: url.pathname, query: url.search, status: found.status, login, remaining, fault: fault?.kind });
     }
     if (fault?.kind === 'lost') return request.socket.destroy();
     if (fault?.kind === 'garbage') return answer(response, { status: found.status, raw: '<html>\u001b[31mhello' });
     answer(response, found, fault?.kind === 'cut' ? request.socket : null);
+  }
+
+  // With what the answer costs whoever asked, where the forge says so.
+  metered(found) {
+    return { ...found, headers: { ...found.headers, ...this.forge.meter?.(this.state, found) } };
   }
 
   remember(where, found) {
@@ -175,6 +184,17 @@ export class Server {
 const fits = (template, segments) =>
   template.length === segments.length && template.every((it, i) => it.startsWith('{') || it === segments[i]);
 
+// A read as both big forges answer it: with a weak tag of what it holds, or with 304 and nothing when that is known. What
+// else a 304 says is about the moment: `Link` stays out.
+function conditional(request, found) {
+  if (request.method !== 'GET' || found.status !== 200) return found;
+  const etag = `W/"${createHash('sha256').update(JSON.stringify(found.body)).digest('hex')}"`;
+  const known = (request.headers['if-none-match'] ?? '').split(',').map((it) => it.trim());
+  if (!known.includes(etag)) return { ...found, headers: { ...found.headers, etag } };
+  const { link, ...headers } = found.headers ?? {};
+  return { ...found, status: 304, body: undefined, headers: { ...headers, etag } };
+}
+
 // A page of a list, with the `Link` header by which both big forges name the others.
 export function paged({ query, url }, items, shape = (it) => it) {
   const per = Math.min(Number(query.get('per_page') ?? PER_PAGE_DEFAULT), PER_PAGE_MAX) || PER_PAGE_DEFAULT;
@@ -194,7 +214,7 @@ export function paged({ query, url }, items, shape = (it) => it) {
 function answer(response, { status, body, headers = {}, raw }, cut = null) {
   const text = raw ?? (body === undefined ? '' : JSON.stringify(body));
   const kind = raw ? 'text/html' : 'application/json; charset=utf-8';
-  response.writeHead(status, { ...(text && { 'content-type': kind }), ...headers, ...(status !== 204 && { 'content-length': Buffer.byteLength(text) }) });
+  response.writeHead(status, { ...(text && { 'content-type': kind }), ...headers, ...(![204, 304].includes(status) && { 'content-length': Buffer.byteLength(text) }) });
   if (!cut) return void response.end(text);
   response.write(text.slice(0, Math.floor(text.length / 2)), () => cut.destroy());
 }

@@ -27,6 +27,8 @@ export class State {
     this.users = new Map();
     this.tokens = new Map();
     this.apps = new Map();
+    // Requests that counted, by login.
+    this.spent = new Map();
     this.repositories = new Map();
     this.ids = 1000;
     this.offset_ms = 0;

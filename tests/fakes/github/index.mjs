@@ -13,6 +13,8 @@ import { routes } from './routes.mjs';
 const JWT_LIFETIME_S_MAX = 600;
 const DOCS = 'https://docs.github.com/rest';
 const STATUS = { unauthenticated: 401, forbidden: 403, missing: 404, invalid: 422, exists: 422, moved: 409, notReady: 405 };
+// The most that github.com gives to anybody.
+const REQUESTS_PER_HOUR = 15_000;
 const LEVELS = ['read', 'write'];
 
 // GitHub gives these for every operation and describes them in "Troubleshooting the REST API".
@@ -101,15 +103,21 @@ function refusal({ kind, message, details }, { route }) {
   return { status, body: { message: 'Validation Failed', errors: [error], documentation_url: DOCS } };
 }
 
-function headers({ state, who }) {
-  const reset_s = Math.floor(state.now().getTime() / 1000) + 3600;
+const headers = ({ who }) => ({
+  'x-github-media-type': 'github.v3; format=json',
+  'x-github-api-version-selected': '2022-11-28',
+  ...(who?.kind === 'classic' && { 'x-oauth-scopes': (who.scopes ?? ['repo']).join(', ') }),
+});
+
+// "Best practices for using the REST API": a conditional request that is answered with 304 does not count.
+function meter(state, { status, login }) {
+  const who = login ?? '';
+  const used = (state.spent.get(who) ?? 0) + (status === 304 && login ? 0 : 1);
+  state.spent.set(who, used);
   return {
-    'x-github-media-type': 'github.v3; format=json',
-    'x-github-api-version-selected': '2022-11-28',
-    'x-ratelimit-limit': '5000',
-    'x-ratelimit-remaining': '4999',
-    'x-ratelimit-reset': String(reset_s),
-    ...(who?.kind === 'classic' && { 'x-oauth-scopes': (who.scopes ?? ['repo']).join(', ') }),
+    'x-ratelimit-limit': String(REQUESTS_PER_HOUR),
+    'x-ratelimit-remaining': String(Math.max(REQUESTS_PER_HOUR - used, 0)),
+    'x-ratelimit-reset': String(Math.floor(state.now().getTime() / 1000) + 3600),
   };
 }
 
@@ -119,4 +127,4 @@ const tokenOf = ({ login, kind = 'classic', scopes = ['repo'], grants = {}, life
     ? { login, kind, scopes, lifetime_s, prefix: 'ghp_' }
     : { login, kind, grants, lifetime_s, prefix: 'github_pat_' };
 
-export default { name: 'github', contract, below, identify, admit, routes, refusal, words, headers, tokenOf };
+export default { name: 'github', contract, below, identify, admit, routes, refusal, words, headers, meter, tokenOf };
