@@ -198,6 +198,8 @@ impl Place {
             person.write("main", &app(number), Some(&deployment(&format!("t{number}")))).unwrap();
             person.write("main", &policy_file(number), Some(&policy(number, "AutoMerge"))).unwrap();
         }
+        let rule = json!({ "rule_name": "main", "enable_push": true });
+        person.ask("POST", "/branch_protections", Some(&rule)).unwrap();
         let release = json!({ "new_branch_name": "release", "old_branch_name": "main" });
         person.ask("POST", "/branches", Some(&release)).unwrap();
         person.ask("POST", "/labels", Some(&json!({ "name": "tars/hold", "color": "#cc0000" }))).unwrap();

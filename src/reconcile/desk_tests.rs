@@ -196,6 +196,16 @@ async fn a_token_that_could_go_around_the_rules_merges_nothing() {
 }
 
 #[tokio::test]
+async fn a_branch_that_nothing_protects_gets_no_automatic_merge() {
+    let place = Place::new("AutoMerge");
+    place.forge.unprotect();
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 5).await;
+    assert!(!place.world.states().contains(&S::MergeReserved));
+    assert!(place.holds(&tars).contains(&C::BranchUnprotected));
+}
+
+#[tokio::test]
 async fn an_approval_counts_for_the_commit_it_was_given_for() {
     let place = Place::new("AutoMerge");
     place.forge.protect(1, &[]);
@@ -403,7 +413,16 @@ async fn a_tree_that_nobody_computed_is_an_alarm_and_its_revert_is_proposed() {
     assert_eq!(states[..4], [S::Proposed, S::MergeReserved, S::Merged, S::Worse], "{states:?}");
     let undo = open(tars.memory().history(), "backend").expect("a revert");
     assert!(matches!(undo.spec.purpose, crate::model::action::Purpose::Revert { .. }));
-    assert!(place.forge.pulls().last().unwrap().title.contains("backend"));
+    let pulls = place.forge.pulls();
+    let (first, revert) = (pulls.first().unwrap(), pulls.last().unwrap());
+    assert!(revert.title.contains("backend"));
+    assert!(revert.body.contains(&format!("]({})", first.url)), "{}", revert.body);
+    // A replica that has just begun knows no address by heart, and finds the same words.
+    let written = place.forge.writes().len();
+    let mut other = place.tars("b");
+    place.world.run(&mut other, 2).await;
+    let after = place.forge.writes();
+    assert!(after[written..].iter().all(|it| !it.starts_with("update")), "{:?}", &after[written..]);
 }
 
 #[tokio::test]

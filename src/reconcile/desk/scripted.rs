@@ -44,6 +44,7 @@ struct State {
     required_checks: Vec<String>,
     required_approvals: u32,
     admin: bool,
+    unprotected: bool,
     down: bool,
     /// After so many more requests it goes down.
     lasts: Option<usize>,
@@ -145,6 +146,10 @@ impl Scripted {
         let mut state = self.state();
         state.required_approvals = approvals;
         state.required_checks = checks.iter().map(|it| (*it).to_owned()).collect();
+    }
+
+    pub fn unprotect(&self) {
+        self.state().unprotected = true;
     }
 
     pub fn make_admin(&self) {
@@ -422,7 +427,7 @@ impl Forge for Scripted {
     fn protection<'a>(&'a self, _: &'a BranchName) -> Answer<'a, Option<Protection>> {
         let state = self.state();
         answer(Ok(Some(Protection {
-            is_protected: true,
+            is_protected: !state.unprotected,
             required_approvals: state.required_approvals,
             required_checks: state.required_checks.clone(),
             may_push: false,

@@ -118,7 +118,7 @@ pub fn shape() -> Json {
         "alerts": [{"name": "x", "since": "x"}],
         "more_causes": 1,
         "chart": {"text": "x", "caption": "x"},
-        "diff": {"fence": "x", "text": "x", "summary": "x", "secrets": "x"},
+        "diff": {"fence": "x", "text": "x", "summary": "x", "secrets": "x", "recipients": "x"},
         "note": "x",
         "candidates": [{"action": "x", "verdict": "x", "reason": "x"}],
         "more_candidates": 1,
