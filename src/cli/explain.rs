@@ -137,6 +137,21 @@ fn evidence(page: &mut Page, record: &RemediationAction) {
             fact(page, "", format!("{name} {score:.2} x {:.0} %: {}", model.weight * 100.0, model.evidence));
         }
     }
+    for forecast in &cause.forecasts {
+        let (low, high) = forecast.interval;
+        let text = format!(
+            "{} was {}; probability {:.2} of a value {} within {}, expected then {} (90 %: {} to {})",
+            forecast.key,
+            render::number(forecast.value),
+            forecast.probability.get(),
+            forecast.crossing,
+            forecast.within(),
+            render::number(forecast.expected),
+            render::number(low),
+            render::number(high)
+        );
+        fact(page, "forecast", text);
+    }
     for alert in &cause.alerts {
         page.put("  ").padded("alert", NAME_WIDTH, Style::Dim);
         page.put(format!(" {:?} since ", alert.name())).put(alert.starts_at).line();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::anomaly::{Score, Severity};
 use crate::model::duration;
+use crate::model::forecast::{Crossing, MAX_PROBABILITY, MAX_WITHIN_S, MIN_WITHIN_S};
 use crate::model::ids::{
     InvalidName, KindName, Namespace, ObjectId, ObjectName, PolicyName, RepoPath, SignalName,
 };
@@ -18,6 +19,7 @@ use super::tree::Node;
 use super::wire;
 
 const DAY_S: u32 = 86_400;
+const FORECAST_FIELDS: [&str; 7] = ["signal", "service", "above", "below", "within", "probability", "for"];
 const MONTH_S: u32 = 30 * DAY_S;
 
 /// The policy of `root`, unless a rule is broken, and everything that was found.
@@ -171,6 +173,7 @@ impl Check<'_> {
         let path = format!("spec.triggers.{index}");
         let (word, given) = match it.kind {
             T::Anomaly => ("an anomaly", ["signal", "service", "threshold", "minSeverity", "for"].as_slice()),
+            T::Forecast => ("a forecast", FORECAST_FIELDS.as_slice()),
             T::Promql => ("a promql", ["query", "for"].as_slice()),
             T::Webhook => ("a webhook", ["alertname", "labels"].as_slice()),
         };
@@ -180,6 +183,10 @@ impl Check<'_> {
             ("threshold", it.threshold.is_some()),
             ("minSeverity", it.min_severity.is_some()),
             ("for", it.hold.is_some()),
+            ("above", it.above.is_some()),
+            ("below", it.below.is_some()),
+            ("within", it.within.is_some()),
+            ("probability", it.probability.is_some()),
             ("query", it.query.is_some()),
             ("alertname", it.alertname.is_some()),
             ("labels", it.labels.is_some()),
@@ -195,6 +202,7 @@ impl Check<'_> {
                 let min_severity = it.min_severity.map(severity);
                 Some(Trigger::Anomaly { signal, threshold, min_severity, for_s: for_s? })
             }
+            T::Forecast => self.forecast(&path, it, for_s?),
             T::Promql => {
                 let query = self.needed(&path, word, "query", it.query.as_ref())?.clone();
                 Some(Trigger::Promql { query, for_s: for_s? })
@@ -205,6 +213,43 @@ impl Check<'_> {
                 Some(Trigger::Webhook { alertname, labels })
             }
         }
+    }
+
+    fn forecast(&mut self, path: &str, it: &wire::Trigger, for_s: u32) -> Option<Trigger> {
+        let word = "a forecast";
+        let signal = self.needed(path, word, "signal", it.signal.as_ref());
+        let service = self.needed(path, word, "service", it.service.as_ref());
+        let within = (it.within.as_deref(), (MIN_WITHIN_S, MAX_WITHIN_S));
+        let within_s = self.duration(&format!("{path}.within"), within.0, 1200, within.1);
+        let crossing = match (it.above, it.below) {
+            (Some(limit), None) => Some(Crossing::Above(limit)),
+            (None, Some(limit)) => Some(Crossing::Below(limit)),
+            (above, _) => {
+                let message = if above.is_some() { "two limits" } else { "no limit" };
+                let message = format!("a forecast trigger has {message}");
+                self.error(
+                    "TARS-P025",
+                    &format!("{path}.type"),
+                    message,
+                    "give one of `above:` and `below:`",
+                );
+                None
+            }
+        };
+        let probability = it.probability.unwrap_or(0.9);
+        if probability <= 0.5 || probability > MAX_PROBABILITY {
+            let message = format!("a probability of {probability} is never meant or never reached");
+            let help = format!("more than 0.5, at most {MAX_PROBABILITY}");
+            self.error("TARS-P026", &format!("{path}.probability"), message, &help);
+            return None;
+        }
+        Some(Trigger::Forecast {
+            signal: self.signal(path, signal?, service?)?,
+            crossing: crossing?,
+            within_s: within_s?,
+            probability: Score::new(probability).ok()?,
+            for_s,
+        })
     }
 
     fn needed<'v, T>(&mut self, path: &str, word: &str, field: &str, value: Option<&'v T>) -> Option<&'v T> {
@@ -469,7 +514,7 @@ impl Check<'_> {
             })
             .collect();
         let first = triggers?.iter().find_map(|it| match it {
-            Trigger::Anomaly { signal, .. } => Some(signal),
+            Trigger::Anomaly { signal, .. } | Trigger::Forecast { signal, .. } => Some(signal),
             Trigger::Promql { .. } | Trigger::Webhook { .. } => None,
         });
         let signal = verify.signal.as_deref().or(first.map(|it| it.signal.as_str()));

@@ -120,6 +120,12 @@ pub const CODES: &[(&str, &str)] = &[
          after the action or the short form, and only one of step, factorPercent and queue.",
     ),
     ("TARS-P024", "maxReplicas is smaller than step: the action could never be taken."),
+    ("TARS-P025", "A forecast trigger needs exactly one limit: above, or below."),
+    (
+        "TARS-P026",
+        "A forecast of even odds is no reason to act, and none is ever surer than the errors of its own past allow: the \
+         probability of a forecast trigger is more than 0.5 and at most 0.98.",
+    ),
     (
         "TARS-P030",
         "dryRun: true means mode Observe. A policy that says both dryRun and another mode is ambiguous.",
@@ -131,7 +137,7 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     (
         "TARS-P032",
-        "No signal to verify with: name one under verify, unless an anomaly trigger already names it.",
+        "No signal to verify with: name one under verify, unless an anomaly or forecast trigger already names it.",
     ),
     ("TARS-P033", "verify.within is shorter than verify.window: no verdict could ever be reached in time."),
     ("TARS-P034", "The same entry stands twice in a list."),

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::anomaly::Severity;
 use crate::model::fixtures::{labels, oid, signal};
+use crate::model::forecast::Crossing;
 use crate::model::playbook::{PlaybookSpec, RollbackScope, ScaleBy};
 use crate::model::policy::{Mode, Trigger};
 
@@ -270,6 +271,32 @@ fn shape_cases() -> Vec<ProblemCase> {
     ]
 }
 
+/// The policy with a forecast trigger of `limits`.
+fn forecast(limits: &str) -> String {
+    let rest = if limits.is_empty() { String::new() } else { format!(", {limits}") };
+    edited(TRIGGER, &format!("    - {{type: forecast, signal: a, service: b{rest}}}\n"))
+}
+
+fn forecast_cases() -> Vec<ProblemCase> {
+    vec![
+        (forecast(""), "TARS-P025", 8, 14, "forecast"),
+        (forecast("above: 9, below: 1"), "TARS-P025", 8, 14, "forecast"),
+        (forecast("above: 9, probability: 0.5"), "TARS-P026", 8, 70, "0.5"),
+        (forecast("above: 9, probability: 0.99"), "TARS-P026", 8, 70, "0.99"),
+        (forecast("above: 9, within: 31m"), "TARS-P016", 8, 65, "31m"),
+    ]
+}
+
+#[test]
+fn a_forecast_trigger_looks_20_minutes_ahead_and_is_judged_by_its_own_signal() {
+    let policy = parsed(&forecast("below: 9"));
+    let Trigger::Forecast { crossing, within_s, probability, for_s, .. } = &policy.triggers[0] else {
+        panic!("{:?}", policy.triggers)
+    };
+    assert_eq!((*crossing, *within_s, probability.get(), *for_s), (Crossing::Below(9.0), 1_200, 0.9, 0));
+    assert_eq!(policy.verify.signal, signal("b", "a"));
+}
+
 fn rule_cases() -> Vec<ProblemCase> {
     let verify = |text: &str| with_spec(&format!("verify: {text}"));
     vec![
@@ -352,7 +379,7 @@ pub fn documents() -> Vec<String> {
 
 #[test]
 fn every_problem_has_its_code_and_points_at_its_cause() {
-    let cases = [shape_cases(), rule_cases()].concat();
+    let cases = [shape_cases(), forecast_cases(), rule_cases()].concat();
     let mut wrong = Vec::new();
     for (text, code, line, column, underlined) in &cases {
         let got = only_problem(text);

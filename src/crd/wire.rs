@@ -106,6 +106,8 @@ pub(super) enum Mode {
 pub(super) enum TriggerType {
     /// A scored signal: signal, service, threshold, minSeverity, for.
     Anomaly,
+    /// A limit that will be crossed soon: signal, service, above or below, within, probability, for.
+    Forecast,
     /// A query whose result is not empty: query, for.
     Promql,
     /// A firing alert: alertname, labels.
@@ -138,6 +140,15 @@ pub(super) struct Trigger {
     /// How long it must hold (duration, at most 24h). Default 0s.
     #[serde(rename = "for")]
     pub hold: Option<String>,
+    /// The limit that is about to be reached from below; or:
+    pub above: Option<f64>,
+    /// from above.
+    pub below: Option<f64>,
+    /// How far ahead (duration, 1m to 30m). Default 20m.
+    pub within: Option<String>,
+    /// Least probability, more than 0.5 and at most 0.98. Default 0.9.
+    #[schemars(range(min = 0, max = 1))]
+    pub probability: Option<f64>,
     /// PromQL; triggers while its result is not empty.
     #[schemars(length(min = 1, max = 10_000))]
     pub query: Option<String>,

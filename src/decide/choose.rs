@@ -87,6 +87,7 @@ impl Question<'_> {
         let (for_s, present) = match self.trigger() {
             None => (0, false),
             Some(Trigger::Anomaly { for_s, .. }) => (*for_s, !cause.anomalies.is_empty()),
+            Some(Trigger::Forecast { for_s, .. }) => (*for_s, !cause.forecasts.is_empty()),
             Some(Trigger::Promql { for_s, .. }) => (*for_s, true),
             Some(Trigger::Webhook { .. }) => (0, cause.alerts.iter().any(firing)),
         };
@@ -255,9 +256,12 @@ pub fn evidence_holds(cause: &Cause, guards: &Guards, now: Timestamp) -> Vec<Rea
             let text = format!("confidence of {} is {has:.2}, below {least:.2}", it.key);
             holds.push(Reason::new(ReasonCode::LowConfidence, text));
         }
-        let age_s = now.duration_since(it.at).as_secs();
+    }
+    let scored = cause.anomalies.iter().map(|it| (&it.key, it.at));
+    for (key, at) in scored.chain(cause.forecasts.iter().map(|it| (&it.key, it.at))) {
+        let age_s = now.duration_since(at).as_secs();
         if age_s.abs() > i64::from(guards.evidence_age_max_s) {
-            let text = format!("{} was scored {age_s} s ago, limit {} s", it.key, guards.evidence_age_max_s);
+            let text = format!("{key} was scored {age_s} s ago, limit {} s", guards.evidence_age_max_s);
             holds.push(Reason::new(ReasonCode::EvidenceStale, text));
         }
     }

@@ -78,7 +78,8 @@ impl Case {
     fn decide(&self) -> Decision {
         let anomalies = [self.score.clone()];
         let since = |_: &PolicyName, _: usize| Some(at(-30));
-        let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &since };
+        let evidence =
+            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
         let policies = [Policy { suspend: false, ..self.policy.clone() }];
         let mut incident = incidents(&policies, &evidence, at(0)).remove(0);
         (self.edit)(&mut incident);

@@ -10,6 +10,8 @@ use crate::model::action::Cause;
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::anomaly::Anomaly;
 use crate::model::decision::Incident;
+use crate::model::duration;
+use crate::model::forecast::Forecast;
 use crate::model::ids::{Fingerprint, PolicyName, WorkloadRef, digest_hex};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
@@ -25,6 +27,8 @@ const MAX_QUERY_KEY: usize = 120;
 /// What is known right now.
 pub struct Evidence<'a> {
     pub anomalies: &'a [Anomaly],
+    /// Answers about the limits of forecast triggers; one that is missing is neither yes nor no.
+    pub forecasts: &'a [Forecast],
     pub alerts: &'a [Alert],
     /// Policy, index of the trigger in it, and whether the query's result is not empty.
     pub promql: &'a [(PolicyName, usize, bool)],
@@ -43,8 +47,10 @@ impl std::fmt::Debug for Evidence<'_> {
 }
 
 /// What of the evidence satisfies one trigger.
+#[derive(Default)]
 struct Match<'a> {
     anomalies: Vec<&'a Anomaly>,
+    forecasts: Vec<&'a Forecast>,
     alerts: Vec<&'a Alert>,
 }
 
@@ -52,6 +58,9 @@ struct Match<'a> {
 pub fn cause_key(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Anomaly { signal, .. } => format!("anomaly {signal}"),
+        Trigger::Forecast { signal, crossing, within_s, .. } => {
+            format!("forecast {signal} {crossing} within {}", duration::format_s(*within_s))
+        }
         Trigger::Promql { query, .. } if query.len() <= MAX_QUERY_KEY => format!("promql {query}"),
         Trigger::Promql { query, .. } => format!("promql {}", &digest_hex(&[query])[..16]),
         Trigger::Webhook { alertname, labels } => {
@@ -64,6 +73,7 @@ pub fn cause_key(trigger: &Trigger) -> String {
 fn kind_of(trigger: &Trigger) -> &'static str {
     match trigger {
         Trigger::Anomaly { .. } => "anomaly",
+        Trigger::Forecast { .. } => "forecast",
         Trigger::Promql { .. } => "promql",
         Trigger::Webhook { .. } => "webhook",
     }
@@ -82,11 +92,16 @@ fn matched<'a>(
             let strong =
                 newest.score >= *threshold && min_severity.is_none_or(|least| newest.severity >= least);
             (strong && newest.value.is_finite())
-                .then(|| Match { anomalies: vec![newest], alerts: Vec::new() })
+                .then(|| Match { anomalies: vec![newest], ..Match::default() })
+        }
+        Trigger::Forecast { signal, crossing, within_s, probability, .. } => {
+            let answer = evidence.forecasts.iter().find(|it| it.answers(signal, *crossing, *within_s))?;
+            (answer.probability >= *probability && answer.is_finite())
+                .then(|| Match { forecasts: vec![answer], ..Match::default() })
         }
         Trigger::Promql { .. } => {
             let fires = |it: &&(PolicyName, usize, bool)| it.0 == policy.name && it.1 == index && it.2;
-            evidence.promql.iter().find(fires).map(|_| Match { anomalies: Vec::new(), alerts: Vec::new() })
+            evidence.promql.iter().find(fires).map(|_| Match::default())
         }
         Trigger::Webhook { alertname, labels } => {
             let wanted = |alert: &&Alert| {
@@ -95,7 +110,7 @@ fn matched<'a>(
                     && labels.iter().all(|(key, value)| alert.labels.get(key) == Some(value))
             };
             let alerts: Vec<_> = evidence.alerts.iter().filter(wanted).collect();
-            (!alerts.is_empty()).then(|| Match { anomalies: Vec::new(), alerts })
+            (!alerts.is_empty()).then(|| Match { alerts, ..Match::default() })
         }
     }
 }
@@ -171,7 +186,8 @@ pub fn check_target(incident: &Incident, policy: &Policy) -> Result<(), Reason> 
     }
     let cause = &incident.cause;
     let mut places: Vec<_> = cause.alerts.iter().map(|alert| place_of(policy, alert)).collect();
-    places.extend(cause.anomalies.iter().map(|it| place_of_service(policy, Some(it.key.service.as_str()))));
+    let keys = cause.anomalies.iter().map(|it| &it.key).chain(cause.forecasts.iter().map(|it| &it.key));
+    places.extend(keys.map(|it| place_of_service(policy, Some(it.service.as_str()))));
     if places.is_empty() {
         places.push(place_of_service(policy, None));
     }
@@ -213,14 +229,16 @@ pub fn incidents(policies: &[Policy], evidence: &Evidence<'_>, now: Timestamp) -
 
 fn by_place<'a>(policy: &Policy, hit: Match<'a>) -> Vec<(Place, Match<'a>)> {
     if hit.alerts.is_empty() {
-        let service = hit.anomalies.first().map(|it| it.key.service.as_str());
+        let forecast = || hit.forecasts.first().map(|it| &it.key);
+        let key = hit.anomalies.first().map(|it| &it.key).or_else(forecast);
+        let service = key.map(|it| it.service.as_str());
         return vec![(place_of_service(policy, service), hit)];
     }
     let mut groups: BTreeMap<Place, Vec<&Alert>> = BTreeMap::new();
     for alert in hit.alerts {
         groups.entry(place_of(policy, alert)).or_default().push(alert);
     }
-    let group = |(place, alerts)| (place, Match { anomalies: Vec::new(), alerts });
+    let group = |(place, alerts)| (place, Match { alerts, ..Match::default() });
     groups.into_iter().map(group).collect()
 }
 
@@ -248,6 +266,7 @@ fn incident(
             key,
             since,
             anomalies: hit.anomalies.iter().map(|it| finite(it)).collect(),
+            forecasts: hit.forecasts.iter().map(|it| (*it).clone()).collect(),
             alerts: alerts.iter().take(MAX_ALERTS).map(|it| bounded(it)).collect(),
             alerts_total: u32::try_from(alerts.len()).unwrap_or(u32::MAX),
         },

@@ -7,6 +7,7 @@ use crate::model::alert::{Alert, AlertStatus};
 use crate::model::anomaly::Score;
 use crate::model::decision::{Incident, Verb};
 use crate::model::fixtures::{anomaly, at, labels, policy, signal};
+use crate::model::forecast::{Crossing, Forecast};
 use crate::model::history::History;
 use crate::model::ids::*;
 use crate::model::limits::GlobalLimits;
@@ -37,7 +38,11 @@ fn never(_: &PolicyName, _: usize) -> Option<Timestamp> {
 }
 
 fn found(policies: &[Policy], alerts: &[Alert]) -> Vec<Incident> {
-    incidents(policies, &Evidence { anomalies: &[], alerts, promql: &[], since: &never }, at(0))
+    incidents(
+        policies,
+        &Evidence { anomalies: &[], forecasts: &[], alerts, promql: &[], since: &never },
+        at(0),
+    )
 }
 
 #[test]
@@ -120,7 +125,8 @@ fn an_alert_that_was_acted_on_waits_for_a_new_start() {
 fn the_newest_word_about_a_signal_counts() {
     let key = signal("backend", "latency_p95");
     let anomalies = [anomaly(key.clone(), 0.99, at(-60)), anomaly(key, 0.1, at(0))];
-    let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &never };
+    let evidence =
+        Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &never };
     assert!(incidents(&[policy()], &evidence, at(0)).is_empty());
 }
 
@@ -132,7 +138,8 @@ fn a_value_that_is_no_number_is_no_anomaly_and_no_record_keeps_one() {
     let since = |_: &PolicyName, _: usize| Some(at(500));
     let seen = |odd: &crate::model::anomaly::Anomaly| {
         let anomalies = [odd.clone()];
-        let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &since };
+        let evidence =
+            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
         incidents(&[policy()], &evidence, at(0))
     };
     let cause = seen(&odd).remove(0).cause;
@@ -143,13 +150,45 @@ fn a_value_that_is_no_number_is_no_anomaly_and_no_record_keeps_one() {
 }
 
 #[test]
+fn a_forecast_counts_for_its_own_limit_and_only_when_it_is_sure_enough() {
+    let (key, crossing) = (signal("backend", "latency_p95"), Crossing::Above(250.0));
+    let mut it = policy();
+    let probability = Score::new(0.9).unwrap();
+    let for_s = 0;
+    it.triggers =
+        vec![Trigger::Forecast { signal: key.clone(), crossing, within_s: 1_200, probability, for_s }];
+    let said = |crossing: Crossing, probability: f64| Forecast {
+        key: key.clone(),
+        at: at(0),
+        value: 180.0,
+        crossing,
+        within_s: 1_200,
+        probability: Score::new(probability).unwrap(),
+        expected: 260.0,
+        interval: (240.0, 280.0),
+    };
+    let seen = |forecasts: &[Forecast]| {
+        let evidence = Evidence { anomalies: &[], forecasts, alerts: &[], promql: &[], since: &never };
+        incidents(std::slice::from_ref(&it), &evidence, at(0))
+    };
+    let sure = said(crossing, 0.93);
+    let cause = seen(std::slice::from_ref(&sure)).remove(0).cause;
+    assert_eq!(cause.key, "forecast backend/latency_p95 above 250 within 20m");
+    assert_eq!((cause.trigger.as_str(), cause.forecasts), ("forecast", vec![sure]));
+    assert!(seen(&[said(crossing, 0.89)]).is_empty());
+    assert!(seen(&[said(Crossing::Above(251.0), 0.93)]).is_empty());
+    assert!(seen(&[]).is_empty(), "no forecast is no yes");
+}
+
+#[test]
 fn a_query_belongs_to_its_policy_and_index() {
     let mut it = policy();
     it.triggers = vec![Trigger::Promql { query: "up == 0".into(), for_s: 0 }];
     let name = it.name.clone();
     for (row, count) in [((name.clone(), 0, true), 1), ((name.clone(), 1, true), 0), ((name, 0, false), 0)] {
         let promql = [row];
-        let evidence = Evidence { anomalies: &[], alerts: &[], promql: &promql, since: &never };
+        let evidence =
+            Evidence { anomalies: &[], forecasts: &[], alerts: &[], promql: &promql, since: &never };
         assert_eq!(incidents(std::slice::from_ref(&it), &evidence, at(0)).len(), count);
         assert_eq!(active_triggers(std::slice::from_ref(&it), &evidence).len(), count);
     }

@@ -178,6 +178,7 @@ fn incident_of(
             key,
             since,
             anomalies: Vec::new(),
+            forecasts: Vec::new(),
             alerts: Vec::new(),
             alerts_total: 0,
         },

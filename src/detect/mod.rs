@@ -2,6 +2,7 @@
 //! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls.
 
 mod ewma;
+pub mod forecast;
 mod forest;
 mod period;
 mod prepared;

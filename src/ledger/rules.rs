@@ -8,6 +8,7 @@ use super::checkpoint;
 use crate::model::action::{API_VERSION, ActionSpec, ActionState, MergedBy, Purpose, RemediationAction};
 use crate::model::change::ProposedChange;
 use crate::model::entry::{Entry, EntryKind, Signer, Subject};
+use crate::model::forecast::Forecast;
 use crate::model::history::{Effect, History, plan_id};
 use crate::model::ids::{ActionId, Fingerprint, IncidentId};
 use crate::model::playbook::Plan;
@@ -395,6 +396,7 @@ fn allowed_change(before: &ActionSpec, after: &ActionSpec, to: ActionState) -> A
     spec.sentence.clone_from(&after.sentence);
     spec.budget.clone_from(&after.budget);
     spec.cause.anomalies.clone_from(&after.cause.anomalies);
+    spec.cause.forecasts.clone_from(&after.cause.forecasts);
     spec.cause.alerts.clone_from(&after.cause.alerts);
     spec.cause.alerts_total = after.cause.alerts_total;
     if let (Some(old), Some(new)) = (&mut spec.change, &after.change) {
@@ -416,5 +418,6 @@ fn is_finite(record: &RemediationAction) -> bool {
         own.into_iter().chain(it.recent.iter().copied()).chain(it.models.iter().map(|model| model.weight))
     });
     let verdict = record.status.verdict.iter().flat_map(|it| [it.before, it.after]);
-    anomalies.chain(verdict.chain([spec.verify.below]).flatten()).all(f64::is_finite)
+    spec.cause.forecasts.iter().all(Forecast::is_finite)
+        && anomalies.chain(verdict.chain([spec.verify.below]).flatten()).all(f64::is_finite)
 }

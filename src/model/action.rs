@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::anomaly::Anomaly;
 use super::change::{ProposedChange, PullRequestText};
+use super::forecast::Forecast;
 use super::ids::{ActionId, Fingerprint, IncidentId, ObjectId, PolicyName, RepoPath, WorkloadRef};
 use super::limits::{BudgetUse, LimitsInForce};
 use super::playbook::{Plan, PlaybookName};
@@ -48,13 +49,15 @@ pub enum Purpose {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Cause {
-    /// `anomaly`, `promql`, `webhook`, `expiry`, `verification` or `request`.
+    /// `anomaly`, `forecast`, `promql`, `webhook`, `expiry`, `verification` or `request`.
     pub trigger: String,
     /// Stable text that goes into the fingerprint, for example `anomaly backend/latency_p95`.
     pub key: String,
     pub since: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub anomalies: Vec<Anomaly>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecasts: Vec<Forecast>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<Alert>,
     /// How many different alerts fired; `alerts` keeps the newest few of them.

@@ -128,6 +128,7 @@ pub fn proposed(policy: &str, target: &WorkloadRef, seq: u64, when: Timestamp) -
                 key: "anomaly backend/latency_p95".into(),
                 since: when,
                 anomalies: Vec::new(),
+                forecasts: Vec::new(),
                 alerts: Vec::new(),
                 alerts_total: 0,
             },

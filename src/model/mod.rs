@@ -12,6 +12,7 @@ pub mod decision;
 pub mod delivery;
 pub mod duration;
 pub mod entry;
+pub mod forecast;
 pub mod forge;
 pub mod history;
 pub mod ids;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::anomaly::{Score, Severity};
+use super::forecast::Crossing;
 use super::ids::{KindName, Namespace, ObjectId, ObjectName, PolicyName, RepoPath, WorkloadRef};
 use super::playbook::PlaybookSpec;
 use super::signal::SignalKey;
@@ -24,6 +25,8 @@ pub enum Mode {
 pub enum Trigger {
     /// A scored signal at or above `threshold` for `for_s` seconds.
     Anomaly { signal: SignalKey, threshold: Score, min_severity: Option<Severity>, for_s: u32 },
+    /// A signal that will cross a limit within that time with at least this probability, for `for_s` seconds.
+    Forecast { signal: SignalKey, crossing: Crossing, within_s: u32, probability: Score, for_s: u32 },
     /// A PromQL query whose result is not empty for `for_s` seconds.
     Promql { query: String, for_s: u32 },
     /// A firing alert with this name and (a subset of) these labels.

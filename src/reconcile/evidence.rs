@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::detect::forecast::Watch;
 use crate::detect::{self, EnsembleSettings};
 use crate::model::alert::{Alert, AlertStatus};
 use crate::model::anomaly::Anomaly;
+use crate::model::forecast::Forecast;
 use crate::model::ids::PolicyName;
 use crate::model::policy::{Policy, Trigger};
 use crate::model::signal::{Series, SignalKey};
@@ -23,6 +25,8 @@ pub struct Evidence {
     pub at: Timestamp,
     pub signals: Vec<SignalState>,
     pub anomalies: Vec<Anomaly>,
+    /// One for every forecast trigger with enough history.
+    pub forecasts: Vec<Forecast>,
     pub alerts: Vec<Alert>,
     /// Policy, query of its trigger, and whether the query answered with anything. The query and not its
     /// place: the policy may be another one by the time this is used.
@@ -75,12 +79,14 @@ pub struct Observer {
     source: Arc<dyn MetricSource>,
     windows: SignalWindows,
     ensemble: EnsembleSettings,
+    /// By signal and look-ahead time, as long as some policy asks for it.
+    watches: BTreeMap<(SignalKey, u32), Watch>,
 }
 
 impl Observer {
     #[must_use]
     pub fn new(source: Arc<dyn MetricSource>, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
-        Self { source, windows, ensemble }
+        Self { source, windows, ensemble, watches: BTreeMap::new() }
     }
 
     #[must_use]
@@ -99,15 +105,38 @@ impl Observer {
             settings.period = self.windows.period(&state.series.key).or(settings.period);
             anomalies.extend(detect::score(&state.series, &settings));
         }
+        let forecasts = self.forecasts(&signals, policies);
         let promql = self.ask_triggers(policies, now).await;
         Evidence {
             at: now,
             signals,
             anomalies,
+            forecasts,
             alerts: spool.load(),
             promql,
             outside_clock: self.source.outside_clock().map(|clock| (clock.says, clock.seen_at)),
         }
+    }
+
+    /// Answers for the forecast triggers of `policies`. What nobody asks for any more is forgotten, and a signal whose
+    /// newest value is old is not looked ahead of.
+    fn forecasts(&mut self, signals: &[SignalState], policies: &[Policy]) -> Vec<Forecast> {
+        let mut before = std::mem::take(&mut self.watches);
+        let mut answers = Vec::new();
+        for trigger in policies.iter().flat_map(|it| &it.triggers) {
+            let Trigger::Forecast { signal, crossing, within_s, .. } = trigger else { continue };
+            let Some(state) = signals.iter().find(|it| it.series.key == *signal) else { continue };
+            let id = (signal.clone(), *within_s);
+            if !self.watches.contains_key(&id) {
+                let known = before.remove(&id).or_else(|| Watch::new(*within_s, &state.series));
+                let Some(mut watch) = known else { continue };
+                watch.feed(&state.series);
+                self.watches.insert(id.clone(), watch);
+            }
+            let watch = self.watches.get(&id).filter(|_| !state.stale);
+            answers.extend(watch.and_then(|it| it.forecast(&state.series, *crossing)));
+        }
+        answers
     }
 
     async fn ask_triggers(&self, policies: &[Policy], now: Timestamp) -> Vec<(PolicyName, String, bool)> {
@@ -177,6 +206,7 @@ mod tests {
             at: at(30),
             signals: vec![state],
             anomalies: Vec::new(),
+            forecasts: Vec::new(),
             alerts: Vec::new(),
             promql: Vec::new(),
             outside_clock: None,

@@ -60,6 +60,7 @@ pub fn preview(
         key: CAUSE.to_owned(),
         since: now,
         anomalies: Vec::new(),
+        forecasts: Vec::new(),
         alerts: Vec::new(),
         alerts_total: 0,
     };

@@ -213,7 +213,8 @@ impl World {
         let name = TARGETS[usize::from(step.param) % TARGETS.len()];
         let anomalies = [anomaly(signal(name, "latency"), 0.9, now)];
         let since = |_: &PolicyName, _: usize| Some(at(-60));
-        let evidence = Evidence { anomalies: &anomalies, alerts: &[], promql: &[], since: &since };
+        let evidence =
+            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
         let all = policies();
         for incident in incidents(&all, &evidence, now) {
             let policy = all.iter().find(|it| it.name == incident.policy).unwrap();

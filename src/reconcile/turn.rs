@@ -197,6 +197,7 @@ impl Turn<'_> {
         }
         look(&decide::Evidence {
             anomalies: &self.evidence.anomalies,
+            forecasts: &self.evidence.forecasts,
             alerts: &self.evidence.alerts,
             promql: &promql,
             since,
@@ -225,6 +226,13 @@ impl Turn<'_> {
                 let fires = self.evidence.anomaly(signal).is_some_and(|it| it.score >= *threshold);
                 let inside = self.policy(record).and_then(|policy| self.inside_target(policy, cause));
                 if fires && inside == Some(false) {
+                    return Some(true);
+                }
+            }
+            Some(Trigger::Forecast { signal, crossing, within_s, probability, .. }) => {
+                let mut answers = self.evidence.forecasts.iter();
+                let answer = answers.find(|it| it.answers(signal, *crossing, *within_s))?;
+                if answer.probability >= *probability {
                     return Some(true);
                 }
             }

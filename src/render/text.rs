@@ -7,6 +7,7 @@ use super::escape::{name, one_line};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Anomaly;
 use crate::model::change::{FieldChange, shown};
+use crate::model::forecast::Forecast;
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
 use crate::model::reason::ReasonCode;
@@ -92,6 +93,9 @@ pub fn why(record: &RemediationAction) -> String {
         };
         return format!("because {}{more} since {since}", reading(first));
     }
+    if let Some(first) = cause.forecasts.first() {
+        return format!("because {} since {since}", outlook(first));
+    }
     match cause.alerts.first() {
         Some(alert) => format!("because the alert {} fires since {since}", name(alert.name())),
         None => {
@@ -105,6 +109,13 @@ pub fn why(record: &RemediationAction) -> String {
 fn reading(anomaly: &Anomaly) -> String {
     let (low, high) = anomaly.expected;
     format!("{} is {}, expected {} to {},", anomaly.key, number(anomaly.value), number(low), number(high))
+}
+
+/// `backend/latency_p95 is 180 and is forecast to cross 250 within 20m (p 0.93),`.
+pub fn outlook(forecast: &Forecast) -> String {
+    let (value, limit) = (number(forecast.value), number(forecast.crossing.limit()));
+    let (within, probability) = (forecast.within(), score(forecast.probability.get()));
+    format!("{} is {value} and is forecast to cross {limit} within {within} (p {probability}),", forecast.key)
 }
 
 /// Who decides, in one sentence.
@@ -247,13 +258,33 @@ pub fn score(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::anomaly::Score;
     use crate::model::fixtures::{anomaly, at, proposed, signal, target};
+    use crate::model::forecast::Crossing;
     use crate::model::reason::Reason;
 
     fn record() -> RemediationAction {
         let mut record = proposed("backend-latency", &target("shop/Deployment/backend"), 7, at(0));
         record.spec.cause.anomalies = vec![anomaly(signal("backend", "latency_p95"), 0.9, at(0))];
         record
+    }
+
+    #[test]
+    fn a_forecast_is_told_with_its_limit_its_time_and_its_probability() {
+        let mut record = proposed("backend-latency", &target("shop/Deployment/backend"), 7, at(0));
+        record.spec.cause.forecasts = vec![Forecast {
+            key: signal("backend", "latency_p95"),
+            at: at(0),
+            value: 180.0,
+            crossing: Crossing::Above(250.0),
+            within_s: 1_200,
+            probability: Score::new(0.93).unwrap(),
+            expected: 260.0,
+            interval: (240.0, 280.0),
+        }];
+        let expected =
+            "because backend/latency_p95 is 180 and is forecast to cross 250 within 20m (p 0.93), since";
+        assert!(why(&record).starts_with(expected), "{}", why(&record));
     }
 
     #[test]
