@@ -20,6 +20,8 @@ use super::wire;
 
 const DAY_S: u32 = 86_400;
 const FORECAST_FIELDS: [&str; 7] = ["signal", "service", "above", "below", "within", "probability", "for"];
+/// When a forecast trigger names none.
+const DEFAULT_PROBABILITY: f64 = 0.9;
 const MONTH_S: u32 = 30 * DAY_S;
 
 /// The policy of `root`, unless a rule is broken, and everything that was found.
@@ -221,7 +223,9 @@ impl Check<'_> {
         let service = self.needed(path, word, "service", it.service.as_ref());
         let within = (it.within.as_deref(), (MIN_WITHIN_S, MAX_WITHIN_S));
         let within_s = self.duration(&format!("{path}.within"), within.0, 1200, within.1);
-        let crossing = match (it.above, it.below) {
+        let above = self.quantity(&format!("{path}.above"), it.above.as_ref())?;
+        let below = self.quantity(&format!("{path}.below"), it.below.as_ref())?;
+        let crossing = match (above, below) {
             (Some(limit), None) => Some(Crossing::Above(limit)),
             (None, Some(limit)) => Some(Crossing::Below(limit)),
             (above, _) => {
@@ -236,10 +240,11 @@ impl Check<'_> {
                 None
             }
         };
-        let probability = it.probability.unwrap_or(0.9);
+        let probability = self.quantity(&format!("{path}.probability"), it.probability.as_ref())?;
+        let probability = probability.unwrap_or(DEFAULT_PROBABILITY);
         if probability <= 0.5 || probability > MAX_PROBABILITY {
             let message = format!("a probability of {probability} is never meant or never reached");
-            let help = format!("more than 0.5, at most {MAX_PROBABILITY}");
+            let help = format!("more than \"0.5\", at most \"{MAX_PROBABILITY}\"");
             self.error("TARS-P026", &format!("{path}.probability"), message, &help);
             return None;
         }
@@ -408,12 +413,12 @@ impl Check<'_> {
         self.warning("TARS-P044", path, "an API server does not take this form", help);
     }
 
-    fn below(&mut self, below: Option<&wire::Quantity>) -> Option<Option<f64>> {
-        match below {
+    fn quantity(&mut self, path: &str, given: Option<&wire::Quantity>) -> Option<Option<f64>> {
+        match given {
             None => Some(None),
             Some(wire::Quantity::Number(number)) => {
                 if number.fract() != 0.0 {
-                    self.not_for_servers("spec.verify.below", &format!("write \"{number}\", in quotes"));
+                    self.not_for_servers(path, &format!("write \"{number}\", in quotes"));
                 }
                 Some(Some(*number))
             }
@@ -421,12 +426,7 @@ impl Check<'_> {
                 let number = quantity::parse(text);
                 if number.is_none() {
                     let message = format!("{:?} is not a number", text.chars().take(40).collect::<String>());
-                    self.error(
-                        "TARS-P039",
-                        "spec.verify.below",
-                        message,
-                        "for example 250, \"0.25\" or 250m",
-                    );
+                    self.error("TARS-P039", path, message, "for example 250, \"0.25\" or 250m");
                 }
                 number.map(Some)
             }
@@ -504,7 +504,7 @@ impl Check<'_> {
             let place = if verify.within.is_some() { "spec.verify.within" } else { "spec.verify.window" };
             self.error("TARS-P033", place, message, &format!("within is at least {window}"));
         }
-        let below = self.below(verify.below.as_ref());
+        let below = self.quantity("spec.verify.below", verify.below.as_ref());
         let dependants: Vec<Option<SignalKey>> = verify
             .dependants
             .iter()

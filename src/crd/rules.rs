@@ -69,6 +69,7 @@ const SHAPES: &[Shape] = &[
     Shape {
         paths: &[
             "spec.triggers[].for",
+            "spec.triggers[].within",
             "spec.actions[].maxAge",
             "spec.actions[].rollback.maxAge",
             "spec.verify.window",
@@ -91,7 +92,16 @@ const SHAPES: &[Shape] = &[
     Shape { paths: &["spec.allowedPaths[]"], pattern: concat!("^", path_pattern!(), "/?$"), chars_max: 1025 },
     Shape { paths: &["spec.writeTo[].file"], pattern: concat!("^", path_pattern!(), "$"), chars_max: 1024 },
     Shape { paths: &["spec.writeTo[].path"], pattern: ".", chars_max: 1024 },
-    Shape { paths: &["spec.verify.below"], pattern: super::quantity::PATTERN, chars_max: 40 },
+    Shape {
+        paths: &[
+            "spec.triggers[].above",
+            "spec.triggers[].below",
+            "spec.triggers[].probability",
+            "spec.verify.below",
+        ],
+        pattern: super::quantity::PATTERN,
+        chars_max: 40,
+    },
 ];
 
 const A_DAY: &str = "from 0s to 24h";
@@ -118,7 +128,7 @@ const RULES: &[Rule] = &[
     rule(
         "spec",
         "TARS-P032",
-        "self.triggers.exists(it, it.type == 'anomaly') || \
+        "self.triggers.exists(it, it.type == 'anomaly' || it.type == 'forecast') || \
          (has(self.verify) && has(self.verify.signal) && has(self.verify.service))",
         "nothing says which signal shows recovery: add verify.signal and verify.service",
     ),
@@ -134,21 +144,50 @@ const RULES: &[Rule] = &[
         "spec.triggers[]",
         "TARS-P022",
         "self.type != 'anomaly' || (has(self.signal) && has(self.service) && \
-         !has(self.query) && !has(self.alertname) && !has(self.labels))",
+         !has(self.query) && !has(self.alertname) && !has(self.labels) && \
+         !(has(self.above) || has(self.below) || has(self.within) || has(self.probability)))",
         "an anomaly trigger has signal, service, threshold, minSeverity and for",
     ),
     rule(
         "spec.triggers[]",
         "TARS-P022",
         "self.type != 'promql' || (has(self.query) && !has(self.signal) && !has(self.service) && \
-         !has(self.threshold) && !has(self.minSeverity) && !has(self.alertname) && !has(self.labels))",
+         !has(self.threshold) && !has(self.minSeverity) && !has(self.alertname) && !has(self.labels) && \
+         !(has(self.above) || has(self.below) || has(self.within) || has(self.probability)))",
         "a promql trigger has query and for",
     ),
     rule(
         "spec.triggers[]",
         "TARS-P022",
+        "self.type != 'forecast' || (has(self.signal) && has(self.service) && !has(self.threshold) && \
+         !has(self.minSeverity) && !has(self.query) && !has(self.alertname) && !has(self.labels))",
+        "a forecast trigger has signal, service, above or below, within, probability and for",
+    ),
+    rule(
+        "spec.triggers[]",
+        "TARS-P025",
+        "self.type != 'forecast' || has(self.above) != has(self.below)",
+        "a forecast trigger has one limit: above, or below",
+    ),
+    rule(
+        "spec.triggers[]",
+        "TARS-P026",
+        "!has(self.probability) || (quantity(string(self.probability)).isGreaterThan(quantity('0.5')) && \
+         quantity(string(self.probability)).compareTo(quantity('0.98')) <= 0)",
+        "a probability is more than 0.5 and at most 0.98",
+    ),
+    rule(
+        "spec.triggers[].within",
+        "TARS-P016",
+        "duration(self) >= duration('1m') && duration(self) <= duration('30m')",
+        "from 1m to 30m",
+    ),
+    rule(
+        "spec.triggers[]",
+        "TARS-P022",
         "self.type != 'webhook' || (has(self.alertname) && !has(self.signal) && !has(self.service) && \
-         !has(self.threshold) && !has(self.minSeverity) && !has(self.__for__) && !has(self.query))",
+         !has(self.threshold) && !has(self.minSeverity) && !has(self.__for__) && !has(self.query) && \
+         !(has(self.above) || has(self.below) || has(self.within) || has(self.probability)))",
         "a webhook trigger has alertname and labels",
     ),
     rule("spec.triggers[].for", "TARS-P016", "duration(self) <= duration('24h')", A_DAY),

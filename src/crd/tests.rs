@@ -281,8 +281,8 @@ fn forecast_cases() -> Vec<ProblemCase> {
     vec![
         (forecast(""), "TARS-P025", 8, 14, "forecast"),
         (forecast("above: 9, below: 1"), "TARS-P025", 8, 14, "forecast"),
-        (forecast("above: 9, probability: 0.5"), "TARS-P026", 8, 70, "0.5"),
-        (forecast("above: 9, probability: 0.99"), "TARS-P026", 8, 70, "0.99"),
+        (forecast("above: 9, probability: '0.5'"), "TARS-P026", 8, 70, "'0.5'"),
+        (forecast("above: 9, probability: '0.99'"), "TARS-P026", 8, 70, "'0.99'"),
         (forecast("above: 9, within: 31m"), "TARS-P016", 8, 65, "31m"),
     ]
 }

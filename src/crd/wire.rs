@@ -141,14 +141,13 @@ pub(super) struct Trigger {
     #[serde(rename = "for")]
     pub hold: Option<String>,
     /// The limit that is about to be reached from below; or:
-    pub above: Option<f64>,
-    /// from above.
-    pub below: Option<f64>,
+    pub above: Option<Quantity>,
+    /// from above. Either is 250, 250m or "0.25".
+    pub below: Option<Quantity>,
     /// How far ahead (duration, 1m to 30m). Default 20m.
     pub within: Option<String>,
-    /// Least probability, more than 0.5 and at most 0.98. Default 0.9.
-    #[schemars(range(min = 0, max = 1))]
-    pub probability: Option<f64>,
+    /// Least probability, more than "0.5" and at most "0.98". Default "0.9".
+    pub probability: Option<Quantity>,
     /// PromQL; triggers while its result is not empty.
     #[schemars(length(min = 1, max = 10_000))]
     pub query: Option<String>,
