@@ -169,6 +169,7 @@ pub(crate) fn surge_with_flux(cluster: &Cluster) {
     const NAME: &str = "surge";
     let repository = Repository::new(cluster, NAME);
     let imported = repository.push(&repository.files(3, "1.0.0", &scale_out(NAME)), "Import");
+    repository.protect(cluster);
     cluster.admin.apply(&Flux::objects(NAME, &repository.url, "./apps/backend"));
     let applied: Applied = Flux::revision;
     let kube = &cluster.admin;

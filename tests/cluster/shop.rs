@@ -55,6 +55,13 @@ impl Repository {
         Self { name, url, push_url, work }
     }
 
+    /// Protects `main`, as automatic merges ask for.
+    pub(crate) fn protect(&self, cluster: &Cluster) {
+        let rule = serde_json::json!({ "rule_name": "main", "enable_push": true });
+        let path = format!("/repos/{ORGANISATION}/{}/branch_protections", self.name);
+        cluster.gitea.admin("POST", &path, Some(&rule), 201);
+    }
+
     /// What the repository holds: the workload, and `policy` if there is one.
     pub(crate) fn files(&self, replicas: u32, tag: &str, policy: &str) -> Vec<(String, String)> {
         let kustomization = format!(

@@ -37,7 +37,9 @@ impl OnStandIn {
         let (token, reviewer) = (server.user(BOT), server.user(REVIEWER));
         let mut made =
             json!({ "owner": OWNER, "name": name, "members": { BOT: "write", REVIEWER: "write" } });
+        made["protection"] = json!([{ "branch": "main" }]);
         if kind == "gitlab" {
+            made["protection"][0]["merge_level"] = json!(30);
             (made["merge_method"], made["squash_option"]) = (json!("ff"), json!("never"));
         }
         let folder = server.control("POST", "repositories", &made)["folder"].as_str().unwrap().into();
