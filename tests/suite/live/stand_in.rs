@@ -37,9 +37,7 @@ impl OnStandIn {
         let (token, reviewer) = (server.user(BOT), server.user(REVIEWER));
         let mut made =
             json!({ "owner": OWNER, "name": name, "members": { BOT: "write", REVIEWER: "write" } });
-        made["protection"] = json!([{ "branch": "main" }]);
         if kind == "gitlab" {
-            made["protection"][0]["merge_level"] = json!(30);
             (made["merge_method"], made["squash_option"]) = (json!("ff"), json!("never"));
         }
         let folder = server.control("POST", "repositories", &made)["folder"].as_str().unwrap().into();
@@ -86,6 +84,9 @@ impl Host for OnStandIn {
             .output()
             .unwrap();
         assert!(pushed.status.success(), "{}", String::from_utf8_lossy(&pushed.stderr));
+        // Only now: a protected branch takes no push like this one.
+        let rule = json!({ "protection": [{ "branch": "main", "merge_level": 30 }] });
+        self.server.control("PATCH", &format!("repositories/{OWNER}/{}", self.name), &rule);
         fs::remove_dir_all(&bare).unwrap();
         symlink(&self.folder, &bare).unwrap();
         let token = folder.join("token");
