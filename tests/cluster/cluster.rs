@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::delivery::{ArgoCd, Flux};
 use super::keeper::Kept;
 use super::kube::Kube;
-use super::process::{free_port, get, wait_for};
+use super::process::{get, wait_for};
 use super::support::gitea::Gitea;
 use super::support::parts;
+use super::support::ports::free_port;
 
 /// Programs get this long to answer for the first time; a busy machine is slow.
 pub(crate) const START: Duration = Duration::from_secs(120);

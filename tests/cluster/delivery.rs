@@ -8,7 +8,8 @@ use std::path::Path;
 use super::cluster::{Programs, START, manifest};
 use super::keeper::Kept;
 use super::kube::Kube;
-use super::process::{free_port, get, wait_for};
+use super::process::{get, wait_for};
+use super::support::ports::free_port;
 
 /// How often each of them looks for a new commit, seconds.
 pub(crate) const LOOK_S: u32 = 5;

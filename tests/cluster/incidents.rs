@@ -14,10 +14,11 @@ use super::cluster::{Cluster, START};
 use super::delivery::Flux;
 use super::exporter::{Applied, Exporter};
 use super::kube::is_rolled_out;
-use super::process::{Process, free_port, get, wait_for};
+use super::process::{Process, get, wait_for};
 use super::shop::{Repository, git};
 use super::support;
 use super::support::gitea::{LEAST_SCOPES, ORGANISATION};
+use super::support::ports::free_port;
 
 /// Three replicas serve these at once, and not [`SURGE_CLIENTS`], for whom it takes seven.
 const CALM_CLIENTS: usize = 4;

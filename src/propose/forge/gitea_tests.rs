@@ -22,6 +22,8 @@ use crate::outside::secret::Secret;
 
 #[path = "gitea_people_tests.rs"]
 mod people;
+#[path = "../../../tests/suite/support/ports.rs"]
+mod ports;
 #[path = "../../../tests/suite/support/gitea.rs"]
 pub(crate) mod server;
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +16,7 @@ use super::{BOT, World, run, world};
 use crate::support;
 use crate::support::git_http::{END, GitHttp};
 use crate::support::gitea::ORGANISATION;
+use crate::support::ports::free_port;
 use crate::support::program::{git, shell};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -65,10 +66,6 @@ fn prepared(url: &str, name: &str, port: u16, secret_file: bool) -> TempDir {
     );
     fs::write(dir.join("tars.yaml"), text).unwrap();
     home
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Running {

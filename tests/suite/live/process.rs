@@ -1,7 +1,7 @@
 //! Processes, loopback HTTP and bounded waiting for the live tests. Never: a process that outlives its test.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -59,11 +59,6 @@ pub(super) fn wait_for<T>(what: &str, bound: Duration, mut look: impl FnMut() ->
         assert!(started.elapsed() < bound, "waited {} s in vain until {what}", bound.as_secs());
         std::thread::sleep(POLL);
     }
-}
-
-/// A port of loopback that was free a moment ago.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Output of a git command on a bare repository; `None` when git says no.

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::load::Load;
-use super::process::{self, Process, free_port, wait_for};
+use super::process::{self, Process, wait_for};
 use super::workload;
-use crate::support;
+use crate::support::{self, ports::free_port};
 
 /// 95th percentile of the workload's latency, milliseconds.
 pub(super) const P95: &str = "1000 * histogram_quantile(0.95, sum by (le) (rate(\
@@ -122,6 +122,9 @@ impl World {
         let alertmanager = with_alertmanager.then(|| start_alertmanager(programs, at, ports));
         let prometheus = start_prometheus(programs, at, ports);
         wait_for("Prometheus is ready", START, || is_ready(ports.prometheus, "/-/ready"));
+        if alertmanager.is_some() {
+            wait_for("Alertmanager is ready", START, || is_ready(ports.alertmanager, "/-/ready"));
+        }
         let tars = start_tars(at);
         let programs = programs.clone();
         Self { programs, ports, prometheus, tars, load, workload, _alertmanager: alertmanager, folder }

@@ -3,14 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use super::super::support;
+use super::super::support::{self, ports::free_port};
 use super::world::{Incident, SECRET, World, clean};
 
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
@@ -26,10 +26,6 @@ pub(super) struct Process {
     home: PathBuf,
     port: AtomicU16,
     child: Mutex<Option<Child>>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Process {
@@ -58,7 +54,7 @@ impl Process {
         }
     }
 
-    /// Starts it, on a port that was free a moment ago.
+    /// Starts it on a new port.
     pub(super) fn restart(&self) {
         self.kill();
         let port = free_port();
@@ -74,7 +70,7 @@ impl Process {
         *self.child.lock().unwrap() = Some(child);
     }
 
-    /// Starts it again if it ended by itself, for example because its port was taken meanwhile.
+    /// Starts it again if it ended by itself.
     pub(super) fn revive(&self) {
         let ended = self.child.lock().unwrap().as_mut().is_some_and(|it| it.try_wait().unwrap().is_some());
         if ended {

@@ -3,7 +3,7 @@
 //! that tars writes, however much it logs.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::world::World;
 use crate::support;
 use crate::support::metric_stub::MetricStub;
+use crate::support::ports::free_port;
 use crate::support::program::{Said, git, git_with, shell};
 
 const QUERY: &str = "slow";
@@ -394,7 +395,7 @@ fn everything(folder: &Path, found: &mut Vec<(String, String)>) {
 impl Watched {
     /// `/metrics` after the first tick of a running process, and everything that process said.
     fn metrics_page(&self) -> Said {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let settings = std::fs::read_to_string(self.home.join("tars.yaml")).unwrap();
         let settings = settings.replace("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:{port}"));
         std::fs::write(self.home.join("served.yaml"), settings).unwrap();

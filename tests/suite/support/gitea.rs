@@ -4,12 +4,14 @@
 //! ends. The unit tests of the adapter use this file too.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::ports::free_port;
 
 /// What every user of it has.
 pub(crate) const PASSWORD: &str = "correct-horse-battery-1";
@@ -77,7 +79,7 @@ impl Gitea {
         let parts = program.parent().and_then(Path::parent).expect("a part has a bin folder");
         let user = Command::new("id").arg("-un").output().unwrap();
         let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         std::fs::write(folder.join("app.ini"), settings(&folder, parts, &user, port)).unwrap();
         let keeper = command("sh", &folder, &user)
             .args(["-c", KEEPER, "sh"])

@@ -5,6 +5,7 @@ pub(crate) mod git_http;
 pub(crate) mod gitea;
 pub(crate) mod metric_stub;
 pub(crate) mod parts;
+pub(crate) mod ports;
 pub(crate) mod program;
 
 use std::path::{Path, PathBuf};
