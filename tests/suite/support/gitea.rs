@@ -59,6 +59,9 @@ fn settings(folder: &Path, parts: &Path, user: &str, port: u16) -> String {
 const KEEPER: &str = "\"$1\" --config \"$2/app.ini\" web >\"$2/out\" 2>&1 & server=$!; \
                       cat >/dev/null; kill $server; wait $server; rm -rf \"$2\"";
 
+/// Longest wait for one answer: many tests on few processors leave little for the server.
+const ANSWER: Duration = Duration::from_secs(300);
+
 fn command(program: &str, home: &Path, user: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -136,7 +139,7 @@ impl Gitea {
         body: Option<&Value>,
     ) -> Option<(u16, Value)> {
         let mut stream = TcpStream::connect(self.url.strip_prefix("http://")?).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
+        stream.set_read_timeout(Some(ANSWER)).ok()?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let length = body.len();
         let request = format!(
