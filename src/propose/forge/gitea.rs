@@ -15,6 +15,7 @@ use super::error::{ForgeError, Trouble};
 use super::gitea_wire as wire;
 use super::pages;
 use super::reply::decoded;
+use super::twins::{self, Twin};
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
     Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection, PullRequest, PullState,
@@ -194,22 +195,8 @@ impl Gitea {
         pull_of(what, &reply, false)
     }
 
-    async fn ask_reviewers(&self, number: u64, reviewers: &[&str]) -> Result<(), ForgeError> {
-        let what = "request the review";
-        let number = number.to_string();
-        let place: (Method, &[&str]) = (Method::Post, &["pulls", &number, "requested_reviewers"]);
-        let reply = self.write(what, place, &json!({ "reviewers": reviewers }), true).await?;
-        decoded::<serde::de::IgnoredAny>(what, &reply, false).map(|_| ())
-    }
-
     pub(super) async fn pull(&self, what: &'static str, number: u64) -> Result<PullRequest, ForgeError> {
         pull_of(what, &self.get(what, &["pulls", &number.to_string()]).await?, true)
-    }
-
-    async fn edit(&self, what: &'static str, number: u64, edit: Json) -> Result<PullRequest, ForgeError> {
-        let number = number.to_string();
-        let reply = self.write(what, (Method::Patch, &["pulls", &number]), &edit, true).await?;
-        pull_of(what, &reply, false)
     }
 
     async fn find_pull(
@@ -244,25 +231,6 @@ impl Gitea {
         }
         // A list shows the head of some moments ago.
         self.pull(what, found.unwrap_or(any.number)).await.map(Some)
-    }
-
-    async fn upsert_comment(&self, number: u64, marker: Marker, text: &str) -> Result<bool, ForgeError> {
-        let what = "write the comment";
-        let me = self.account().await?;
-        let number = number.to_string();
-        let all: Vec<wire::Comment> = self.read_as(what, &["issues", &number, "comments"]).await?;
-        // Anybody can write the marker; a comment of somebody else is not ours to edit.
-        let ours = all.into_iter().find(|it| it.is_by(me) && it.body.starts_with(marker.as_str()));
-        let body = json!({ "body": format!("{}\n{text}", marker.as_str()) });
-        let reply = match ours {
-            Some(it) if Some(it.body.as_str()) == body["body"].as_str() => return Ok(false),
-            Some(it) => {
-                let id = it.id.to_string();
-                self.write(what, (Method::Patch, &["issues", "comments", &id]), &body, true).await?
-            }
-            None => self.write(what, (Method::Post, &["issues", &number, "comments"]), &body, false).await?,
-        };
-        decoded::<wire::Comment>(what, &reply, false).map(|_| true)
     }
 
     /// Labels are removed by their number, which only the pull request's own list tells.
@@ -386,6 +354,22 @@ fn pull_of(what: &'static str, reply: &HttpReply, is_read: bool) -> Result<PullR
     noun.ok_or_else(|| ForgeError::unreadable(what, "the pull request has no head", is_read))
 }
 
+impl Twin for Gitea {
+    fn send<'a>(
+        &'a self,
+        what: &'static str,
+        place: (Method, &'a [&'a str]),
+        body: &'a Json,
+        repeatable: bool,
+    ) -> Answer<'a, HttpReply> {
+        Box::pin(self.write(what, place, body, repeatable))
+    }
+
+    fn written(&self, what: &'static str, reply: &HttpReply) -> Result<PullRequest, ForgeError> {
+        pull_of(what, reply, false)
+    }
+}
+
 impl Forge for Gitea {
     fn capabilities(&self) -> ForgeCapabilities {
         ForgeCapabilities::GITEA
@@ -431,19 +415,15 @@ impl Forge for Gitea {
     }
 
     fn update<'a>(&'a self, number: u64, title: &'a str, body: &'a str) -> Answer<'a, PullRequest> {
-        let edit = json!({ "title": title, "body": body });
-        Box::pin(self.edit("edit the pull request", number, edit))
+        Box::pin(twins::update(self, number, title, body))
     }
 
     fn close<'a>(&'a self, number: u64, reason: &'a str) -> Answer<'a, PullRequest> {
-        Box::pin(async move {
-            self.upsert_comment(number, Marker::Closed, reason).await?;
-            self.edit("close the pull request", number, json!({ "state": "closed" })).await
-        })
+        Box::pin(twins::close(self, number, reason))
     }
 
     fn comment<'a>(&'a self, number: u64, marker: Marker, text: &'a str) -> Answer<'a, bool> {
-        Box::pin(self.upsert_comment(number, marker, text))
+        Box::pin(twins::comment(self, number, marker, text))
     }
 
     fn comments(&self, number: u64) -> Answer<'_, Vec<Comment>> {
@@ -455,7 +435,7 @@ impl Forge for Gitea {
     }
 
     fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()> {
-        Box::pin(self.add_reaction(comment, reaction))
+        Box::pin(twins::react(self, comment, reaction))
     }
 
     fn relabel<'a>(&'a self, number: u64, add: &'a [&'a str], remove: &'a [&'a str]) -> Answer<'a, ()> {
@@ -468,7 +448,7 @@ impl Forge for Gitea {
     }
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()> {
-        Box::pin(self.ask_reviewers(number, reviewers))
+        Box::pin(twins::request_review(self, number, reviewers))
     }
 
     fn set_status<'a>(&'a self, head: &'a ObjectId, status: Status<'a>) -> Answer<'a, bool> {

@@ -1,15 +1,11 @@
-//! The part of Gitea's adapter that is about people: what they said and did to a pull request, what they may do,
-//! and a sign that they were heard. Calls of the trait come in, requests go out. Of somebody's rights it says
-//! the least that is certain.
-
-use serde_json::json;
+//! The part of Gitea's adapter that is about people: what they said and did to a pull request, and what they may
+//! do. Calls of the trait come in, requests go out. Of somebody's rights it says the least that is certain.
 
 use super::error::ForgeError;
 use super::gitea::Gitea;
 use super::gitea_wire as wire;
 use super::reply::decoded;
-use crate::model::forge::{Access, COMMENTS_MAX, Comment, PullRequest, PullState, Reaction};
-use crate::outside::http::Method;
+use crate::model::forge::{Access, COMMENTS_MAX, Comment, PullRequest, PullState};
 
 impl Gitea {
     /// A pull request with what only its history tells.
@@ -66,18 +62,5 @@ impl Gitea {
             return Ok(true);
         }
         Ok(!decoded::<Vec<wire::Team>>(what, &teams, true)?.iter().any(wire::Team::is_doubtful))
-    }
-
-    pub(super) async fn add_reaction(&self, comment: u64, reaction: Reaction) -> Result<(), ForgeError> {
-        let what = "react to a comment";
-        let content = match reaction {
-            Reaction::Seen => "eyes",
-            Reaction::Done => "+1",
-            Reaction::Refused => "-1",
-        };
-        let comment = comment.to_string();
-        let place: (Method, &[&str]) = (Method::Post, &["issues", "comments", &comment, "reactions"]);
-        let reply = self.write(what, place, &json!({ "content": content }), true).await?;
-        decoded::<serde::de::IgnoredAny>(what, &reply, false).map(|_| ())
     }
 }

@@ -221,10 +221,6 @@ pub struct Comment {
 }
 
 impl Comment {
-    pub fn is_by(&self, account: &Account) -> bool {
-        self.user.as_ref().is_some_and(|it| it.login == account.login)
-    }
-
     pub fn noun(self) -> forge::Comment {
         forge::Comment {
             id: self.id,

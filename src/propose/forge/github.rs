@@ -13,6 +13,7 @@ use super::error::{ForgeError, Trouble};
 use super::github_client::{Client, ForgeAccess, Speaker};
 use super::github_wire as wire;
 use super::reply::decoded;
+use super::twins::{self, Twin};
 use super::{Answer, Forge, Marker, Merging, PullDraft, Status};
 use crate::model::forge::{
     Access, Account, Checks, Comment, ForgeCapabilities, Grant, Grants, Protection, PullRequest, PullState,
@@ -297,12 +298,6 @@ impl GitHub {
         made.map_err(|error| if is_there { error.into_conflict() } else { error })
     }
 
-    async fn edit(&self, what: &'static str, number: u64, edit: Json) -> Result<PullRequest, ForgeError> {
-        let number = number.to_string();
-        let reply = self.write(what, (Method::Patch, &["pulls", &number]), &edit, true).await?;
-        decoded::<wire::Pull>(what, &reply, false).map(Into::into)
-    }
-
     async fn put_labels(&self, number: u64, labels: &[&str]) -> Result<(), ForgeError> {
         let what = "add the labels";
         // GitHub refuses an empty list.
@@ -414,6 +409,22 @@ impl GitHub {
     }
 }
 
+impl Twin for GitHub {
+    fn send<'a>(
+        &'a self,
+        what: &'static str,
+        place: (Method, &'a [&'a str]),
+        body: &'a Json,
+        repeatable: bool,
+    ) -> Answer<'a, HttpReply> {
+        Box::pin(self.write(what, place, body, repeatable))
+    }
+
+    fn written(&self, what: &'static str, reply: &HttpReply) -> Result<PullRequest, ForgeError> {
+        decoded::<wire::Pull>(what, reply, false).map(Into::into)
+    }
+}
+
 impl Forge for GitHub {
     fn capabilities(&self) -> ForgeCapabilities {
         ForgeCapabilities::GITHUB
@@ -456,19 +467,15 @@ impl Forge for GitHub {
     }
 
     fn update<'a>(&'a self, number: u64, title: &'a str, body: &'a str) -> Answer<'a, PullRequest> {
-        let edit = json!({ "title": title, "body": body });
-        Box::pin(self.edit("edit the pull request", number, edit))
+        Box::pin(twins::update(self, number, title, body))
     }
 
     fn close<'a>(&'a self, number: u64, reason: &'a str) -> Answer<'a, PullRequest> {
-        Box::pin(async move {
-            self.upsert_comment(number, Marker::Closed, reason).await?;
-            self.edit("close the pull request", number, json!({ "state": "closed" })).await
-        })
+        Box::pin(twins::close(self, number, reason))
     }
 
     fn comment<'a>(&'a self, number: u64, marker: Marker, text: &'a str) -> Answer<'a, bool> {
-        Box::pin(self.upsert_comment(number, marker, text))
+        Box::pin(twins::comment(self, number, marker, text))
     }
 
     fn comments(&self, number: u64) -> Answer<'_, Vec<Comment>> {
@@ -480,7 +487,7 @@ impl Forge for GitHub {
     }
 
     fn react(&self, comment: u64, reaction: Reaction) -> Answer<'_, ()> {
-        Box::pin(self.add_reaction(comment, reaction))
+        Box::pin(twins::react(self, comment, reaction))
     }
 
     fn relabel<'a>(&'a self, number: u64, add: &'a [&'a str], remove: &'a [&'a str]) -> Answer<'a, ()> {
@@ -491,7 +498,7 @@ impl Forge for GitHub {
     }
 
     fn request_review<'a>(&'a self, number: u64, reviewers: &'a [&'a str]) -> Answer<'a, ()> {
-        Box::pin(self.ask_reviewers(number, reviewers))
+        Box::pin(twins::request_review(self, number, reviewers))
     }
 
     fn set_status<'a>(&'a self, head: &'a ObjectId, status: Status<'a>) -> Answer<'a, bool> {

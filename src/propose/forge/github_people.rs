@@ -1,22 +1,15 @@
-//! The part of GitHub's adapter that is about people: what they said and did to a pull request, what they may do, and a
-//! sign that they were heard. Calls of the trait come in, requests go out. An approval counts only from somebody who
-//! may write, asked at the time of reading.
+//! The part of GitHub's adapter that is about people: what they said and did to a pull request, and what they may do. Calls
+//! of the trait come in, requests go out. An approval counts only from somebody who may write, asked at the time of
+//! reading.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use serde::de::IgnoredAny;
-use serde_json::json;
-
-use super::Marker;
 use super::error::ForgeError;
 use super::github::{GitHub, PAGE_ITEMS};
 use super::github_wire as wire;
 use super::reply::decoded;
-use crate::model::forge::{
-    Access, COMMENTS_MAX, Comment, PullRequest, PullState, Reaction, Review, ReviewVerdict,
-};
-use crate::outside::http::Method;
+use crate::model::forge::{Access, COMMENTS_MAX, Comment, PullRequest, PullState, Review, ReviewVerdict};
 
 /// Most people whose right to approve is looked up for one pull request.
 const APPROVERS_MAX: usize = 20;
@@ -59,38 +52,6 @@ impl GitHub {
         Ok(all.into_iter().map(wire::Comment::noun).collect())
     }
 
-    pub(super) async fn upsert_comment(
-        &self,
-        number: u64,
-        marker: Marker,
-        text: &str,
-    ) -> Result<bool, ForgeError> {
-        let what = "write the comment";
-        let me = self.account().await?;
-        let all = self.newest_comments(what, number).await?;
-        let number = number.to_string();
-        // Anybody can write the marker; a comment of somebody else is not ours to edit.
-        let ours = all.into_iter().find(|it| it.is_by(me) && it.body().starts_with(marker.as_str()));
-        let body = json!({ "body": format!("{}\n{text}", marker.as_str()) });
-        let reply = match ours {
-            Some(it) if Some(it.body()) == body["body"].as_str() => return Ok(false),
-            Some(it) => {
-                let id = it.id.to_string();
-                self.write(what, (Method::Patch, &["issues", "comments", &id]), &body, true).await?
-            }
-            None => self.write(what, (Method::Post, &["issues", &number, "comments"]), &body, false).await?,
-        };
-        decoded::<IgnoredAny>(what, &reply, false).map(|_| true)
-    }
-
-    pub(super) async fn ask_reviewers(&self, number: u64, reviewers: &[&str]) -> Result<(), ForgeError> {
-        let what = "request the review";
-        let number = number.to_string();
-        let place: (Method, &[&str]) = (Method::Post, &["pulls", &number, "requested_reviewers"]);
-        let reply = self.write(what, place, &json!({ "reviewers": reviewers }), true).await?;
-        decoded::<IgnoredAny>(what, &reply, false).map(|_| ())
-    }
-
     pub(super) async fn all_reviews(&self, number: u64) -> Result<Vec<Review>, ForgeError> {
         let what = "read the reviews";
         let mut pull = self.wire_pull(what, number).await?;
@@ -121,18 +82,5 @@ impl GitHub {
             404 => Ok(Access::None),
             _ => decoded::<wire::Level>(what, &reply, true).map(|it| it.access()),
         }
-    }
-
-    pub(super) async fn add_reaction(&self, comment: u64, reaction: Reaction) -> Result<(), ForgeError> {
-        let what = "react to a comment";
-        let content = match reaction {
-            Reaction::Seen => "eyes",
-            Reaction::Done => "+1",
-            Reaction::Refused => "-1",
-        };
-        let comment = comment.to_string();
-        let place: (Method, &[&str]) = (Method::Post, &["issues", "comments", &comment, "reactions"]);
-        let reply = self.write(what, place, &json!({ "content": content }), true).await?;
-        decoded::<IgnoredAny>(what, &reply, false).map(|_| ())
     }
 }

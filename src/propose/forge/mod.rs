@@ -19,6 +19,7 @@ mod gitlab_people;
 mod gitlab_wire;
 mod pages;
 mod reply;
+mod twins;
 
 use std::fmt::Debug;
 
