@@ -63,7 +63,7 @@ pub fn run(args: &Init, console: &Console) -> Result<(), Failure> {
     };
     let main = main.map_err(|error| Failure::usage("--branch is no branch").because(error))?;
     let forge = match settings.as_ref().map(|it| &it.forge) {
-        Some(ForgeSettings::At(at)) => Some(settings::forge_at(at, Arc::new(SystemClock))?),
+        Some(ForgeSettings::At(at)) => Some(settings::forge_at(at, Arc::new(SystemClock), None)?),
         _ => None,
     };
     let work = async {

@@ -23,23 +23,24 @@ use crate::outside::api::ApiError;
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::files::{self, FileError};
 use crate::outside::git::GitSettings;
-use crate::outside::http::{Http, HttpSettings};
+use crate::outside::http::{Ear, Http, HttpSettings};
 use crate::outside::random;
 use crate::outside::secret::Secret;
 use crate::outside::sign::{AllowedSigners, SigningKey};
 use crate::outside::system;
 use crate::propose::Writer;
-use crate::propose::forge::Forge;
 use crate::propose::forge::gitea::Gitea;
 use crate::propose::forge::github::GitHub;
 use crate::propose::forge::github_client::{App, AppKey, ForgeAccess};
 use crate::propose::forge::gitlab::GitLab;
+use crate::propose::forge::{Forge, Traffic};
 use crate::reconcile::desk::{Desk, DeskSettings};
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{Parts, Rules};
 use crate::render::Templates;
 use crate::sops::{Access, Identities, Recipient};
+use crate::telemetry::names::{ForgeProduct, Metrics};
 
 const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 /// Alerts older than this are forgotten even if nobody ever said "resolved".
@@ -182,7 +183,11 @@ fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> R
 ///
 /// # Errors
 /// When the file with the token or key cannot be read or others can, or an authority is no certificate.
-pub fn forge_at(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Arc<dyn Forge>, Failure> {
+pub fn forge_at(
+    at: &ForgeAt,
+    clock: Arc<dyn Clock>,
+    ear: Option<Arc<dyn Ear>>,
+) -> Result<Arc<dyn Forge>, Failure> {
     let access = match &at.credential {
         ForgeCredential::TokenFile(file) => ForgeAccess::Token(forge_token(file)?),
         ForgeCredential::App { id, installation_id, private_key_file } => {
@@ -190,7 +195,7 @@ pub fn forge_at(at: &ForgeAt, clock: Arc<dyn Clock>) -> Result<Arc<dyn Forge>, F
             ForgeAccess::App(App { id: *id, installation: *installation_id, key })
         }
     };
-    forge_with(at, clock, access)
+    forge_with(at, clock, access, ear)
 }
 
 /// The same with a credential that is kept nowhere yet.
@@ -201,12 +206,13 @@ pub fn forge_with(
     at: &ForgeAt,
     clock: Arc<dyn Clock>,
     access: ForgeAccess,
+    ear: Option<Arc<dyn Ear>>,
 ) -> Result<Arc<dyn Forge>, Failure> {
-    let authorities = at.ca_file.as_deref().map(|file| {
-        files::read_bounded(file, AUTHORITIES_BYTES_MAX)
-            .map_err(|error| failed(&format!("the authorities in {}", file.display()))(error.into()))
-    });
-    let http = client(FORGE_TIMEOUT, FORGE_BYTES_MAX, authorities.transpose()?)?;
+    let http = forge_http(at, FORGE_TIMEOUT)?;
+    let http = match ear {
+        Some(ear) => http.heard_by(ear),
+        None => http,
+    };
     let place = (at.owner.as_str(), at.name.as_str());
     let forge: Result<Arc<dyn Forge>, ApiError> = match (at.kind, access) {
         (ForgeKind::GitHub, access) => {
@@ -226,6 +232,18 @@ pub fn forge_with(
     forge.map_err(|error| failed("the forge's address")(error.into()))
 }
 
+/// A client that believes what the settings say about the forge's certificates.
+///
+/// # Errors
+/// When an authority is no certificate.
+pub fn forge_http(at: &ForgeAt, timeout: Duration) -> Result<Http, Failure> {
+    let authorities = at.ca_file.as_deref().map(|file| {
+        files::read_bounded(file, AUTHORITIES_BYTES_MAX)
+            .map_err(|error| failed(&format!("the authorities in {}", file.display()))(error.into()))
+    });
+    client(timeout, FORGE_BYTES_MAX, authorities.transpose()?)
+}
+
 fn forge_token(file: &Path) -> Result<Secret, Failure> {
     Secret::from_private_file(file).map_err(|error| {
         failed(&format!("the forge's token in {}", file.display()))(error.into())
@@ -241,7 +259,7 @@ fn app_key(file: &Path) -> Result<AppKey, Failure> {
     })
 }
 
-fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Failure> {
+fn desk(settings: &Settings, clock: Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Option<Desk>, Failure> {
     let ForgeSettings::At(at) = &settings.forge else { return Ok(None) };
     let instance = instance(settings)?;
     let desk = DeskSettings {
@@ -249,7 +267,18 @@ fn desk(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Option<Desk>, Fail
         reviewers: at.reviewers.clone(),
         pace: FORGE_PACE,
     };
-    Ok(Some(Desk::new(forge_at(at, clock)?, settings.branch.clone(), instance, desk)))
+    let product = match at.kind {
+        ForgeKind::Gitea => ForgeProduct::Gitea,
+        ForgeKind::GitHub => ForgeProduct::GitHub,
+        ForgeKind::GitLab => ForgeProduct::GitLab,
+    };
+    let traffic = Traffic { metrics: Arc::clone(metrics), product };
+    Ok(Some(Desk::new(
+        forge_at(at, clock, Some(Arc::new(traffic)))?,
+        settings.branch.clone(),
+        instance,
+        desk,
+    )))
 }
 
 /// Least length of the secret of a webhook: what somebody can guess from a captured delivery is no secret.
@@ -382,7 +411,7 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
 ///
 /// # Errors
 /// When a file named by the settings cannot be used, or another process uses the state folder.
-pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
+pub fn parts(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let configs = signals(settings);
@@ -409,6 +438,6 @@ pub fn parts(settings: &Settings) -> Result<Parts, Failure> {
         probe: probe(settings),
         http: http(Duration::from_secs(10))?,
         mode_ceiling: settings.mode,
-        desk: desk(settings, Arc::new(SystemClock))?,
+        desk: desk(settings, Arc::new(SystemClock), metrics)?,
     })
 }

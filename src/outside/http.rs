@@ -5,6 +5,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one file that builds an HTTP client")]
 
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,11 +19,12 @@ use thiserror::Error;
 use super::secret::Secret;
 
 /// The headers of an answer that are kept: what says how to ask again, and when, and what a token may do.
-const KEPT_HEADERS: [&str; 8] = [
+const KEPT_HEADERS: [&str; 9] = [
     "etag",
     "last-modified",
     "link",
     "location",
+    "ratelimit-remaining",
     "retry-after",
     "x-oauth-scopes",
     "x-ratelimit-remaining",
@@ -138,10 +141,17 @@ impl HttpError {
     }
 }
 
+/// Hears how every exchange ended, tries of the same request one by one. To count, and for nothing else.
+pub trait Ear: Debug + Send + Sync {
+    /// `None`: without an answer.
+    fn ended(&self, reply: Option<&HttpReply>);
+}
+
 /// A client; cheap to clone, connections are shared.
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    ear: Option<Arc<dyn Ear>>,
     timeout: Duration,
     body_max: usize,
 }
@@ -172,7 +182,13 @@ impl Http {
         let client = builder
             .build()
             .map_err(|_| HttpError::Request("the client cannot be built from these settings"))?;
-        Ok(Self { client, timeout: settings.timeout, body_max: settings.body_max })
+        Ok(Self { client, ear: None, timeout: settings.timeout, body_max: settings.body_max })
+    }
+
+    /// The same, and `ear` hears of it.
+    #[must_use]
+    pub fn heard_by(self, ear: Arc<dyn Ear>) -> Self {
+        Self { ear: Some(ear), ..self }
     }
 
     /// GET with query parameters.
@@ -236,10 +252,12 @@ impl Http {
             self.read(reply, &shown).await
         };
         // The client's own deadline covers this too; this one does not depend on how it counts.
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(HttpError::Timeout { url: shown }),
+        let ended = tokio::time::timeout(self.timeout, exchange).await;
+        let ended = ended.unwrap_or_else(|_| Err(HttpError::Timeout { url: shown.clone() }));
+        if let Some(ear) = &self.ear {
+            ear.ended(ended.as_ref().ok());
         }
+        ended
     }
 
     async fn read(&self, mut reply: Response, shown: &str) -> Result<HttpReply, HttpError> {

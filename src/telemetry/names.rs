@@ -95,6 +95,61 @@ label_values!(
         Shed = "shed",
     }
 );
+label_values!(
+    /// The products that are asked.
+    ForgeProduct { Gitea = "gitea", GitHub = "github", GitLab = "gitlab", }
+);
+label_values!(
+    /// How one request to a forge ended: the statuses that forges give, and two words.
+    ForgeAnswer {
+        Ok = "200",
+        Created = "201",
+        NoContent = "204",
+        NotModified = "304",
+        BadRequest = "400",
+        Unauthorized = "401",
+        Forbidden = "403",
+        NotFound = "404",
+        NotAllowed = "405",
+        Conflict = "409",
+        Unprocessable = "422",
+        TooMany = "429",
+        Failed = "500",
+        BadGateway = "502",
+        Unavailable = "503",
+        GatewayTimeout = "504",
+        Other = "other",
+        None = "none",
+    }
+);
+
+impl ForgeAnswer {
+    /// `None`: there was no answer.
+    #[must_use]
+    pub fn of(status: Option<u16>) -> Self {
+        let Some(status) = status else { return Self::None };
+        match status {
+            200 => Self::Ok,
+            201 => Self::Created,
+            204 => Self::NoContent,
+            304 => Self::NotModified,
+            400 => Self::BadRequest,
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden,
+            404 => Self::NotFound,
+            405 => Self::NotAllowed,
+            409 => Self::Conflict,
+            422 => Self::Unprocessable,
+            429 => Self::TooMany,
+            500 => Self::Failed,
+            502 => Self::BadGateway,
+            503 => Self::Unavailable,
+            504 => Self::GatewayTimeout,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// How far a remediation has come since it was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
@@ -147,6 +202,12 @@ struct BudgetLabels {
     budget: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    forge: &'static str,
+    code: &'static str,
+}
+
 macro_rules! single_label {
     ($($name:ident { $label:ident },)*) => {$(
         #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -159,6 +220,7 @@ single_label! {
     StatusLabel { status },
     ActionLabel { action },
     ScopeLabel { scope },
+    ForgeLabel { forge },
 }
 
 type FloatGauge = Gauge<f64, AtomicU64>;
@@ -188,6 +250,8 @@ pub struct Metrics {
     budget_limit: Family<BudgetLabels, Gauge>,
     alerts: Family<StatusLabel, Counter>,
     forge_hooks: Family<OutcomeLabel, Counter>,
+    forge_requests: Family<RequestLabels, Counter>,
+    forge_remaining: Family<ForgeLabel, Gauge>,
     open_proposals: Gauge,
     suspended: Family<ScopeLabel, Gauge>,
 }
@@ -222,6 +286,8 @@ impl Metrics {
             budget_limit: Family::default(),
             alerts: Family::default(),
             forge_hooks: Family::default(),
+            forge_requests: Family::default(),
+            forge_remaining: Family::default(),
             open_proposals: Gauge::default(),
             suspended: Family::default(),
         };
@@ -276,6 +342,9 @@ impl Metrics {
             "Deliveries of the forge, by what became of them",
             self.forge_hooks.clone(),
         );
+        r.register("forge_requests", "Requests to the forge", self.forge_requests.clone());
+        let help = "Requests that the forge allows before it limits the rate";
+        r.register("forge_ratelimit_remaining", help, self.forge_remaining.clone());
         r.register("suspended", "1 while nothing merges by itself", self.suspended.clone());
     }
 
@@ -392,6 +461,15 @@ impl Metrics {
         self.forge_hooks.get_or_create(&OutcomeLabel { outcome: heard.as_str() }).inc();
     }
 
+    pub fn count_forge_request(&self, product: ForgeProduct, answer: ForgeAnswer) {
+        let labels = RequestLabels { forge: product.as_str(), code: answer.as_str() };
+        self.forge_requests.get_or_create(&labels).inc();
+    }
+
+    pub fn set_forge_remaining(&self, product: ForgeProduct, remaining: u32) {
+        self.forge_remaining.get_or_create(&ForgeLabel { forge: product.as_str() }).set(remaining.into());
+    }
+
     pub fn set_open_proposals(&self, count: usize) {
         self.open_proposals.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -422,140 +500,5 @@ fn risk_label(risk: RiskClass) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::fixtures::{policy, signal};
-
-    fn metrics() -> Metrics {
-        Metrics::new("0.1.0", [signal("backend", "latency_p95")])
-    }
-
-    #[test]
-    fn the_score_is_exported_under_its_signal_and_service() {
-        let metrics = metrics();
-        metrics.set_score(&signal("backend", "latency_p95"), 0.876, 0.97);
-        let text = metrics.encode().unwrap();
-        assert!(
-            text.contains("tars_anomaly_score{signal=\"latency_p95\",service=\"backend\"} 0.876\n"),
-            "{text}"
-        );
-        assert!(text.contains("tars_build_info{version=\"0.1.0\"} 1\n"), "{text}");
-        assert!(text.ends_with("# EOF\n"), "{text}");
-    }
-
-    #[test]
-    fn a_signal_that_is_not_configured_never_becomes_a_series() {
-        let metrics = metrics();
-        for number in 0..1_000 {
-            let key = signal("stranger", &format!("s{number}"));
-            metrics.set_score(&key, 1.0, 1.0);
-            metrics.set_signal_age(&key, Some(1.0));
-        }
-        assert!(!metrics.encode().unwrap().contains("stranger"));
-        assert_eq!(metrics.scores(), [(signal("backend", "latency_p95"), None)]);
-    }
-
-    #[test]
-    fn a_cleared_score_is_gone_instead_of_looking_current() {
-        let metrics = metrics();
-        metrics.set_score(&signal("backend", "latency_p95"), 0.9, 0.9);
-        metrics.clear_score(&signal("backend", "latency_p95"));
-        assert!(!metrics.encode().unwrap().contains("tars_anomaly_score{"));
-    }
-
-    #[test]
-    fn a_removed_policy_leaves_no_budget_series() {
-        let metrics = metrics();
-        let policy = policy();
-        let line = BudgetLine {
-            policy: Some((policy.namespace, policy.name)),
-            budget: Budget::PolicyPerHour,
-            used: 1,
-            limit: 2,
-        };
-        metrics.set_budgets(&[line]);
-        let text = metrics.encode().unwrap();
-        let expected =
-            "tars_budget_used{namespace=\"shop\",policy=\"backend-latency\",budget=\"policy_per_hour\"} 1";
-        assert!(text.contains(expected), "{text}");
-        metrics.set_budgets(&[]);
-        assert!(!metrics.encode().unwrap().contains("tars_budget_used{"));
-    }
-
-    /// Every family with at least one series.
-    fn touched() -> Metrics {
-        let metrics = metrics();
-        let policy = policy();
-        let of = (&policy.namespace, &policy.name);
-        metrics.set_score(&signal("backend", "latency_p95"), 0.9, 0.9);
-        metrics.count_remediation(of, PlaybookName::ScaleOut, RiskClass::Low, Decided::AutoMerged);
-        metrics.count_outcome(&policy.name, Ended::Verified);
-        for milestone in [Milestone::Proposed, Milestone::Merged, Milestone::Verified] {
-            metrics.observe_progress(milestone, PlaybookName::ScaleOut, 42.0);
-        }
-        metrics.count_hold(ReasonCode::Cooldown);
-        metrics.observe_reconcile(0.2);
-        metrics.count_reconcile_error(Stage::Fetch);
-        metrics.count_push(Push::Rejected);
-        metrics.count_gateway_push(Push::Failed);
-        metrics.count_races_lost(4);
-        metrics.count_alerts(Received::Repeated, 3);
-        metrics.count_forge_hook(Heard::Nudged);
-        metrics.set_budgets(&[BudgetLine { policy: None, budget: Budget::GlobalPerHour, used: 1, limit: 6 }]);
-        metrics.set_open_proposals(2);
-        metrics.set_suspended(true);
-        metrics.set_signal_age(&signal("backend", "latency_p95"), None);
-        metrics
-    }
-
-    /// Words of letters, digits and underscores.
-    fn words(text: &str) -> impl Iterator<Item = &str> {
-        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|it| !it.is_empty())
-    }
-
-    /// A misspelt metric is an empty panel, and an alert that never comes.
-    #[test]
-    fn what_the_chart_shows_and_alerts_on_exists() {
-        let text = touched().encode().unwrap();
-        let series = |it: &&str| !it.starts_with('#');
-        let names: BTreeSet<&str> = text.lines().filter(series).filter_map(|it| words(it).next()).collect();
-        let labels: BTreeSet<&str> =
-            text.split(['{', ',']).filter_map(|it| it.split_once("=\"")).map(|it| it.0).collect();
-        for shown in [
-            include_str!("../../charts/tars/dashboards/tars-overview.json"),
-            include_str!("../../charts/tars/alerts.yaml"),
-        ] {
-            let named: BTreeSet<&str> = words(shown).filter(|it| it.starts_with("tars_")).collect();
-            assert!(named.len() > 5, "{named:?}");
-            assert_eq!(named.difference(&names).collect::<Vec<_>>(), [&""; 0]);
-            for by in shown.split(" by (").skip(1).filter_map(|it| it.split(')').next()) {
-                let unknown: Vec<_> = words(by).filter(|it| *it != "le" && !labels.contains(it)).collect();
-                assert_eq!(unknown, [""; 0], "by ({by})");
-            }
-        }
-    }
-
-    #[test]
-    fn counters_and_histograms_carry_the_documented_names() {
-        let metrics = touched();
-        let text = metrics.encode().unwrap();
-        for line in [
-            "tars_remediations_total{namespace=\"shop\",policy=\"backend-latency\",action=\"ScaleOut\",\
-             risk=\"low\",decision=\"auto_merged\"} 1",
-            "tars_remediation_outcomes_total{policy=\"backend-latency\",outcome=\"verified\"} 1",
-            "tars_time_to_merge_seconds_sum{action=\"ScaleOut\"} 42.0",
-            "tars_holds_total{reason=\"Cooldown\"} 1",
-            "tars_reconcile_duration_seconds_count 1",
-            "tars_reconcile_errors_total{reason=\"fetch\"} 1",
-            "tars_ledger_pushes_total{outcome=\"rejected\"} 1",
-            "tars_races_lost_total 4",
-            "tars_pushgateway_pushes_total{outcome=\"failed\"} 1",
-            "tars_alerts_received_total{status=\"repeated\"} 3",
-            "tars_open_proposals 2",
-            "tars_suspended{scope=\"repository\"} 1",
-            "tars_signal_age_seconds{signal=\"latency_p95\",service=\"backend\"} +Inf",
-        ] {
-            assert!(text.contains(line), "{line} is missing from\n{text}");
-        }
-    }
-}
+#[path = "names_tests.rs"]
+mod tests;

@@ -32,7 +32,7 @@ pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
         let fix = "set forge.kind: gitea, github or gitlab to get pull requests";
         return checklist::conclude(&[warn("forge", detail, fix)], None, Ok(()), console);
     };
-    let forge = settings::forge_at(at, Arc::new(SystemClock))?;
+    let forge = settings::forge_at(at, Arc::new(SystemClock), None)?;
     let mut lines = address(at, &settings);
     let checks = async {
         check(forge.as_ref(), places::of(at.kind), &settings, &mut lines).await;

@@ -33,7 +33,7 @@ pub fn run(args: &ForgeLogin, console: &Console) -> Result<(), Failure> {
             .hint("put the app's private key where forge.app.private_key_file says"));
     };
     let token = given(args.from.as_deref())?;
-    let forge = settings::forge_with(at, Arc::new(SystemClock), ForgeAccess::Token(token.clone()))?;
+    let forge = settings::forge_with(at, Arc::new(SystemClock), ForgeAccess::Token(token.clone()), None)?;
     let places = places::of(at.kind);
     let mut lines = Vec::new();
     let outcome = checklist::run(args.patience.timeout, "the login", try_out(&*forge, places, &mut lines));

@@ -43,7 +43,7 @@ pub fn run(args: &ForgeQuestion, console: &Console) -> Result<(), Failure> {
         return Err(Failure::usage("forge.kind is local: there are no pull requests")
             .hint("tars get proposals lists what the ledger knows"));
     };
-    let forge = settings::forge_at(at, Arc::new(SystemClock))?;
+    let forge = settings::forge_at(at, Arc::new(SystemClock), None)?;
     let (rows, total) = checklist::run(args.patience.timeout, "the list", rows(forge.as_ref()))?;
     if total > rows.len() {
         console.talk(&format!("the newest {} of {total} are shown", rows.len()));

@@ -19,6 +19,7 @@ mod gitlab_people;
 mod gitlab_wire;
 mod pages;
 mod reply;
+mod traffic;
 mod twins;
 
 use std::fmt::Debug;
@@ -26,6 +27,7 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 
 pub use self::error::{ForgeError, Outlook, Trouble};
+pub use self::traffic::Traffic;
 use crate::decide::MergePermit;
 use crate::model::forge::{
     Access, Account, Checks, Comment, ForgeCapabilities, Grants, MergeMethod, Protection, PullRequest,

@@ -159,6 +159,9 @@ fn what_happens_on_a_real_forge_makes_tars_look_again_and_a_flood_does_so_within
     running.wait_until("all deliveries", |it| it.heard("nudged") >= 41);
     running.wait_until("the ticks they cause", |it| it.ticks() >= 3);
     let (ticks, elapsed_s) = (running.ticks(), started.elapsed().as_secs());
+    // Whatever the forge makes of this token, it was asked.
+    let metrics = running.ask("GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(metrics.contains("tars_forge_requests_total{forge=\"gitea\",code=\""), "{metrics}");
     // The first tick was before, and one more may begin at either end.
     assert!(ticks <= 3 + elapsed_s / NUDGE_DISTANCE_S, "{ticks} ticks in {elapsed_s} s");
     let log = fs::read_to_string(running.dir().join("log")).unwrap();
