@@ -7,6 +7,7 @@ use super::ConfigError;
 use super::raw;
 use super::resolve::Resolve;
 use crate::model::forge::{BRANCH_PREFIX, RequiredCheck};
+use crate::outside::http::plain_address;
 
 /// Products that have a name here and no adapter yet.
 const PLANNED: [&str; 3] = ["bitbucket", "azuredevops", "codecommit"];
@@ -128,10 +129,7 @@ impl Resolve<'_> {
             (_, url) => self.required("forge.url", url.as_ref())?,
         };
         let url = self.http_url("forge.url", &url)?;
-        if url.contains(['?', '#']) {
-            let fix = "for example https://git.example.com";
-            return Err(self.origins.error("forge.url", "this is not the address of a web interface", fix));
-        }
+        let url = self.web_interface(&url, raw.repository.as_deref().unwrap_or_default())?;
         let repository = self.required("forge.repository", raw.repository.as_ref())?;
         let plain = |it: &&str| {
             !matches!(*it, "" | "." | "..")
@@ -141,7 +139,12 @@ impl Resolve<'_> {
         let segments = repository.split('/').filter(plain).count();
         let is_whole = segments == repository.split('/').count();
         let is_deep = segments == 2 || (kind == ForgeKind::GitLab && (2..=SEGMENTS_MAX).contains(&segments));
-        let Some((owner, name)) = repository.rsplit_once('/').filter(|_| is_whole && is_deep) else {
+        let named = repository.rsplit_once('/').filter(|(_, name)| {
+            // Part of a clone's address, and of no repository's name.
+            let is_clone = name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("git"));
+            is_whole && is_deep && !is_clone
+        });
+        let Some((owner, name)) = named else {
             let fix = match kind {
                 ForgeKind::GitLab => "write it as group/name or group/subgroup/name, without .git",
                 _ => "write it as owner/name, without .git",
@@ -159,6 +162,41 @@ impl Resolve<'_> {
             reviewers: raw.reviewers.clone(),
             webhook_secret_file: raw.webhook_secret_file.as_ref().map(PathBuf::from),
         })
+    }
+
+    /// The address in its one spelling; one that people take for it is refused with the right one.
+    fn web_interface(&self, url: &str, repository: &str) -> Result<String, ConfigError> {
+        let wrong = |message: &str, fix: &str| Err(self.origins.error("forge.url", message, fix));
+        let Some(url) = plain_address(url).filter(|it| !it.contains(['?', '#'])) else {
+            return wrong(
+                "this is not the address of a web interface",
+                "for example https://git.example.com",
+            );
+        };
+        let lower = url.to_ascii_lowercase();
+        let (_, place) = lower.split_once("://").unwrap_or_default();
+        let path = place.split_once('/').map_or("", |(_, path)| path);
+        let is_github = place.split('/').next() == Some("github.com");
+        let repository = repository.to_ascii_lowercase();
+        let without_git = path.strip_suffix(".git").unwrap_or(path);
+        let is_repository = !repository.is_empty()
+            && (without_git == repository || without_git.ends_with(&format!("/{repository}")));
+        if is_repository || is_github && !path.is_empty() {
+            return wrong(
+                "this is the address of something inside the forge",
+                "end it before the owner or group",
+            );
+        }
+        let is_api = ["api/v1", "api/v3", "api/v4", "api/graphql"];
+        if is_api.iter().any(|it| path == *it || path.ends_with(&format!("/{it}")))
+            || place == "api.github.com"
+        {
+            return wrong(
+                "this is the address of an API",
+                "write that of the web interface, as in the browser",
+            );
+        }
+        Ok(url)
     }
 
     fn required_checks(&self, raw: &raw::Forge) -> Result<Vec<RequiredCheck>, ConfigError> {

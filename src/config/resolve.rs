@@ -9,6 +9,7 @@ use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, S
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
 use crate::model::signal::SignalKey;
+use crate::outside::http::plain_address;
 
 use super::cluster::ClusterSettings;
 use super::forge::ForgeSettings;
@@ -275,6 +276,10 @@ impl Resolve<'_> {
                 "this is not an http URL",
                 "for example http://prometheus:9090",
             ));
+        }
+        if plain_address(text).is_none() {
+            let fix = "for example http://prometheus:9090 or http://[::1]:9090";
+            return Err(self.origins.error(path, "this URL has no usable host or port", fix));
         }
         Ok(text.trim_end_matches('/').to_owned())
     }

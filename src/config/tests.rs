@@ -12,6 +12,9 @@ use super::*;
 use crate::model::fixtures::signal;
 use crate::model::policy::Mode;
 
+#[path = "forge_tests.rs"]
+mod forge;
+
 const MINIMAL: &str = "\
 repository:
   url: https://git.example.com/shop/gitops.git

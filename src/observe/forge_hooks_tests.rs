@@ -114,6 +114,31 @@ fn the_memory_of_deliveries_is_bounded() {
 }
 
 #[test]
+fn a_project_in_a_subgroup_is_told_apart_from_its_neighbours_whatever_the_case() {
+    for (name, expected) in [
+        ("shop/infra/gitops", Heard::Nudged),
+        ("Shop/Infra/GitOps", Heard::Nudged),
+        ("shop/gitops", Heard::OtherRepository),
+        ("infra/gitops", Heard::OtherRepository),
+        ("shop/infra/gitops/more", Heard::OtherRepository),
+        ("shop/infra/gitops.git", Heard::OtherRepository),
+        ("shop%2Finfra%2Fgitops", Heard::OtherRepository),
+    ] {
+        let hooks = ForgeHooks::new(Secret::new(SECRET).unwrap(), "shop/infra/gitops".to_owned());
+        // GitLab's `repository` has a name and addresses only.
+        let lab = format!(
+            r#"{{"object_kind":"merge_request","project":{{"path_with_namespace":"{name}"}},"repository":{{"name":"gitops","url":"x"}}}}"#
+        );
+        let token = delivery(Sender::GitLab, "Merge Request Hook", "a", Proof::Token(SECRET.into()));
+        assert_eq!(hooks.hear(&token, lab.as_bytes(), now()), expected, "{lab}");
+        let hub = format!(r#"{{"action":"submitted","repository":{{"full_name":"{name}"}}}}"#);
+        let proof = Proof::OverBody(code(hub.as_bytes()));
+        let review = delivery(Sender::GitHub, "pull_request_review", "b", proof);
+        assert_eq!(hooks.hear(&review, hub.as_bytes(), now()), expected, "{hub}");
+    }
+}
+
+#[test]
 fn other_repositories_other_events_and_other_bodies_do_nothing() {
     for (event, body, expected) in [
         ("push", &br#"{"repository":{"full_name":"shop/other"}}"#[..], Heard::OtherRepository),

@@ -313,6 +313,12 @@ pub(super) fn parse(text: &str) -> Result<Url, HttpError> {
     Ok(url)
 }
 
+/// An http address in its one spelling: the host in lower case, no default port, no slash at the end; `None` when it is none.
+#[must_use]
+pub fn plain_address(text: &str) -> Option<String> {
+    parse(text).ok().map(|it| it.as_str().trim_end_matches('/').to_owned())
+}
+
 /// Scheme, host, port and path: never a user, a password or a query.
 pub(super) fn printable_url(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
