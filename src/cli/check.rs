@@ -136,8 +136,12 @@ async fn git(settings: &Settings, parts: GitSide, surroundings: Surroundings) ->
                 )),
                 (count, _) => lines.push(pass("policies", format!("{count} read from {}", settings.branch))),
             }
-            if let Some(reason) = &snapshot.suspended {
-                lines.push(warn("suspended", reason.clone(), "remove the file SUSPENDED to resume"));
+            match &snapshot.suspended {
+                Some(stop) if stop.holds(SystemClock.now()) => {
+                    lines.push(warn("suspended", stop.to_string(), "tars resume takes it back"));
+                }
+                Some(stop) => lines.push(pass("suspended", format!("no longer: {stop}"))),
+                None => {}
             }
             lines.extend(own_template(&snapshot));
             lines.extend(targets(&snapshot));

@@ -23,6 +23,7 @@ const NAME_WIDTH: usize = 32;
 #[serde(rename_all = "camelCase")]
 struct Status {
     suspended: Option<String>,
+    suspended_until: Option<String>,
     policies: usize,
     policy_problems: usize,
     entries: usize,
@@ -56,8 +57,10 @@ pub fn run(args: &args::Status, console: &Console) -> Result<(), Failure> {
         ledger.actions.values().filter(wanted).map(line).collect()
     };
     let wanted = |it: &&Policy| selection.takes(&Labels::of_policy(it));
+    let stop = snapshot.suspended.as_ref().filter(|it| it.holds(SystemClock.now()));
     let status = Status {
-        suspended: snapshot.suspended.clone(),
+        suspended: stop.map(|it| it.reason.clone()),
+        suspended_until: stop.and_then(|it| it.until).map(rfc3339),
         policies: snapshot.policies.iter().filter(wanted).count(),
         policy_problems: snapshot.problems.len(),
         entries: ledger.entries.len(),
@@ -107,7 +110,8 @@ fn screen(status: &Status, ledger: &Ledger) -> Page {
     let mut page = Page::new();
     if let Some(reason) = &status.suspended {
         page.put(Symbol::Warning).put(" ").put(Piece::from("SUSPENDED").styled(Style::Bad));
-        page.put(format!(": nothing merges by itself ({reason})")).line().line();
+        let until = status.suspended_until.as_ref().map_or_else(String::new, |it| format!(" until {it}"));
+        page.put(format!("{until}: nothing merges by itself ({reason})")).line().line();
     }
     section(&mut page, "Needs you", Symbol::Waiting, &status.needs_you);
     section(&mut page, "Under way", Symbol::Doing, &status.running);

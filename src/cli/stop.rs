@@ -4,6 +4,7 @@
 //! A stop goes straight to the watched branch, because at night it must hold in seconds and can do no harm; its end
 //! goes to a branch for review, because it can. `--review` and `--push` say otherwise.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::checklist;
@@ -16,6 +17,7 @@ use crate::config::Overrides;
 use crate::crd;
 use crate::model::ids::{BranchName, ObjectId, PolicyName, RepoPath};
 use crate::model::policy::Policy;
+use crate::model::suspension::Suspension;
 use crate::observe::repository::SUSPENDED_FILE;
 use crate::outside::clock::{Clock as _, SystemClock};
 use crate::outside::git::{Objects, Person, TreeLimits};
@@ -32,6 +34,8 @@ struct Switch {
     policy: Option<PolicyName>,
     suspend: bool,
     reason: String,
+    /// A stop of everything ends by itself then.
+    until: Option<Timestamp>,
     by: String,
 }
 
@@ -46,7 +50,13 @@ pub fn suspend(args: &Suspend, console: &Console) -> Result<(), Failure> {
         return Err(Failure::usage("the reason is empty").hint("say why: somebody will find tars stopped"));
     }
     let straight = !args.way.review;
-    run(&args.own, args.policy.as_deref(), true, &reason, (straight, args.dry_run), console)
+    let until = args.lasting_s.map(|it| {
+        // The file says whole seconds.
+        let end = SystemClock.now().as_second().saturating_add(i64::from(it));
+        Timestamp::from_second(end).map_err(|error| Failure::usage("--for is too long").because(error))
+    });
+    let want = (true, until.transpose()?);
+    run(&args.own, args.policy.as_deref(), want, &reason, (straight, args.dry_run), console)
 }
 
 /// Ends the suspension of everything, or of one policy.
@@ -55,7 +65,14 @@ pub fn suspend(args: &Suspend, console: &Console) -> Result<(), Failure> {
 /// As [`suspend`].
 pub fn resume(args: &Resume, console: &Console) -> Result<(), Failure> {
     let Way { push, .. } = args.way;
-    run(&args.own, args.policy.as_deref(), false, &one_line(&args.reason), (push, args.dry_run), console)
+    run(
+        &args.own,
+        args.policy.as_deref(),
+        (false, None),
+        &one_line(&args.reason),
+        (push, args.dry_run),
+        console,
+    )
 }
 
 fn one_line(text: &str) -> String {
@@ -98,7 +115,7 @@ fn name<T>(checked: Result<T, crate::model::ids::InvalidName>) -> Result<T, Fail
 fn run(
     clone: &OwnClone,
     policy: Option<&str>,
-    suspend: bool,
+    (suspend, until): (bool, Option<Timestamp>),
     reason: &str,
     (straight, dry_run): (bool, bool),
     console: &Console,
@@ -118,7 +135,7 @@ fn run(
                 .because(error)
                 .hint("git config --global user.name and user.email; tars commits as you")
         })?;
-        let switch = Switch { policies, policy, suspend, reason: reason.to_owned(), by };
+        let switch = Switch { policies, policy, suspend, reason: reason.to_owned(), until, by };
         let make = |objects: &Objects, head: &ObjectId| switch.change(objects, head);
         if dry_run {
             let head = own.head().await?;
@@ -163,13 +180,24 @@ impl Switch {
 
     fn stop_file(&self, objects: &Objects, head: &ObjectId) -> Result<Option<Edit>, Failure> {
         let path = format!("{}/{SUSPENDED_FILE}", self.policies);
-        let there = objects.entry(head.as_str(), &path).map_err(unread)?.is_some();
-        if there == self.suspend {
-            return Ok(None);
+        let there = objects.entry(head.as_str(), &path).map_err(unread)?;
+        if !self.suspend {
+            return Ok(there.map(|_| (path, None)));
         }
-        let since = super::output::rfc3339(SystemClock.now());
-        let text = format!("{}\n\nSince {since}, by {}. `tars resume` ends it.\n", self.reason, self.by);
-        Ok(Some((path, self.suspend.then(|| text.into_bytes()))))
+        let now = SystemClock.now();
+        let stop = Suspension { reason: self.reason.clone(), until: self.until };
+        if let Some(there) = there {
+            // What cannot be read is a stop without an end, here as everywhere.
+            let text = objects.blob(&there.oid, crd::MAX_FILE_BYTES).unwrap_or_default();
+            let known = Suspension::read(&String::from_utf8_lossy(&text));
+            // Somebody else's stop is never made shorter.
+            if known.holds(now) && known.outlasts(&stop) {
+                return Ok(None);
+            }
+        }
+        let since = super::output::rfc3339(now);
+        let text = stop.text(&format!("Since {since}, by {}. `tars resume` ends it.", self.by));
+        Ok(Some((path, Some(text.into_bytes()))))
     }
 
     fn field(
@@ -246,7 +274,10 @@ impl Switch {
     /// What holds now.
     fn effect(&self) -> String {
         match (&self.policy, self.suspend) {
-            (None, true) => "suspended: nothing merges by itself".to_owned(),
+            (None, true) => match self.until {
+                Some(until) => format!("suspended until {until}: nothing merges by itself"),
+                None => "suspended: nothing merges by itself".to_owned(),
+            },
             (None, false) => "resumed: what is low risk and in budget merges by itself again".to_owned(),
             (Some(policy), true) => format!("policy {policy} is suspended: it proposes and merges nothing"),
             (Some(policy), false) => format!("policy {policy} is resumed"),
@@ -339,7 +370,7 @@ fn tell(
     let undo = switch.undo(clone);
     let value = json!({
         "apiVersion": "cli.tars/v1", "kind": "Suspension", "policy": switch.policy, "suspend": switch.suspend,
-        "reason": switch.reason, "by": switch.by, "state": state, "commit": commit, "branch": branch,
+        "reason": switch.reason, "until": switch.until, "by": switch.by, "state": state, "commit": commit, "branch": branch,
         "remote": own.remote, "signed": signed, "undo": undo,
     });
     console.answer(&[commit.unwrap_or_default().to_owned()], &value, || {

@@ -42,6 +42,9 @@ pub struct Suspend {
     /// Why, for everybody who finds tars stopped
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+    /// End by itself after this long, for example 30m or 2h; a single policy has no such end
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting, conflicts_with = "policy")]
+    pub lasting_s: Option<u32>,
     #[command(flatten)]
     pub way: Way,
     /// Print what would be committed, write nothing
@@ -113,7 +116,7 @@ pub struct Revert {
 /// Reads a duration of at least a second.
 fn lasting(text: &str) -> Result<u32, String> {
     match duration::parse_s(text) {
-        Ok(0) => Err("no time at all: --off ends a quiet".to_owned()),
+        Ok(0) => Err("this is no time at all".to_owned()),
         Ok(seconds) => Ok(seconds),
         Err(error) => Err(error.to_string()),
     }

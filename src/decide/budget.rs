@@ -74,8 +74,8 @@ pub fn date_time(at: Timestamp) -> String {
 /// Freeze and clock: what stops every automatic merge, whatever it is.
 pub fn brakes(history: &History, guards: &Guards, now: Timestamp) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if let Some(text) = &guards.frozen {
-        reasons.push(Reason::new(ReasonCode::Frozen, text.clone()));
+    if let Some(stop) = guards.frozen.as_ref().filter(|it| it.holds(now)) {
+        reasons.push(Reason::new(ReasonCode::Frozen, stop.to_string()));
     }
     if let Err(reason) = &guards.clock {
         reasons.push(reason.clone());

@@ -11,6 +11,7 @@ use crate::model::limits::GlobalLimits;
 use crate::model::playbook::{Plan, PlaybookSpec, RollbackScope, ScaleBy};
 use crate::model::policy::{Mode, Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode as C};
+use crate::model::suspension::Suspension;
 use crate::model::workload::*;
 
 fn guards() -> Guards {
@@ -216,7 +217,7 @@ fn observe_mode_proposes_once_per_episode() {
 fn what_keeps_a_proposal_from_merging_is_listed() {
     let mut case = Case::new();
     case.policy.mode = Mode::Propose;
-    case.guards.frozen = Some("policies/SUSPENDED".into());
+    case.guards.frozen = Some(Suspension::read("policies/SUSPENDED"));
     case.guards.clock = Err(Reason::new(C::ClockUntrusted, "61 s apart"));
     case.score.confidence = Score::new(0.5).unwrap();
     case.score.at = at(-121);

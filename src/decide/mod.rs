@@ -21,6 +21,7 @@ mod undo_tests;
 
 use crate::model::anomaly::Score;
 use crate::model::reason::Reason;
+use crate::model::suspension::Suspension;
 use crate::model::workload::Workload;
 
 pub use choose::{decide, mode_and_risk};
@@ -44,8 +45,8 @@ pub struct Facts {
 /// What the surroundings say: nothing merges by itself while one of these objects.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Guards {
-    /// Text of the freeze, when there is one.
-    pub frozen: Option<String>,
+    /// The freeze, when there is one; it may be over.
+    pub frozen: Option<Suspension>,
     /// The comparison of the local clock with an outside one.
     pub clock: Result<(), Reason>,
     /// Evidence older than this, in seconds, merges nothing.

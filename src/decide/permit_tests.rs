@@ -11,6 +11,7 @@ use crate::model::limits::GlobalLimits;
 use crate::model::playbook::{Plan, PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode as C};
+use crate::model::suspension::Suspension;
 
 #[derive(Clone)]
 struct World {
@@ -157,7 +158,7 @@ fn every_difference_is_refused_with_its_own_reason() {
         (&[C::SignalRecovered], |it| it.still_needed = Some(false)),
         (&[C::EvidenceStale], |it| it.still_needed = None),
         (&[C::YieldsToOthers], |it| it.contested = vec![Reason::new(C::YieldsToOthers, "a branch")]),
-        (&[C::Frozen], |it| it.guards.frozen = Some("frozen".into())),
+        (&[C::Frozen], |it| it.guards.frozen = Some(Suspension::read("frozen"))),
         (&[C::ClockUntrusted], |it| it.guards.clock = Err(Reason::new(C::ClockUntrusted, "x"))),
         (&[C::ClockUntrusted], |it| it.history.time = at(31)),
         (&[C::LowConfidence], |it| {
@@ -181,7 +182,7 @@ fn every_difference_is_refused_with_its_own_reason() {
 #[test]
 fn objections_do_not_hide_each_other() {
     let mut world = World::new();
-    world.guards.frozen = Some("frozen".into());
+    world.guards.frozen = Some(Suspension::read("frozen"));
     world.branch = None;
     world.still_needed = None;
     world.main = oid('9');

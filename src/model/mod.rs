@@ -23,6 +23,7 @@ pub mod reason;
 pub mod request;
 pub mod rival;
 pub mod signal;
+pub mod suspension;
 pub mod trailers;
 pub mod tree;
 pub mod verdict;

@@ -16,6 +16,7 @@ use crate::layout::{self, Change, Index, MAX_FILE_BYTES, Surroundings};
 use crate::model::ids::{InvalidName, ObjectId, RepoPath, WorkloadRef};
 use crate::model::policy::{Policy, WriteTo};
 use crate::model::reason::Reason;
+use crate::model::suspension::Suspension;
 use crate::model::tree::{BlobId, EntryMode, RepoTree, TreeFile, Unread};
 use crate::model::workload::Workload;
 use crate::outside::git::{GitError, Objects, Stands, TreeLimits};
@@ -59,8 +60,8 @@ pub struct Snapshot {
     pub policies_path: RepoPath,
     /// Policies that could not be accepted; they act on nothing until mended.
     pub problems: Vec<PolicyProblem>,
-    /// The first line of the file SUSPENDED, when there is one.
-    pub suspended: Option<String>,
+    /// What the file SUSPENDED says, when there is one; it may be over.
+    pub suspended: Option<Suspension>,
 }
 
 /// Reads commits of one repository, and goes from the last one it has seen to the next.
@@ -269,9 +270,9 @@ impl Repository {
             };
             if *path.as_str() == marker {
                 suspended = Some(match bytes {
-                    Ok(bytes) => first_line(&bytes),
+                    Ok(bytes) => Suspension::read(&String::from_utf8_lossy(&bytes)),
                     // Whoever writes that much about a freeze means it.
-                    Err(why) => format!("(its text cannot be read: it {why})"),
+                    Err(why) => Suspension::read(&format!("(its text cannot be read: it {why})")),
                 });
                 continue;
             }
@@ -382,11 +383,6 @@ fn stored(mode: u32, id: &[u8]) -> Option<TreeFile> {
         _ => EntryMode::File,
     };
     Some(TreeFile::stored(mode, BlobId::from_git(id)?))
-}
-
-fn first_line(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 
 #[cfg(test)]

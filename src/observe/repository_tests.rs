@@ -124,8 +124,8 @@ fn a_freeze_whose_text_cannot_be_read_is_a_freeze() {
     {
         let commit = world.commit(None, &[("policies/SUSPENDED", Some(text))]);
         let snapshot = repository().snapshot(&world.objects, &commit).unwrap();
-        let reason = snapshot.suspended.as_deref().unwrap();
-        assert!(reason.starts_with(shown), "{reason}");
+        let stop = snapshot.suspended.as_ref().unwrap();
+        assert!(stop.reason.starts_with(shown) && stop.until.is_none(), "{stop}");
     }
 }
 

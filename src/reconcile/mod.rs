@@ -397,7 +397,7 @@ impl Reconciler {
         }
         let snapshot = look_at_main(parts, objects, &refs).await?;
         let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
-        self.suspended = snapshot.suspended.is_some();
+        self.suspended = snapshot.suspended.as_ref().is_some_and(|it| it.holds(now));
         report.problems.clone_from(&snapshot.problems);
         report.template_problem = own_words(&mut parts.templates, &mut self.worded, &snapshot);
         // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.

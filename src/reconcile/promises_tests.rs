@@ -81,6 +81,23 @@ async fn a_frozen_repository_merges_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_freeze_with_an_end_holds_until_then_and_needs_nobody_afterwards() {
+    let world = World::new(&latency_policy("AutoMerge"));
+    let until = world.clock.now() + jiff::SignedDuration::from_mins(10);
+    world.commit(&[("policies/SUSPENDED", Some(&format!("load test\nUntil: {until}\n")))]);
+    let mut tars = world.reconciler("a");
+    world.until(&mut tars, 3, is_open_as(S::Proposed)).await;
+    let mut held_for = 0;
+    while !world.states().contains(&S::Merged) {
+        assert!(held_for < 60, "it never merged");
+        world.run(&mut tars, 1).await;
+        held_for += 1;
+        assert!(!world.states().contains(&S::MergeReserved) || world.clock.now() >= until);
+    }
+    assert!(world.clock.now() >= until && !tars.is_suspended());
+}
+
+#[tokio::test]
 async fn a_freeze_with_a_long_explanation_freezes_all_the_same() {
     let world = World::new(&latency_policy("AutoMerge"));
     let text = format!("incident 17\n{}", "x".repeat(2 * 1024 * 1024));

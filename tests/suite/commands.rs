@@ -142,6 +142,36 @@ fn a_stop_holds_at_once_is_the_persons_own_commit_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_stop_that_ends_by_itself_says_when_and_is_only_ever_made_longer() {
+    let home = world();
+    let dir = home.path();
+    let file = || show(dir, "main:policies/SUSPENDED").unwrap();
+    let said = tars(dir, &["suspend", "--for", "2h", "--reason", "load test", "-C", "ann", "-o", "json"]);
+    let until = said.json()["until"].as_str().unwrap().to_owned();
+    assert!(file().starts_with(&format!("load test\n\nUntil: {until}\nSince ")), "{}", file());
+    let shorter = tars(dir, &["suspend", "--for", "1h", "--reason", "mine", "-C", "bob"]);
+    says(&shorter, 0, &["already; nothing was written"]);
+    says(
+        &tars(dir, &["suspend", "--for", "3h", "--reason", "longer", "-C", "bob"]),
+        0,
+        &["suspended until "],
+    );
+    assert!(file().starts_with("longer\n"));
+    says(&tars(dir, &["suspend", "--reason", "for good", "-C", "ann"]), 0, &["nothing merges by itself"]);
+    assert!(file().starts_with("for good\n\nSince "), "{}", file());
+    says(&tars(dir, &["suspend", "--for", "9h", "--reason", "x", "-C", "bob"]), 0, &["already"]);
+    // A stop that is over is none.
+    let ended = "old\n\nUntil: 2020-01-01T00:00:00Z\n";
+    shell(dir, "git -C ann pull -q").ok();
+    std::fs::write(dir.join("ann/policies/SUSPENDED"), ended).unwrap();
+    shell(dir, "git -C ann commit -qam old && git -C ann push -q").ok();
+    says(&tars(dir, &["suspend", "--for", "1h", "--reason", "again", "-C", "bob"]), 0, &["suspended until "]);
+    assert!(file().starts_with("again\n"));
+    let policy = tars(dir, &["suspend", "backend-latency", "--for", "1h", "--reason", "x", "-C", "ann"]);
+    says(&policy, 2, &["--for"]);
+}
+
+#[test]
 fn one_policy_is_suspended_by_one_field_and_every_other_byte_stays() {
     let home = world();
     let dir = home.path();

@@ -218,6 +218,12 @@ fn a_test_delivery_says_what_the_running_tars_made_of_it() {
     assert!(said.out.contains("forge.webhook_secret_file"), "{said:?}");
     let said = test(without.dir(), &[]);
     assert!(said.code == 2 && said.err.contains("forge.webhook_secret_file"), "{said:?}");
+    let authority = prepared("http://127.0.0.1:9", "gitops", running.port, true);
+    let file = authority.path().join("tars.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("token_file", "ca_file: hook, token_file");
+    fs::write(&file, text).unwrap();
+    let said = test(authority.path(), &[]);
+    assert!(said.code != 0 && said.err.contains("the HTTP client"), "no certificate: {said:?}");
     drop(running);
     let nobody = prepared("http://127.0.0.1:9", "gitops", free_port(), true);
     let said = test(nobody.path(), &[]);
