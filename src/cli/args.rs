@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::eval::Eval;
 use super::output::{ColorChoice, Format, FormatParser};
 use super::selector::Filters;
 use super::writing::{Init, Resume, Revert, Snooze, Suspend};
@@ -335,40 +336,6 @@ pub struct Log {
     pub filters: Filters,
     #[command(flatten)]
     pub look: Look,
-}
-
-#[derive(Debug, Args)]
-pub struct Eval {
-    /// Where the labelled series are
-    pub folder: PathBuf,
-    /// Which detectors
-    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
-    #[arg(default_values = ["ewma", "gaussian", "seasonal"])]
-    pub models: Vec<DetectorArg>,
-    /// Which data sets [default: all]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub datasets: Vec<String>,
-    /// Let `batch`, which refits for every score, score only every so many rows; the score stands in between
-    #[arg(long, value_name = "ROWS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub every: u32,
-    /// Leave VUS-PR out, the slowest figure
-    #[arg(long)]
-    pub no_vus: bool,
-    /// Write all figures to this file as well
-    #[arg(long, value_name = "FILE")]
-    pub csv: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DetectorArg {
-    /// The declared ensemble, refitted for every score
-    Batch,
-    /// Moving average and variance alone
-    Ewma,
-    /// Mean and deviation of a sliding window
-    Gaussian,
-    /// Trend and seasons, refitted every day
-    Seasonal,
 }
 
 #[derive(Debug, Args)]

@@ -1,16 +1,17 @@
 //! `tars eval`: compares detectors on a folder of labelled series. One series at a time is in memory, beside the
 //! scores of the data set at hand.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::args::{DetectorArg, Eval};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
 use crate::eval::{
-    CandidateName, Figures, Judged, Labelled, Manifest, Meta, ReadError, Scored, SeriesEntry, figures, judge,
-    read_manifest, read_series,
+    CandidateName, Clip, Figures, Judged, Labelled, Manifest, Meta, Page, ReadError, Scored, SeriesEntry,
+    choose, clips, figures, judge, read_manifest, read_series,
 };
 use crate::outside::clock::Stopwatch;
 use crate::outside::files::{self, FileError};
@@ -20,6 +21,49 @@ const SERIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 const MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most files that are looked at in a folder without a manifest.
 const FILES_MAX: usize = 10_000;
+/// Incidents that a report shows.
+const PICTURES: usize = 10;
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Where the labelled series are
+    pub folder: PathBuf,
+    /// Which detectors
+    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
+    #[arg(default_values = ["ewma", "gaussian", "seasonal"])]
+    pub models: Vec<DetectorArg>,
+    /// Which data sets [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub datasets: Vec<String>,
+    /// Let `batch`, which refits for every score, score only every so many rows; the score stands in between
+    #[arg(long, value_name = "ROWS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub every: u32,
+    /// Leave VUS-PR out, the slowest figure
+    #[arg(long)]
+    pub no_vus: bool,
+    /// Write all figures to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write every score of the first detector to this file as well: series, timestamp, score
+    #[arg(long, value_name = "FILE")]
+    pub scores: Option<PathBuf>,
+    /// Write a page of Markdown with the tables, and beside it pictures of ten incidents of the first detector, half
+    /// of them its worst misses
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DetectorArg {
+    /// The declared ensemble, refitted for every score
+    Batch,
+    /// Moving average and variance alone
+    Ewma,
+    /// Mean and deviation of a sliding window
+    Gaussian,
+    /// Trend and seasons, refitted every day
+    Seasonal,
+}
 
 /// One line of the answer.
 #[derive(Debug, Serialize)]
@@ -61,18 +105,25 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
         manifest.retain(|name, _| args.datasets.contains(name));
     }
     let mut lines = Vec::new();
+    let mut kept = Kept::wanted(args);
     for (dataset, entries) in &manifest {
-        for model in args.models.iter().map(|it| candidate(*it)) {
+        for (place, model) in args.models.iter().map(|it| candidate(*it)).enumerate() {
+            let mut keep = (place == 0).then_some(&mut kept);
             let judged = entries
                 .iter()
-                .map(|entry| scored(&args.folder, entry, model, args))
+                .map(|entry| scored(entry, model, args, keep.as_deref_mut()))
                 .collect::<Result<Vec<_>, _>>()?;
             lines.push(line(dataset, model, args.every, &figures(&judged)));
         }
     }
     if let Some(file) = &args.csv {
-        files::write_durable(file, csv(&lines).as_bytes())
-            .map_err(|error| Failure::usage(format!("could not write {}", file.display())).because(error))?;
+        write(file, &csv(&lines))?;
+    }
+    if let Some((file, scores)) = args.scores.as_ref().zip(kept.scores) {
+        write(file, &scores)?;
+    }
+    if let Some((file, clips)) = args.report.as_ref().zip(kept.clips) {
+        report(file, &lines, &choose(&clips, PICTURES))?;
     }
     let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.model)).collect();
     console.list(&table(&lines), &names, &lines, "no series")
@@ -142,13 +193,64 @@ fn manifest(folder: &Path) -> Result<Manifest, Failure> {
     }
 }
 
-fn scored(folder: &Path, entry: &SeriesEntry, model: CandidateName, args: &Eval) -> Result<Judged, Failure> {
-    let series = series(folder, &entry.file)?;
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    files::write_durable(file, text.as_bytes())
+        .map_err(|error| Failure::usage(format!("could not write {}", file.display())).because(error))
+}
+
+/// What is kept of the first detector beside its figures.
+struct Kept {
+    /// The lines of a CSV.
+    scores: Option<String>,
+    clips: Option<Vec<Clip>>,
+}
+
+impl Kept {
+    fn wanted(args: &Eval) -> Self {
+        Self {
+            scores: args.scores.is_some().then(|| "series,timestamp,score\n".to_owned()),
+            clips: args.report.is_some().then(Vec::new),
+        }
+    }
+
+    fn take(&mut self, entry: &SeriesEntry, series: &Labelled, scores: &[f64]) {
+        if let Some(lines) = &mut self.scores {
+            for (at_s, score) in series.times_s.iter().zip(scores) {
+                let _ = writeln!(lines, "{},{at_s},{score}", entry.id);
+            }
+        }
+        if let Some(kept) = &mut self.clips {
+            kept.extend(clips(entry, series, scores));
+        }
+    }
+}
+
+/// Writes the page, and its pictures beside it under its name with a number.
+fn report(file: &Path, lines: &[Line], clips: &[Clip]) -> Result<(), Failure> {
+    let stem = file.file_stem().map_or_else(|| "report".into(), |it| it.to_string_lossy().into_owned());
+    let rows: Vec<_> = lines.iter().map(cells).collect();
+    let page = Page::new(&stem, &HEADERS, &rows, clips);
+    for (name, picture) in &page.pictures {
+        write(&file.with_file_name(name), picture)?;
+    }
+    write(file, &page.text)
+}
+
+fn scored(
+    entry: &SeriesEntry,
+    model: CandidateName,
+    args: &Eval,
+    keep: Option<&mut Kept>,
+) -> Result<Judged, Failure> {
+    let series = series(&args.folder, &entry.file)?;
     let mut detector = model.start(Meta { interval_s: entry.interval_s, every: args.every as usize });
     let watch = Stopwatch::start();
     let rows = series.times_s.iter().zip(&series.values);
-    let scores = rows.map(|(at_s, value)| detector.step(*at_s, *value)).collect();
+    let scores: Vec<f64> = rows.map(|(at_s, value)| detector.step(*at_s, *value)).collect();
     let took_us = watch.elapsed().as_secs_f64() * 1e6;
+    if let Some(keep) = keep {
+        keep.take(entry, &series, &scores);
+    }
     Ok(judge(entry, &series, Scored { scores, took_us }, !args.no_vus))
 }
 

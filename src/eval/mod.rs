@@ -2,13 +2,16 @@
 //! Never: a file, a clock, or a label in the hands of a detector. Sources stand with each metric.
 
 mod candidates;
+mod clips;
 mod dataset;
 mod events;
 mod incidents;
 mod nab;
+mod plot;
 mod points;
 mod quantile;
 mod read;
+mod report;
 mod unit;
 mod vus;
 
@@ -16,5 +19,7 @@ mod vus;
 mod tests;
 
 pub use candidates::{CandidateName, Meta};
+pub use clips::{Clip, choose, clips};
 pub use dataset::{Figures, Judged, Scored, figures, judge};
 pub use read::{Labelled, Manifest, ReadError, SeriesEntry, read_manifest, read_series};
+pub use report::Page;

@@ -1,5 +1,6 @@
 //! Small cases whose figures are known by hand or from the reference evaluation.
 
+use super::clips::ClipKind;
 use super::*;
 
 fn entry(rows: usize) -> SeriesEntry {
@@ -79,4 +80,73 @@ fn no_candidate_scores_a_gap_or_a_flat_line_or_answers_with_anything_but_a_share
         }
         assert_eq!(flat.step(700 * 300, None), 0.0);
     }
+}
+
+fn clip_of(labels: &str, scores: &[f64]) -> Vec<Clip> {
+    let rows = scores.len();
+    let series = Labelled {
+        times_s: (0..rows as i64).map(|row| row * 60).collect(),
+        values: scores.iter().map(|it| Some(*it * 100.0)).collect(),
+        labels: labels.bytes().map(|it| it == b'1').collect(),
+    };
+    clips(&entry(rows), &series, scores)
+}
+
+#[test]
+fn a_report_shows_the_worst_miss_the_clearest_find_and_the_loudest_page_for_nothing() {
+    let mut scores = vec![0.0; 400];
+    (scores[50], scores[100], scores[200], scores[300], scores[350]) = (0.9, 0.5, 0.3, 0.85, 0.95);
+    let labelled = [50, 100, 200];
+    let labels: String = (0..400).map(|row| if labelled.contains(&row) { '1' } else { '0' }).collect();
+    let mut found = clip_of(&labels, &scores);
+    found.sort_by_key(|it| it.kind);
+    let peaks: Vec<f64> = found.iter().map(|it| it.peak).collect();
+    assert_eq!(peaks, [0.3, 0.9, 0.95], "the miss at 0.5 was nearer to being found");
+    let page = Page::new("report", &["DATASET", "F1"], &[vec!["d".into(), "0.5".into()]], &found);
+    assert_eq!(page.pictures.len(), 3);
+    for (name, picture) in &page.pictures {
+        assert!(page.text.contains(&format!("({name})")), "{}", page.text);
+        assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"), "{picture}");
+        assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
+    }
+    assert!(page.text.contains("## d\n\n| F1 |\n| --- |\n| 0.5 |\n"), "{}", page.text);
+}
+
+#[test]
+fn a_report_has_misses_first_and_shows_every_data_set_before_one_twice() {
+    let of = |dataset: &str, kind, peak| {
+        let mut clip = clip_of("0100", &[0.0, 0.9, 0.0, 0.0]).remove(0);
+        (clip.dataset, clip.kind, clip.peak) = (dataset.to_owned(), kind, peak);
+        clip
+    };
+    let missed = |dataset, peak| of(dataset, ClipKind::Missed, peak);
+    let all = vec![
+        missed("a", 0.1),
+        missed("a", 0.2),
+        missed("b", 0.7),
+        of("a", ClipKind::Found, 0.9),
+        of("a", ClipKind::ForNothing, 0.8),
+    ];
+    let chosen = choose(&all, 4);
+    let told: Vec<_> = chosen.iter().map(|it| (it.kind, it.dataset.as_str(), it.peak)).collect();
+    assert_eq!(
+        told,
+        [
+            (ClipKind::Missed, "a", 0.1),
+            (ClipKind::Missed, "b", 0.7),
+            (ClipKind::Found, "a", 0.9),
+            (ClipKind::ForNothing, "a", 0.8),
+        ]
+    );
+    assert_eq!(choose(&all, 10).len(), 5, "there are no more");
+}
+
+#[test]
+fn the_name_of_a_series_stays_text_in_a_picture_and_on_the_page() {
+    let mut clip = clip_of("0100", &[0.0, 0.9, 0.0, 0.0]).remove(0);
+    clip.series = "<script>](x)\n# head".into();
+    let page = Page::new("r", &["DATASET"], &[], &[clip]);
+    let (_, picture) = &page.pictures[0];
+    assert!(!picture.contains("<script") && !page.text.contains("<script"), "{picture}");
+    assert!(!page.text.contains("\n# head") && !page.text.contains("](x)"), "{}", page.text);
 }

@@ -16,6 +16,7 @@ mod charts;
 mod cli;
 mod commands;
 mod demo;
+mod detection;
 mod forge;
 mod git;
 mod github;
