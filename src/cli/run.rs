@@ -92,7 +92,7 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let keys: Vec<_> = settings.signals.iter().map(|it| it.key.clone()).collect();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), keys));
-    let parts = settings::parts(settings, &metrics)?;
+    let parts = settings::parts(settings, &metrics).await?;
     let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cluster;
 use super::failure::{Failure, Kind};
 use super::sops::identities;
 use crate::config::{
@@ -14,6 +15,7 @@ use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
 use crate::observe::forge_hooks::ForgeHooks;
+use crate::observe::landing::Landing;
 use crate::observe::prometheus::Prometheus;
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
@@ -39,6 +41,7 @@ use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{Parts, Rules};
 use crate::render::Templates;
+use crate::report::refresh::Refresh;
 use crate::sops::{Access, Identities, Recipient};
 use crate::telemetry::names::{ForgeProduct, Metrics};
 
@@ -315,14 +318,23 @@ pub fn forge_hooks(settings: &Settings) -> Result<Option<ForgeHooks>, Failure> {
     Ok(Some(ForgeHooks::new(hook_secret(file)?, format!("{}/{}", at.owner, at.name))))
 }
 
-/// How the settings say a commit is recognised as applied.
-#[must_use]
-pub fn probe(settings: &Settings) -> SyncProbe {
-    match &settings.sync {
-        SyncSettings::FixedWait { wait_s } => SyncProbe::FixedWait { wait_s: *wait_s },
-        SyncSettings::Http { url } => SyncProbe::Http { url: url.clone() },
-        SyncSettings::Metric { query } => SyncProbe::Metric { query: query.clone() },
-    }
+/// How the settings say a commit is recognised as applied, and whether anybody is asked to apply it now.
+async fn probe(settings: &Settings) -> Result<(SyncProbe, Option<Refresh>), Failure> {
+    let probe = match (&settings.sync, &settings.cluster) {
+        (SyncSettings::Cluster { refresh }, Some(at)) => {
+            let kube = cluster::client(at).await?;
+            let refresh = refresh.then(|| Refresh::new(kube.clone()));
+            return Ok((SyncProbe::Cluster(Landing::new(kube, at.namespaces.clone())), refresh));
+        }
+        // Refused when the settings were resolved.
+        (SyncSettings::Cluster { .. }, None) => {
+            return Err(Failure::usage("sync.kind: cluster needs cluster.access"));
+        }
+        (SyncSettings::FixedWait { wait_s }, _) => SyncProbe::FixedWait { wait_s: *wait_s },
+        (SyncSettings::Http { url }, _) => SyncProbe::Http { url: url.clone() },
+        (SyncSettings::Metric { query }, _) => SyncProbe::Metric { query: query.clone() },
+    };
+    Ok((probe, None))
 }
 
 /// Signals as the observer wants them.
@@ -412,12 +424,13 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
 ///
 /// # Errors
 /// When a file named by the settings cannot be used, or another process uses the state folder.
-pub fn parts(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
+pub async fn parts(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let configs = signals(settings);
     let source = Arc::new(prometheus(settings, Arc::clone(&clock))?);
     let windows = SignalWindows::new(configs).map_err(|error| failed("the signals")(error.into()))?;
+    let (probe, refresh) = probe(settings).await?;
     Ok(Parts {
         clock,
         observer: Observer::new(source, windows, EnsembleSettings::default()),
@@ -436,7 +449,8 @@ pub fn parts(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Parts, Failu
             sync_timeout_s: settings.sync_timeout_s,
             batch: settings.batch.clone(),
         },
-        probe: probe(settings),
+        probe,
+        refresh,
         http: http(Duration::from_secs(10))?,
         mode_ceiling: settings.mode,
         desk: desk(settings, Arc::new(SystemClock), metrics)?,

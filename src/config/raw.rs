@@ -312,11 +312,12 @@ impl Default for Batch {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SyncKind {
+    /// What Argo CD or Flux report in the cluster, and the rollout of the workload; needs `cluster.access`.
+    Cluster,
     /// It takes `wait`, and nobody reports it.
-    #[default]
     FixedWait,
     /// A page (`url`) that names the commit that is live.
     Http,
@@ -328,20 +329,23 @@ pub enum SyncKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sync {
-    pub kind: SyncKind,
+    /// Default: cluster with `cluster.access`, else fixedWait.
+    pub kind: Option<SyncKind>,
     /// For fixedWait (duration). Default 1m.
     pub wait: Option<String>,
     /// For http.
     pub url: Option<String>,
     /// For metric.
     pub query: Option<String>,
+    /// For cluster: ask Argo CD or Flux to look now, by an annotation. tars's account needs the right to patch them.
+    pub refresh: bool,
     /// Not live after this time: the outcome is Unknown (duration).
     pub timeout: String,
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { kind: SyncKind::FixedWait, wait: None, url: None, query: None, timeout: "15m".into() }
+        Self { kind: None, wait: None, url: None, query: None, refresh: false, timeout: "15m".into() }
     }
 }
 

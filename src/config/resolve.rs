@@ -107,6 +107,10 @@ pub struct SignalSettings {
 /// How tars learns that a commit is live.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub enum SyncSettings {
+    /// What Argo CD or Flux report in the cluster; `refresh`: they are asked to look now.
+    Cluster {
+        refresh: bool,
+    },
     FixedWait {
         wait_s: u32,
     },
@@ -185,7 +189,7 @@ pub fn resolve(
         tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
         limits: at.limits(&raw.limits)?,
         batch: at.batch(&raw.batch)?,
-        sync: at.sync(&raw.sync)?,
+        sync: at.sync(&raw.sync, raw.cluster.access != raw::ClusterAccess::None)?,
         sync_timeout_s: at.duration("sync.timeout", &raw.sync.timeout, (1, DAY_S))?,
         cluster: at.cluster(&raw.cluster)?,
         webhook: at.webhook(&raw.webhook, listen)?,
@@ -439,19 +443,30 @@ impl Resolve<'_> {
         Ok(period_s / step_s)
     }
 
-    fn sync(&self, raw: &raw::Sync) -> Result<SyncSettings, ConfigError> {
+    fn sync(&self, raw: &raw::Sync, sees_cluster: bool) -> Result<SyncSettings, ConfigError> {
         let given =
             [("wait", raw.wait.is_some()), ("url", raw.url.is_some()), ("query", raw.query.is_some())];
-        let wanted = match raw.kind {
-            SyncKind::FixedWait => "wait",
-            SyncKind::Http => "url",
-            SyncKind::Metric => "query",
+        let kind = raw.kind.unwrap_or(if sees_cluster { SyncKind::Cluster } else { SyncKind::FixedWait });
+        let (wanted, fix) = match kind {
+            SyncKind::Cluster => ("", "name the kind it belongs to (`sync.kind`), or remove it"),
+            SyncKind::FixedWait => ("wait", "it has `wait`"),
+            SyncKind::Http => ("url", "it has `url`"),
+            SyncKind::Metric => ("query", "it has `query`"),
         };
         if let Some((field, _)) = given.iter().find(|(field, given)| *given && *field != wanted) {
             let message = "this does not belong to the sync kind";
-            return Err(self.origins.error(&format!("sync.{field}"), message, format!("it has `{wanted}`")));
+            return Err(self.origins.error(&format!("sync.{field}"), message, fix));
         }
-        match raw.kind {
+        if raw.refresh && kind != SyncKind::Cluster {
+            let fix = "set `sync.kind` to cluster, or remove it";
+            return Err(self.origins.error("sync.refresh", "nobody is asked with this sync kind", fix));
+        }
+        match kind {
+            SyncKind::Cluster if sees_cluster => Ok(SyncSettings::Cluster { refresh: raw.refresh }),
+            SyncKind::Cluster => {
+                let fix = "set cluster.access, or choose another kind";
+                Err(self.origins.error("sync.kind", "no cluster is looked at", fix))
+            }
             SyncKind::FixedWait => {
                 let wait = raw.wait.as_deref().unwrap_or("1m");
                 Ok(SyncSettings::FixedWait { wait_s: self.duration("sync.wait", wait, (0, DAY_S))? })

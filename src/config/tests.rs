@@ -131,6 +131,14 @@ fn each_kind_of_sync_and_webhook_is_read() {
         sync(&format!("{{kind: metric, query: '{query}'}}")),
         SyncSettings::Metric { query: query.into() }
     );
+    // Whoever lets tars see the cluster wants it to look there.
+    let seeing = |lines: &str| {
+        resolved(&with(&format!("cluster: {{access: inCluster}}\nsync: {lines}"))).map(|it| it.sync)
+    };
+    assert_eq!(seeing("{timeout: 5m}").unwrap(), SyncSettings::Cluster { refresh: false });
+    assert_eq!(seeing("{kind: cluster, refresh: true}").unwrap(), SyncSettings::Cluster { refresh: true });
+    assert_eq!(seeing("{kind: fixedWait}").unwrap(), SyncSettings::FixedWait { wait_s: 60 });
+    assert_eq!(seeing("{wait: 5s}").unwrap_err().field, "sync.wait");
     let webhook = |lines: &str| resolved(&edited("secret_file: /keys/webhook", lines)).unwrap().webhook;
     assert_eq!(webhook("insecure: true"), WebhookAuth::InsecureLoopback);
     assert_eq!(webhook("enabled: false"), WebhookAuth::Off);
@@ -208,6 +216,7 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_SIGNING_NAME", "robot", &[]),
     ("TARS_SYNC_KIND", "http", &[("TARS_SYNC_URL", "http://a/rev")]),
     ("TARS_SYNC_QUERY", "up{rev=\"$commit\"}", &[("TARS_SYNC_KIND", "metric")]),
+    ("TARS_SYNC_REFRESH", "true", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
     ("TARS_SYNC_TIMEOUT", "20m", &[]),
     ("TARS_SYNC_URL", "http://a/rev", &[("TARS_SYNC_KIND", "http")]),
     ("TARS_SYNC_WAIT", "7s", &[]),
@@ -400,6 +409,8 @@ fn errors_elsewhere() -> Vec<ErrorCase> {
         (with("sync: {kind: http}"), "tars.yaml:10", "sync.url", "TARS_SYNC_URL"),
         (with("sync: {kind: metric, query: up}"), "tars.yaml:10", "sync.query", "$commit"),
         (with("sync: {kind: http, wait: 1m}"), "tars.yaml:10", "sync.wait", "`url`"),
+        (with("sync: {refresh: true}"), "tars.yaml:10", "sync.refresh", "cluster"),
+        (with("sync: {kind: cluster}"), "tars.yaml:10", "sync.kind", "cluster.access"),
         (edited(insecure, ""), "tars.yaml", "webhook.secret_file", "TARS_WEBHOOK_SECRET_FILE"),
         (
             edited(insecure, "webhook:\n  insecure: true\nlisten: 0.0.0.0:80\n"),

@@ -352,8 +352,10 @@ fn synced(record: &RemediationAction) -> Told<'_> {
             ("Synced", Truth::Unknown, state.as_str(), "not applied yet", proposed_at(record))
         }
         None if record.status.merge.is_some() => {
-            let timeout = ReasonCode::SyncTimeout.as_str();
-            ("Synced", Truth::False, timeout, "the change was not seen applied", moved_at(record))
+            let timeout = ReasonCode::SyncTimeout;
+            let hold = record.status.holds.iter().find(|it| it.code == timeout);
+            let words = hold.map_or("the change was not seen applied", |it| it.text.as_str());
+            ("Synced", Truth::False, timeout.as_str(), words, moved_at(record))
         }
         None => ("Synced", Truth::False, state.as_str(), "there was nothing to apply", moved_at(record)),
     }

@@ -3,6 +3,7 @@
 
 mod budget;
 mod choose;
+mod drift;
 mod incidents;
 mod permit;
 mod playbooks;
@@ -25,6 +26,7 @@ use crate::model::suspension::Suspension;
 use crate::model::workload::Workload;
 
 pub use choose::{decide, mode_and_risk};
+pub use drift::drifted;
 pub use incidents::{Evidence, active_triggers, cause_key, incidents};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
 pub use playbooks::plan;

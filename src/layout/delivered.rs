@@ -14,7 +14,7 @@ use super::objects::{folder, is_below};
 use super::sources::Sources;
 use super::update::render_folder;
 use super::{Found, Index, edit_refused, plain_objects};
-use crate::model::ids::RepoPath;
+use crate::model::ids::{RepoPath, WorkloadRef};
 use crate::model::reason::Reason;
 
 /// Kinds of objects that the index keeps a list of.
@@ -71,6 +71,15 @@ impl Delivered {
     pub fn reads(&self, path: &RepoPath) -> bool {
         self.held.reads(path)
     }
+}
+
+/// What brings an object, as the repository declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bringer {
+    pub kind: delivery::Kind,
+    /// `None`: the repository leaves it out.
+    pub namespace: Option<String>,
+    pub name: String,
 }
 
 fn unit(key: &EntryKey) -> Option<Unit> {
@@ -233,6 +242,23 @@ impl Index {
         let asks = |it: &&Beyond| it.folders.iter().any(|dir| is_below(folder(entry.as_str()), dir));
         self.delivered.beyond.iter().find(asks).map_or(Ok(()), |it| {
             Err(edit_refused(format!("{entry} is in a folder that {} may mean: it {}", it.label, it.why)))
+        })
+    }
+
+    /// What brings `target` to its cluster; `None` when the repository does not declare that, or the target not once.
+    #[must_use]
+    pub fn brought_by(&self, target: &WorkloadRef) -> Option<Bringer> {
+        let live = self.find(target).ok()?.live;
+        let delivery = self.delivered.held.delivery_of(&live)?;
+        let namespace = delivery.value["metadata"]["namespace"].as_str().or_else(|| {
+            // One that is generated stands where its ApplicationSet stands.
+            Some(delivery.namespace.as_str())
+                .filter(|_| !delivery.at.0.is_empty() && delivery.namespace != "default")
+        });
+        Some(Bringer {
+            kind: delivery.kind,
+            namespace: namespace.map(str::to_owned),
+            name: delivery.name.clone(),
         })
     }
 

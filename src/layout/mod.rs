@@ -49,7 +49,8 @@ mod versions;
 
 pub use address::Address;
 pub use chain::Link;
-pub use delivery::About;
+pub use delivered::Bringer;
+pub use delivery::{About, Kind as DeliveryKind};
 pub use effect::{Effect, Objects};
 pub use helm::{HelmJob, HelmRenders, SetValue};
 pub use marked::Mark;

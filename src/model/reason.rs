@@ -73,6 +73,10 @@ reasons! {
     HPAOwnsReplicas,
     /// Something other than the manifest owns the field.
     FieldOwnedElsewhere,
+    /// The cluster has another count, or other bounds, than the repository: somebody changed them by hand.
+    Drifted,
+    /// What the cluster runs could not be read; nothing is proposed blindly.
+    ClusterUnreadable,
     /// The target is not declared in the repository.
     TargetNotFound,
     /// More than one place could be changed; the candidates are listed.

@@ -56,3 +56,20 @@ pub struct Workload {
     /// Nothing renders the target here, for this reason: of it, only the count at a named place is known.
     pub unrendered: Option<String>,
 }
+
+/// How many replicas a workload has in the cluster, and who decides that there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveCount {
+    pub replicas: u32,
+    /// Who wrote the count last, as the API server notes it.
+    pub set_by: Option<String>,
+    pub autoscaler: Option<LiveAutoscaler>,
+}
+
+/// A HorizontalPodAutoscaler that scales the workload in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveAutoscaler {
+    pub name: String,
+    pub min: u32,
+    pub max: u32,
+}

@@ -6,6 +6,7 @@ pub mod alertmanager;
 mod blobs;
 pub mod charts;
 pub mod forge_hooks;
+pub mod landing;
 pub mod metrics;
 pub mod prometheus;
 pub mod prometheus_wire;

@@ -5,9 +5,13 @@
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
+use super::landing::{Landing, Seen};
 use super::metrics::{MetricSource, SourceError};
+use crate::layout::Index;
+use crate::model::action::RemediationAction;
 use crate::model::ids::ObjectId;
 use crate::outside::http::{Http, HttpError};
+use crate::outside::kube::KubeError;
 
 /// Placeholder for the commit id in a metric query.
 const COMMIT: &str = "$commit";
@@ -15,7 +19,7 @@ const COMMIT: &str = "$commit";
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// How to find out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum SyncProbe {
     /// It takes this long, and nobody reports it.
     FixedWait { wait_s: u32 },
@@ -23,6 +27,20 @@ pub enum SyncProbe {
     Http { url: String },
     /// A query that gives at least 1 once the commit is live. `$commit` stands for its id.
     Metric { query: String },
+    /// What Argo CD or Flux report in the cluster, and the rollout of the workload.
+    Cluster(Landing),
+}
+
+/// What a probe is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    pub commit: &'a ObjectId,
+    pub merged_at: Timestamp,
+    pub now: Timestamp,
+    /// Whose change the commit brought.
+    pub record: &'a RemediationAction,
+    /// The watched branch.
+    pub index: &'a Index,
 }
 
 /// What the probe says.
@@ -32,6 +50,8 @@ pub enum ProbeAnswer {
     Yes(Timestamp),
     /// This other commit is live; ours is too if this one descends from it.
     Reported(ObjectId),
+    /// These commits are applied, and this is what runs of them.
+    Seen(Seen),
     NotYet,
     /// The probe gave no usable answer; says why.
     Unknown(String),
@@ -44,21 +64,22 @@ pub enum ProbeError {
     Http(#[source] HttpError),
     #[error("cannot query the sync metric")]
     Metric(#[source] SourceError),
+    #[error("cannot see in the cluster what is applied")]
+    Cluster(#[source] KubeError),
 }
 
 impl SyncProbe {
-    /// Asks the probe about `commit`, which was merged at `merged_at`.
+    /// Asks the probe.
     ///
     /// # Errors
     /// [`ProbeError`] when the probe cannot be asked; that is neither yes nor no.
     pub async fn synced(
         &self,
-        commit: &ObjectId,
-        merged_at: Timestamp,
-        now: Timestamp,
+        question: Question<'_>,
         source: &dyn MetricSource,
         http: &Http,
     ) -> Result<ProbeAnswer, ProbeError> {
+        let Question { commit, merged_at, now, record, index } = question;
         match self {
             Self::FixedWait { wait_s } => {
                 let wait = SignedDuration::from_secs(i64::from(*wait_s));
@@ -78,6 +99,10 @@ impl SyncProbe {
                     (Some(_), _) | (None, false) => ProbeAnswer::NotYet,
                     (None, true) => ProbeAnswer::Unknown("the sync query has no single finite value".into()),
                 })
+            }
+            Self::Cluster(landing) => {
+                let seen = landing.look(record, index).await.map_err(ProbeError::Cluster)?;
+                Ok(ProbeAnswer::Seen(seen))
             }
         }
     }
@@ -105,12 +130,15 @@ fn read_page(status: u16, body: &[u8], commit: &ObjectId, now: Timestamp) -> Pro
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::model::fixtures::{at, oid};
+    use crate::layout::index;
+    use crate::model::fixtures::{at, oid, proposed, target};
+    use crate::model::tree::RepoTree;
     use crate::observe::loopback::{Act, http, server};
     use crate::observe::metrics::{InstantResult, RangeResult};
     use crate::outside::clock::OutsideClock;
@@ -143,6 +171,20 @@ mod tests {
         }
     }
 
+    async fn ask(
+        probe: &SyncProbe,
+        now_s: i64,
+        source: &Fixed,
+        http: &Http,
+    ) -> Result<ProbeAnswer, ProbeError> {
+        let commit = oid('a');
+        let record = proposed("backend-latency", &target("shop/Deployment/backend"), 1, at(0));
+        let index = index(&RepoTree::held(oid('b'), BTreeMap::new()));
+        let (merged_at, now) = (at(0), at(now_s));
+        let question = Question { commit: &commit, merged_at, now, record: &record, index: &index };
+        probe.synced(question, source, http).await
+    }
+
     fn fixed(non_empty: bool, value: Option<f64>) -> Fixed {
         Fixed(InstantResult { non_empty, value }, Mutex::default())
     }
@@ -152,9 +194,9 @@ mod tests {
         let http = http();
         let probe = SyncProbe::FixedWait { wait_s: 60 };
         let source = fixed(false, None);
-        let early = probe.synced(&oid('a'), at(0), at(59), &source, &http).await.unwrap();
+        let early = ask(&probe, 59, &source, &http).await.unwrap();
         assert_eq!(early, ProbeAnswer::NotYet);
-        let late = probe.synced(&oid('a'), at(0), at(500), &source, &http).await.unwrap();
+        let late = ask(&probe, 500, &source, &http).await.unwrap();
         assert_eq!(late, ProbeAnswer::Yes(at(60)));
     }
 
@@ -170,7 +212,7 @@ mod tests {
             (true, None, ProbeAnswer::Unknown("the sync query has no single finite value".into())),
         ] {
             let source = fixed(non_empty, value);
-            let answer = probe.synced(&oid('a'), at(0), at(9), &source, &http).await.unwrap();
+            let answer = ask(&probe, 9, &source, &http).await.unwrap();
             assert_eq!(answer, expected);
             assert_eq!(*source.1.lock().unwrap(), format!("max(up{{revision=\"{}\"}})", oid('a')));
         }
@@ -180,10 +222,10 @@ mod tests {
     async fn a_page_is_asked_with_get_and_its_commit_is_handed_back() {
         let (address, serving) = server(vec![Act::Answer(200, oid('b').to_string())]).await;
         let probe = SyncProbe::Http { url: format!("{address}/revision") };
-        let answer = probe.synced(&oid('a'), at(0), at(9), &fixed(false, None), &http()).await.unwrap();
+        let answer = ask(&probe, 9, &fixed(false, None), &http()).await.unwrap();
         assert_eq!(answer, ProbeAnswer::Reported(oid('b')));
         assert_eq!(serving.await.unwrap()[0].line, "GET /revision HTTP/1.1");
-        let gone = probe.synced(&oid('a'), at(0), at(9), &fixed(false, None), &http()).await;
+        let gone = ask(&probe, 9, &fixed(false, None), &http()).await;
         assert!(matches!(gone, Err(ProbeError::Http(_))));
     }
 

@@ -10,6 +10,7 @@ use super::step::Step;
 use super::turn::Turn;
 use super::view::BranchFate;
 use crate::model::action::{ActionState, MergeRecord, MergedBy, Purpose, RemediationAction};
+use crate::model::causes::causes;
 use crate::model::change::ProposedChange;
 use crate::model::forge::PullState;
 use crate::model::history::{Effect, plan_id};
@@ -17,7 +18,8 @@ use crate::model::ids::ObjectId;
 use crate::model::reason::{Reason, ReasonCode};
 use crate::model::request::Request;
 use crate::model::verdict::{Outcome, Verdict};
-use crate::observe::sync_probe::ProbeAnswer;
+use crate::observe::landing::Landed;
+use crate::observe::sync_probe::{ProbeAnswer, Question};
 use crate::verify::{self, VerifyInput};
 
 /// A merge that somebody else reserved is left to them for this long, then any replica finishes it. Only
@@ -248,17 +250,20 @@ async fn merged(turn: &Turn<'_>, record: &RemediationAction) -> Result<Option<St
         next.enter(ActionState::Worse, turn.now, foreign.to_string());
         return Ok(Some(Step::enter(next, false)));
     }
-    if let Some(at) = synced_at(turn, merge).await? {
-        let mut next = record.clone();
-        next.status.synced_at = Some(at);
-        next.enter(ActionState::Synced, turn.now, format!("{} is applied", merge.commit.short()));
-        return Ok(Some(Step::enter(next, false)));
-    }
+    let why = match arrival(turn, record, merge).await {
+        Arrival::At(at) => {
+            let mut next = record.clone();
+            next.status.synced_at = Some(at);
+            next.enter(ActionState::Synced, turn.now, format!("{} is applied", merge.commit.short()));
+            return Ok(Some(Step::enter(next, false)));
+        }
+        Arrival::NotYet(why) => why,
+    };
     let waited_s = seconds_since(merge.at, turn.now);
     if waited_s < i64::from(turn.rules.sync_timeout_s) {
         return Ok(None);
     }
-    let text = format!("{} was not applied within {waited_s} s", merge.commit.short());
+    let text = format!("{} was not applied within {waited_s} s: {why}", merge.commit.short());
     let mut next = record.clone();
     next.status.holds = vec![Reason::new(ReasonCode::SyncTimeout, text.clone())];
     next.status.verdict = Some(unmeasured(Outcome::Unknown, turn.now, text.clone()));
@@ -281,19 +286,45 @@ fn unjudged(turn: &Turn<'_>, record: &RemediationAction, request: &Request) -> O
     Some(Step::enter(next, false))
 }
 
-/// When the merge took effect, if the probe says it did. A probe that reports a commit is believed only if
-/// that commit contains the merge.
-async fn synced_at(turn: &Turn<'_>, merge: &MergeRecord) -> Result<Option<Timestamp>, TurnError> {
-    let answer = turn.probe.synced(&merge.commit, merge.at, turn.now, turn.source.as_ref(), turn.http).await;
-    match answer {
-        Ok(ProbeAnswer::Yes(at)) => Ok(Some(at)),
-        Ok(ProbeAnswer::Reported(commit)) => {
-            let known = turn.view.objects.is_ancestor(merge.commit.as_str(), commit.as_str());
-            // A commit this clone does not have yet is not an answer.
-            Ok(known.unwrap_or(false).then_some(turn.now))
-        }
-        // A probe that cannot answer is neither yes nor no.
-        Ok(ProbeAnswer::NotYet | ProbeAnswer::Unknown(_)) | Err(_) => Ok(None),
+/// Whether a merge took effect.
+enum Arrival {
+    At(Timestamp),
+    /// For this reason, as far as it is known.
+    NotYet(String),
+}
+
+/// When the merge took effect, if the probe says it did. A probe that reports commits is believed only if one of
+/// them contains the merge; one that cannot answer says neither yes nor no.
+async fn arrival(turn: &Turn<'_>, record: &RemediationAction, merge: &MergeRecord) -> Arrival {
+    // A commit this clone does not have yet is not an answer.
+    let contains =
+        |commit: &ObjectId| turn.view.objects.is_ancestor(merge.commit.as_str(), commit.as_str()).ok();
+    let question = Question {
+        commit: &merge.commit,
+        merged_at: merge.at,
+        now: turn.now,
+        record,
+        index: &turn.view.snapshot.index,
+    };
+    match turn.probe.synced(question, turn.source.as_ref(), turn.http).await {
+        Ok(ProbeAnswer::Yes(at)) => Arrival::At(at),
+        Ok(ProbeAnswer::Reported(commit)) => match contains(&commit) {
+            Some(true) => Arrival::At(turn.now),
+            Some(false) | None => Arrival::NotYet(format!("{} is live", commit.short())),
+        },
+        Ok(ProbeAnswer::Seen(seen)) => match seen.landed(&contains) {
+            Landed::Yes => Arrival::At(turn.now),
+            Landed::NotYet(why) => {
+                if let Some(refresh) = turn.refresh {
+                    let looking: Vec<_> = seen.chain.into_iter().filter_map(|it| it.looks).collect();
+                    refresh.ask(record.id(), &looking, merge.at).await;
+                }
+                Arrival::NotYet(why)
+            }
+        },
+        Ok(ProbeAnswer::NotYet) => Arrival::NotYet("nothing reports it".to_owned()),
+        Ok(ProbeAnswer::Unknown(why)) => Arrival::NotYet(why),
+        Err(error) => Arrival::NotYet(causes(&error)),
     }
 }
 

@@ -253,6 +253,7 @@ impl World {
                 batch: None,
             },
             probe: SyncProbe::FixedWait { wait_s: 30 },
+            refresh: None,
             http: http(),
             mode_ceiling: Mode::AutoMerge,
             desk: None,

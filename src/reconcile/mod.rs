@@ -16,6 +16,7 @@ pub mod report;
 mod batch;
 mod branches;
 mod follow;
+mod incident;
 mod open;
 mod perform;
 mod step;
@@ -63,14 +64,13 @@ use self::step::{About, Step};
 pub use self::turn::Rules;
 use self::turn::Turn;
 use self::view::View;
-use crate::decide::{self, Facts, Undoing};
+use crate::decide::{self, Undoing};
 use crate::ledger;
 use crate::model::action::RemediationAction;
-use crate::model::decision::{Decision, Incident, Verb};
+use crate::model::decision::{Decision, Verb};
 use crate::model::history::Effect;
 use crate::model::ids::{ActionId, BranchName, Fingerprint, ObjectId};
 use crate::model::limits::GlobalLimits;
-use crate::model::playbook::{PlaybookSpec, ScaleBy};
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
 use crate::observe::repository::{Repository, Snapshot};
@@ -83,6 +83,7 @@ use crate::outside::http::Http;
 use crate::outside::random;
 use crate::propose::Writer;
 use crate::render::{TemplateProblem, Templates};
+use crate::report::refresh::Refresh;
 
 /// Most steps of one tick; what is left waits for the next one.
 const STEPS_MAX: usize = 500;
@@ -113,6 +114,8 @@ pub struct Parts {
     pub templates: Templates,
     pub rules: Rules,
     pub probe: SyncProbe,
+    /// `None`: Argo CD and Flux are not asked to look now.
+    pub refresh: Option<Refresh>,
     pub http: Http,
     /// The most any policy may do.
     pub mode_ceiling: Mode,
@@ -413,6 +416,7 @@ impl Reconciler {
             rules: &parts.rules,
             policies,
             probe: &parts.probe,
+            refresh: parts.refresh.as_ref(),
             source: parts.observer.source(),
             http: &parts.http,
             desk: parts.desk.as_ref(),
@@ -536,41 +540,12 @@ async fn next_step(
         }
     }
     for incident in turn.incidents(since) {
-        let decision = Box::pin(decide_one(turn, &incident, repository)).await;
+        let decision = Box::pin(incident::decide(turn, &incident, repository)).await;
         if let Some(step) = answer(decision, aside, held) {
             return Ok(Next::Step(step));
         }
     }
     Ok(note.map_or(Next::Settled, Next::Step))
-}
-
-async fn decide_one(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {
-    let Some(policy) = turn.policies.iter().find(|it| it.name == incident.policy) else {
-        let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
-        return Decision { incident: incident.clone(), verb: Verb::Hold(vec![gone]) };
-    };
-    let wants_history = policy.actions.iter().any(|it| matches!(it, PlaybookSpec::Rollback { .. }));
-    let (target, view) = (&incident.target, turn.view);
-    // The history of a chart is rendered too.
-    let charts = repository.charts();
-    let workload =
-        || repository.workload(view.objects, &view.snapshot, target, &policy.write_to, wants_history);
-    let facts = Facts {
-        workload: charts.settle(workload).await,
-        load: load_of(turn, policy),
-        inside_target: turn.inside_target(policy, &incident.cause),
-    };
-    decide::decide(incident, policy, &facts, turn.history(), &turn.rules.limits, &turn.guards(), turn.now)
-}
-
-/// Newest value of the load signal of a policy that scales by queue.
-fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
-    policy.actions.iter().find_map(|action| match action {
-        PlaybookSpec::ScaleOut { by: ScaleBy::Queue { load, .. }, .. } => {
-            turn.evidence.series(load)?.last().map(|(_, value)| value)
-        }
-        _ => None,
-    })
 }
 
 /// A decision as a step, or a note why there is none.

@@ -23,6 +23,7 @@ use crate::model::reason::{Reason, ReasonCode};
 use crate::observe::metrics::MetricSource;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::http::Http;
+use crate::report::refresh::Refresh;
 use crate::verify;
 
 /// Limits and thresholds from the settings that decisions depend on.
@@ -51,6 +52,8 @@ pub struct Turn<'a> {
     /// Policies of the watched branch, their modes under the ceiling of the settings.
     pub policies: &'a [Policy],
     pub probe: &'a SyncProbe,
+    /// `None`: Argo CD and Flux look when they look.
+    pub refresh: Option<&'a Refresh>,
     pub source: &'a Arc<dyn MetricSource>,
     pub http: &'a Http,
     /// The pull requests; `None`: there is no forge.

@@ -4,6 +4,7 @@
 
 pub mod actions;
 pub mod pushgateway;
+pub mod refresh;
 
 #[cfg(test)]
 mod server_tests;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::delivery::{ArgoCd, Flux};
@@ -12,12 +12,13 @@ use super::keeper::Kept;
 use super::kube::Kube;
 use super::process::{get, wait_for};
 use super::support::gitea::Gitea;
-use super::support::parts;
 use super::support::ports::free_port;
+use super::support::{self, parts};
 
 /// Programs get this long to answer for the first time; a busy machine is slow.
 pub(crate) const START: Duration = Duration::from_secs(120);
 const ADMIN_TOKEN: &str = "admin-of-the-cluster-tests";
+const TARS_TOKEN: &str = "tars-of-the-cluster-tests";
 const STRANGER_TOKEN: &str = "stranger-of-the-cluster-tests";
 /// Stands for the scheduler: there is one node, and it takes everything.
 const NODE: &str = "apiVersion: v1
@@ -93,6 +94,8 @@ pub(crate) fn manifest(program: &Path) -> String {
 /// Everything running. Fields end in this order: the folder last.
 pub(crate) struct Cluster {
     pub admin: Arc<Kube>,
+    /// May do what the chart's role says.
+    pub tars: Kube,
     /// Known to the API server, and nothing is allowed to them.
     pub stranger: Kube,
     pub url: String,
@@ -102,8 +105,8 @@ pub(crate) struct Cluster {
     _argo_cd: ArgoCd,
     _kwok: Kept,
     _controllers: Kept,
-    _apiserver: Kept,
-    _etcd: Kept,
+    pub apiserver: Mutex<Kept>,
+    pub etcd: Mutex<Kept>,
     folder: tempfile::TempDir,
 }
 
@@ -123,7 +126,10 @@ impl Cluster {
         wait_for("the API server is ready", START, || {
             admin.ask("/readyz").filter(|(status, _)| *status == 200)
         });
+        let tars = Kube::new(at, port, "tars", TARS_TOKEN, &programs.kubectl);
         let stranger = Kube::new(at, port, "stranger", STRANGER_TOKEN, &programs.kubectl);
+        admin.apply(&support::text("charts/tars/crds/crds.yaml").unwrap());
+        admin.apply(&role());
         let controllers = start_controllers(&programs.controllers, at, &admin);
         let kwok = start_kwok(&programs.kwok, at, &admin);
         admin.apply(NODE);
@@ -136,6 +142,7 @@ impl Cluster {
         let argo_cd = ArgoCd::start(programs, at, &admin, &url, ADMIN_TOKEN);
         Self {
             admin: Arc::new(admin),
+            tars,
             stranger,
             url,
             prometheus: programs.prometheus.clone(),
@@ -144,8 +151,8 @@ impl Cluster {
             _argo_cd: argo_cd,
             _kwok: kwok,
             _controllers: controllers,
-            _apiserver: apiserver,
-            _etcd: etcd,
+            apiserver: Mutex::new(apiserver),
+            etcd: Mutex::new(etcd),
             folder,
         }
     }
@@ -153,6 +160,27 @@ impl Cluster {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The rights that the chart gives tars in the whole cluster, those for `sync.refresh` included.
+fn role() -> String {
+    let rules = |name: &str| support::text(&format!("charts/tars/rbac/{name}.yaml")).unwrap();
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: tars}}
+rules:
+{}{}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: tars}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tars}}
+subjects: [{{kind: User, name: tars, apiGroup: rbac.authorization.k8s.io}}]
+",
+        rules("watched"),
+        rules("refresh"),
+    )
 }
 
 fn start_etcd(program: &Path, folder: &Path) -> (Kept, String) {
@@ -178,7 +206,9 @@ fn start_apiserver(program: &Path, folder: &Path, etcd: &str, port: u16) -> Kept
         .status()
         .unwrap();
     assert!(made.success(), "a key for the tokens of ServiceAccounts");
-    let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n{STRANGER_TOKEN},stranger,stranger\n");
+    let tokens = format!(
+        "{ADMIN_TOKEN},admin,admin,system:masters\n{TARS_TOKEN},tars,tars\n{STRANGER_TOKEN},stranger,stranger\n"
+    );
     std::fs::write(folder.join("tokens.csv"), tokens).unwrap();
     let key = key.display();
     let args = [
@@ -206,6 +236,8 @@ fn start_controllers(program: &Path, folder: &Path, admin: &Kube) -> Kept {
         format!("--service-account-private-key-file={}", folder.join("service-accounts.key").display()),
         format!("--root-ca-file={}", folder.join("certs/apiserver.crt").display()),
         "--controllers=*,-nodeipam".to_owned(),
+        // Nothing measures here; what an autoscaler's bounds ask for it does all the same.
+        "--horizontal-pod-autoscaler-sync-period=2s".to_owned(),
         "--leader-elect=false".to_owned(),
         "--secure-port=0".to_owned(),
     ];

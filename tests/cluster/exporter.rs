@@ -1,6 +1,6 @@
 //! What the workload would measure of itself, for a Deployment whose pods run nothing: latency and errors follow from the load,
-//! the ready replicas and the image that the API server reports. Comes in: the cluster and how to ask which commit is applied; out:
-//! `/metrics` for Prometheus and `/revision` for the sync probe. Never: a figure from git, or one that tars said.
+//! the ready replicas and the image that the API server reports. Comes in: the cluster; out: `/metrics` for Prometheus. Never: a
+//! figure from git, or one that tars said.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::kube::{Kube, is_rolled_out};
+use super::kube::Kube;
 
 /// Requests that one replica serves at once.
 const SLOTS_PER_REPLICA: usize = 4;
@@ -25,14 +25,10 @@ const BOUNDS_MS: [u32; 24] = [
 /// Ends the tag of an image that answers with errors.
 pub(crate) const BAD: &str = "-bad";
 
-/// Asks which commit is applied.
-pub(crate) type Applied = fn(&Kube, &str) -> Option<String>;
-
 #[derive(Debug, Default)]
 struct Seen {
     ready: usize,
     is_bad: bool,
-    revision: String,
     buckets: [u64; BOUNDS_MS.len()],
     sum_s: f64,
     good: u64,
@@ -58,7 +54,7 @@ fn latency_ms(clients: usize, ready: usize, dice: u64) -> u64 {
 
 impl Exporter {
     /// Of Deployment `backend` in the namespace, beginning with so many clients.
-    pub(crate) fn start(kube: &Arc<Kube>, namespace: &'static str, applied: Applied, clients: usize) -> Self {
+    pub(crate) fn start(kube: &Arc<Kube>, namespace: &'static str, clients: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let exporter = Self {
@@ -73,7 +69,7 @@ impl Exporter {
         std::thread::spawn(move || {
             let mut dice = 1_u64 << 40 | 7;
             while !is_over.load(Ordering::SeqCst) {
-                look(&kube, namespace, applied, &beats);
+                look(&kube, namespace, &beats);
                 beat(&mut beats.lock().unwrap(), wanted.load(Ordering::SeqCst), &mut dice);
                 std::thread::sleep(BEAT);
             }
@@ -98,18 +94,13 @@ impl Drop for Exporter {
     }
 }
 
-/// Reads the Deployment; a commit counts as live once its rollout is finished.
-fn look(kube: &Kube, namespace: &str, applied: Applied, seen: &Mutex<Seen>) {
-    // Asked first: what is applied now is what the Deployment, read afterwards, contains.
-    let revision = applied(kube, namespace);
+/// Reads the Deployment. While nobody answers, the pods go on as they are.
+fn look(kube: &Kube, namespace: &str, seen: &Mutex<Seen>) {
     let Some(deployment) = kube.deployment(namespace, "backend") else { return };
     let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
     let mut seen = seen.lock().unwrap();
     seen.ready = deployment["status"]["readyReplicas"].as_u64().unwrap_or(0) as usize;
     seen.is_bad = image.ends_with(BAD);
-    if let (Some(revision), true) = (revision, is_rolled_out(&deployment)) {
-        revision.rsplit(':').next().unwrap_or_default().clone_into(&mut seen.revision);
-    }
 }
 
 fn beat(seen: &mut Seen, clients: usize, dice: &mut u64) {
@@ -134,7 +125,6 @@ fn answer(mut connection: TcpStream, seen: &Mutex<Seen>, namespace: &str) {
         while lines.next().is_some_and(|line| line.is_ok_and(|it| !it.is_empty())) {}
         let body = match first.split(' ').nth(1) {
             Some("/metrics") => metrics(&seen.lock().unwrap(), namespace),
-            Some("/revision") => seen.lock().unwrap().revision.clone(),
             _ => String::new(),
         };
         let head = format!(

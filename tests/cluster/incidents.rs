@@ -1,41 +1,25 @@
 //! Incidents in the real cluster, from the first bad second to the verdict: real Prometheus measures, the real `tars run` proposes on
-//! the real Gitea, Flux or Argo CD applies, and the pods follow. Comes in: the cluster; out: the ledger, the Deployment as the API
-//! server has it, and how long each step took. Never: a hand on the cluster other than that of Flux and Argo CD.
+//! the real Gitea, Flux or Argo CD applies, tars follows that through the API server, and the pods follow. Comes in: the cluster;
+//! out: the ledger, the objects as the API server has them, and how long each step took. Never: a hand on the cluster other than
+//! that of Flux and Argo CD, unless the incident is about one.
 
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::{Cluster, START};
-use super::delivery::Flux;
-use super::exporter::{Applied, Exporter};
-use super::kube::is_rolled_out;
-use super::process::{Process, get, wait_for};
-use super::shop::{Repository, git};
-use super::support;
-use super::support::gitea::{LEAST_SCOPES, ORGANISATION};
-use super::support::ports::free_port;
+use super::delivery::{ArgoCd, Flux};
+use super::exporter::Exporter;
+use super::kube::{Kube, is_rolled_out};
+use super::process::wait_for;
+use super::shop::{DEPLOYMENT, Repository, git};
+use super::support::gitea::ORGANISATION;
+use super::watch::{WITHIN, Watch};
 
 /// Three replicas serve these at once, and not [`SURGE_CLIENTS`], for whom it takes seven.
-const CALM_CLIENTS: usize = 4;
-const SURGE_CLIENTS: usize = 28;
-/// One whole execution, the settle time and the window of the verification included.
-const WITHIN: Duration = Duration::from_secs(300);
-
-/// `tars run` with its own Prometheus, on one repository.
-#[derive(Debug)]
-struct Watch {
-    name: &'static str,
-    folder: PathBuf,
-    mirror: PathBuf,
-    source: String,
-    _tars: Process,
-    _prometheus: Process,
-}
+pub(crate) const CALM_CLIENTS: usize = 4;
+pub(crate) const SURGE_CLIENTS: usize = 28;
 
 fn p95(namespace: &str) -> String {
     format!(
@@ -44,7 +28,26 @@ fn p95(namespace: &str) -> String {
     )
 }
 
-fn scale_out(namespace: &str) -> String {
+fn error_ratio(namespace: &str) -> String {
+    let failed = format!("http_requests_total{{namespace=\"{namespace}\", code=\"500\"}}");
+    let all = format!("http_requests_total{{namespace=\"{namespace}\"}}");
+    format!("sum(rate({failed}[5s])) / sum(rate({all}[5s]))")
+}
+
+/// The settings' lines of one signal, and how long a commit may take.
+pub(crate) fn latency(namespace: &str, sync_timeout: &str) -> String {
+    signal("latency_p95", &p95(namespace), sync_timeout)
+}
+
+fn signal(name: &str, query: &str, sync_timeout: &str) -> String {
+    format!(
+        "signals:\n  - {{signal: {name}, service: backend, query: '{query}', step: 1s, window: 10m}}\n\
+         sync: {{timeout: {sync_timeout}}}\n"
+    )
+}
+
+/// Scales `backend` out when it is slow. `more`: further lines of its spec.
+pub(crate) fn scale_out(namespace: &str, more: &str) -> String {
     format!(
         "apiVersion: aiops.tars/v1alpha1
 kind: RemediationPolicy
@@ -58,145 +61,220 @@ spec:
   actions: [{{type: ScaleOut, scaleOut: {{step: 4, maxReplicas: 10}}}}]
   allowedResources: [Deployment/backend]
   verify: {{signal: latency_p95, service: backend, below: 180, window: 20s, within: 4m}}
-",
+{more}",
         p95(namespace)
     )
 }
 
-impl Watch {
-    fn start(cluster: &Cluster, repository: &Repository, exporter: &Exporter) -> Self {
-        let name = repository.name;
-        let folder = cluster.path(&format!("tars-{name}"));
-        fs::create_dir(&folder).unwrap();
-        let bot = format!("bot-{name}");
-        let token = cluster.gitea.user(&bot, LEAST_SCOPES);
-        let level = serde_json::json!({ "permission": "write" });
-        let path = format!("/repos/{ORGANISATION}/{name}/collaborators/{bot}");
-        cluster.gitea.admin("PUT", &path, Some(&level), 204);
-        fs::write(folder.join("token"), token).unwrap();
-        fs::set_permissions(folder.join("token"), fs::Permissions::from_mode(0o600)).unwrap();
-        let key = folder.join("signing-key");
-        let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "tars", "-f"])
-            .arg(&key)
-            .status();
-        assert!(made.unwrap().success());
-        let public = fs::read_to_string(folder.join("signing-key.pub")).unwrap();
-        fs::write(folder.join("allowed_signers"), format!("tars@example.com namespaces=\"git\" {public}"))
-            .unwrap();
-        let [tars, prometheus] = [(); 2].map(|()| free_port());
-        let (at, url, forge) = (folder.display(), &repository.url, &cluster.gitea.url);
-        let settings = format!(
-            "repository: {{url: '{url}', state_dir: {at}/state, token_file: {at}/token}}
-forge: {{kind: gitea, url: '{forge}', repository: {ORGANISATION}/{name}, token_file: {at}/token}}
-signing: {{key_file: {at}/signing-key, allowed_signers_file: {at}/allowed_signers, email: tars@example.com}}
-prometheus: {{url: 'http://127.0.0.1:{prometheus}'}}
-signals:
-  - {{signal: latency_p95, service: backend, query: '{query}', step: 1s, window: 10m}}
-sync: {{kind: http, url: 'http://127.0.0.1:{exporter}/revision'}}
-listen: 127.0.0.1:{tars}
-tick: 1s
-webhook: {{enabled: false}}
+fn roll_back(namespace: &str) -> String {
+    format!(
+        "apiVersion: aiops.tars/v1alpha1
+kind: RemediationPolicy
+metadata: {{name: backend-errors, namespace: {namespace}}}
+spec:
+  mode: AutoMerge
+  triggers:
+    - type: promql
+      query: '{} > 0.1'
+      for: 3s
+  actions: [{{type: Rollback, rollback: {{scope: Image, maxAge: 2h}}}}]
+  allowedResources: [Deployment/backend]
+  verify: {{signal: error_ratio, service: backend, below: '0.05', window: 20s, within: 4m}}
 ",
-            query = p95(name),
-            exporter = exporter.port,
-        );
-        fs::write(folder.join("tars.yaml"), settings).unwrap();
-        let scrapes = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs: [{{job_name: backend, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]\n",
-            exporter.port
-        );
-        fs::write(folder.join("prometheus.yml"), scrapes).unwrap();
-        let mut command = Command::new(&cluster.prometheus);
-        command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=prometheus", "--log.level=warn"]);
-        command.arg(format!("--web.listen-address=127.0.0.1:{prometheus}")).env_clear();
-        let metrics = start("prometheus", &folder, &mut command);
-        wait_for("Prometheus is ready", START, || get(prometheus, "/-/ready").filter(|it| it.0 == 200));
-        let mut command = Command::new(support::tars());
-        command.env_clear().env("HOME", &folder).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        let run = start("tars", &folder, command.env("TARS_CONFIG", folder.join("tars.yaml")).arg("run"));
-        let mirror = folder.join("mirror.git");
-        git(&folder, &["clone", "--quiet", "--mirror", url, "mirror.git"]);
-        Self { name, folder, mirror, source: url.clone(), _tars: run, _prometheus: metrics }
-    }
-
-    /// Kinds of the ledger's entries about actions, oldest first, as the forge has them now.
-    fn kinds(&self) -> Vec<String> {
-        git(&self.mirror, &["fetch", "--quiet", "--prune", &self.source, "+refs/heads/*:refs/heads/*"]);
-        let out = Command::new(support::tars())
-            .args(["log", "-o", "json", "-C"])
-            .arg(&self.mirror)
-            .env("TARS_CONFIG", self.folder.join("tars.yaml"))
-            .output()
-            .unwrap();
-        let answer: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
-        let mut entries = answer.get("items").unwrap_or(&answer).as_array().cloned().unwrap_or_default();
-        entries.sort_by_key(|entry| entry["seq"].as_u64());
-        let of_actions = entries.iter().filter(|entry| entry["action"].is_string());
-        of_actions.filter_map(|entry| entry["kind"].as_str()).map(str::to_owned).collect()
-    }
-
-    /// Waits for the next step, and says how long that took since `since`, which it moves.
-    fn step(&self, what: &str, since: &mut Instant, look: impl FnMut() -> Option<()>) -> String {
-        wait_for(&format!("{}: {what}", self.name), WITHIN, look);
-        let took = since.elapsed();
-        *since = Instant::now();
-        format!("{what} {:.1} s", took.as_secs_f64())
-    }
+        error_ratio(namespace)
+    )
 }
 
-#[allow(clippy::print_stderr, reason = "what a failed test has to show; the harness shows it only then")]
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for name in ["tars", "prometheus"] {
-                let log = self.folder.join(format!("{name}.log"));
-                eprintln!("{}: {}", self.name, super::keeper::end_of_log(name, &log));
-            }
-        }
-    }
+pub(crate) fn flux_applied(kube: &Kube, name: &str, commit: &str) {
+    let revision = format!("main@sha1:{commit}");
+    wait_for(&format!("Flux applied {commit} of {name}"), START, || {
+        (Flux::revision(kube, name)? == revision).then_some(())
+    });
 }
 
-/// Starts a program in a folder of its own, its output in `<name>.log`.
-fn start(name: &'static str, folder: &std::path::Path, command: &mut Command) -> Process {
-    let log = File::create(folder.join(format!("{name}.log"))).unwrap();
-    let command = command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone().unwrap());
-    Process::of(name, command.stderr(log).spawn().unwrap())
+pub(crate) fn runs(kube: &Kube, namespace: &str, replicas: u64) -> Option<()> {
+    let deployment = kube.deployment(namespace, "backend")?;
+    (is_rolled_out(&deployment) && deployment["status"]["readyReplicas"] == replicas).then_some(())
+}
+
+/// `kubectl wait` on the object that shows the action in the cluster.
+pub(crate) fn is_verified_for_kubectl(kube: &Kube, namespace: &str) {
+    let args = ["-n", namespace, "wait", "rem", "--all", "--for=condition=Verified", "--timeout=60s"];
+    let (code, said) = kube.kubectl(&args, "");
+    assert!(code == 0 && said.contains("condition met"), "{said}");
 }
 
 #[allow(clippy::print_stderr, reason = "the split of the time is what a run of this tier reports")]
+pub(crate) fn report(incident: &str, split: &[String]) {
+    eprintln!("{incident}: {}", split.join(", "));
+}
+
 pub(crate) fn surge_with_flux(cluster: &Cluster) {
     const NAME: &str = "surge";
     let repository = Repository::new(cluster, NAME);
-    let imported = repository.push(&repository.files(3, "1.0.0", &scale_out(NAME)), "Import");
+    // Quiet again, the replicas are given back as soon as may be.
+    let policy = scale_out(NAME, "  revertAfter: 1m\n  autoRevert: true\n");
+    let imported = repository.push(&repository.files(3, "1.0.0", &policy), "Import");
     repository.protect(cluster);
-    cluster.admin.apply(&Flux::objects(NAME, &repository.url, "./apps/backend"));
-    let applied: Applied = Flux::revision;
     let kube = &cluster.admin;
-    wait_for("the import is applied", START, || {
-        (applied(kube, NAME)? == format!("main@sha1:{imported}")).then_some(())
-    });
-    let exporter = Exporter::start(kube, NAME, applied, CALM_CLIENTS);
-    let watch = Watch::start(cluster, &repository, &exporter);
+    kube.apply(&Flux::objects(NAME, &repository.url, "./apps/backend"));
+    flux_applied(kube, NAME, &imported);
+    let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &latency(NAME, "4m"));
     let mut since = Instant::now();
     exporter.set_clients(SURGE_CLIENTS);
-    let has = |kind: &str| watch.kinds().iter().any(|it| it == kind).then_some(());
-    let mut split = vec![watch.step("detect and propose", &mut since, || has("Proposed"))];
-    split.push(watch.step("merge", &mut since, || has("Merged")));
-    split.push(watch.step("sync", &mut since, || {
-        let deployment = kube.deployment(NAME, "backend")?;
-        (is_rolled_out(&deployment) && deployment["status"]["readyReplicas"] == 7).then_some(())
-    }));
-    split.push(watch.step("recover", &mut since, || has("Verified")));
-    eprintln!("A: {}", split.join(", "));
+    let mut split = vec![watch.step("detect and propose", &mut since, || watch.has("Proposed"))];
+    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
+    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
+    assert_eq!(runs(kube, NAME, 7), Some(()), "Synced means that seven replicas are ready");
+    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
     assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Synced", "Verified"]);
-    let pulls = format!("/repos/{ORGANISATION}/{NAME}/pulls?state=all");
-    let pulls = cluster.gitea.admin("GET", &pulls, None, 200);
-    assert_eq!(pulls.as_array().map(Vec::len), Some(1), "{pulls:#}");
-    assert_eq!(pulls[0]["merged"], true, "{pulls:#}");
+    let pulls = watch.pulls(cluster);
+    assert!(pulls.len() == 1 && pulls[0]["merged"] == true, "{pulls:#?}");
     let head = git(&watch.mirror, &["rev-parse", "main"]);
-    assert_eq!(applied(kube, NAME), Some(format!("main@sha1:{head}")), "Flux applied what was merged");
+    assert_eq!(Flux::revision(kube, NAME), Some(format!("main@sha1:{head}")), "Flux applied what was merged");
     let changed = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
-    assert_eq!(changed, format!("1\t1\t{}", super::shop::DEPLOYMENT));
+    assert_eq!(changed, format!("1\t1\t{DEPLOYMENT}"));
+    is_verified_for_kubectl(kube, NAME);
+    exporter.set_clients(CALM_CLIENTS);
+    since = Instant::now();
+    split.push(watch.step("scale back", &mut since, || watch.has("Expired")));
+    split.push(watch.step("three replicas again", &mut since, || runs(kube, NAME, 3)));
+    report("A", &split);
+    let left = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
+    assert_eq!(left, "", "every byte is back");
+}
+
+pub(crate) fn bad_image_with_argo_cd(cluster: &Cluster) {
+    const NAME: &str = "bad-image";
+    let repository = Repository::new(cluster, NAME);
+    repository.push(&repository.files(3, "1.0.0", &roll_back(NAME)), "Import");
+    repository.protect(cluster);
+    let kube = &cluster.admin;
+    kube.apply(&ArgoCd::object(NAME, &repository.url, "apps/backend", &cluster.url, NAME));
+    wait_for("the first image runs", START, || runs(kube, NAME, 3));
+    let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
+    let signals = signal("error_ratio", &error_ratio(NAME), "4m");
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &signals);
+    let bad = repository.push(&repository.files(3, "1.1.0-bad", &roll_back(NAME)), "Release 1.1.0");
+    let mut since = Instant::now();
+    let mut split =
+        vec![watch.step("release", &mut since, || (ArgoCd::revision(kube, NAME)? == bad).then_some(()))];
+    split.push(watch.step("detect and propose", &mut since, || watch.has("Proposed")));
+    let pull = wait_for("the pull request is open", WITHIN, || watch.pulls(cluster).into_iter().next());
+    assert_eq!(pull["state"], "open", "{pull:#}");
+    // It is a person's to decide: nothing merges while nobody has.
+    since = Instant::now();
+    let reviewer = cluster.gitea.user("reviewer", &["write:repository"]);
+    let path = format!("/repos/{ORGANISATION}/{NAME}/collaborators/reviewer");
+    cluster.gitea.admin("PUT", &path, Some(&json!({ "permission": "write" })), 204);
+    let path = format!("/repos/{ORGANISATION}/{NAME}/pulls/{}/merge", pull["number"]);
+    let merge = json!({ "Do": "merge" });
+    split.push(watch.step("merge by a person", &mut since, || {
+        assert_eq!(watch.has("MergeReserved"), None, "a rollback is not tars's to merge");
+        (cluster.gitea.ask(&reviewer, "POST", &path, Some(&merge)).0 == 200).then_some(())
+    }));
+    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
+    let image =
+        kube.deployment(NAME, "backend").unwrap()["spec"]["template"]["spec"]["containers"][0]["image"]
+            .take();
+    assert!(image.as_str().is_some_and(|it| it.ends_with(":1.0.0")), "{image}");
+    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
+    report("B", &split);
+    assert_eq!(watch.kinds(), ["Proposed", "Merged", "Synced", "Verified"]);
+    assert_eq!(watch.records()[0]["status"]["merge"]["by"], "Person");
+    is_verified_for_kubectl(kube, NAME);
+}
+
+pub(crate) fn surge_under_an_autoscaler(cluster: &Cluster) {
+    const NAME: &str = "autoscaled";
+    const AUTOSCALER: &str = "apps/backend/autoscaler.yaml";
+    let repository = Repository::new(cluster, NAME);
+    let mut files = repository.files(3, "1.0.0", &scale_out(NAME, ""));
+    // Whoever has an autoscaler leaves the count out.
+    files[0].1 = files[0].1.replace("  replicas: 3   # four requests at once each\n", "");
+    files[1].1 = files[1].1.replace("[deployment.yaml]", "[deployment.yaml, autoscaler.yaml]");
+    let autoscaler = "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: backend}
+spec:
+  minReplicas: 3
+  maxReplicas: 12
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: backend}
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}}]
+";
+    files.push((AUTOSCALER.to_owned(), autoscaler.to_owned()));
+    let imported = repository.push(&files, "Import");
+    repository.protect(cluster);
+    let kube = &cluster.admin;
+    kube.apply(&Flux::objects(NAME, &repository.url, "./apps/backend"));
+    flux_applied(kube, NAME, &imported);
+    wait_for("the autoscaler made it three", START, || runs(kube, NAME, 3));
+    let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
+    let settings = latency(NAME, "4m, refresh: true");
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &settings);
+    let mut since = Instant::now();
+    exporter.set_clients(SURGE_CLIENTS);
+    let mut split = vec![watch.step("detect and propose", &mut since, || watch.has("Proposed"))];
+    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
+    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
+    assert_eq!(runs(kube, NAME, 7), Some(()), "Synced means that the autoscaler has followed");
+    let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/{NAME}");
+    let asked = kube.get(&path).unwrap()["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].take();
+    assert!(asked.is_string(), "Flux was asked to look at once");
+    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
+    report("C", &split);
+    let changed = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
+    assert_eq!(changed, format!("1\t1\t{AUTOSCALER}"), "the bounds, and not the count");
+}
+
+/// Two ways in which a merged commit does not arrive.
+pub(crate) fn sync_is_broken(cluster: &Cluster) {
+    let suspend = json!({ "spec": { "suspend": true } });
+    let elsewhere = json!({ "spec": { "path": "./apps/nowhere" } });
+    std::thread::scope(|scope| {
+        scope.spawn(|| never_arrives(cluster, "suspended", &suspend, "is suspended"));
+        scope.spawn(|| never_arrives(cluster, "misplaced", &elsewhere, "kustomization path not found"));
+    });
+}
+
+fn never_arrives(cluster: &Cluster, name: &'static str, patch: &Value, why: &str) {
+    let repository = Repository::new(cluster, name);
+    let imported = repository.push(&repository.files(3, "1.0.0", &scale_out(name, "")), "Import");
+    repository.protect(cluster);
+    let kube = &cluster.admin;
+    kube.apply(&Flux::objects(name, &repository.url, "./apps/backend"));
+    flux_applied(kube, name, &imported);
+    let exporter = Exporter::start(kube, name, CALM_CLIENTS);
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &latency(name, "30s"));
+    let patched = patch.to_string();
+    let args = ["-n", "flux-system", "patch", "kustomization", name, "--type=merge", "-p", &patched];
+    let (code, said) = kube.kubectl(&args, "");
+    assert_eq!(code, 0, "{said}");
+    let mut since = Instant::now();
+    exporter.set_clients(SURGE_CLIENTS);
+    let mut split = vec![watch.step("detect and propose", &mut since, || watch.has("Proposed"))];
+    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
+    // What would have helped comes from elsewhere: that is no merit of the change.
+    exporter.set_clients(CALM_CLIENTS);
+    split.push(watch.step("give up", &mut since, || watch.has("Unknown")));
+    report(&format!("D ({name})"), &split);
+    assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Unknown"], "and no verdict");
+    let hold = watch.records()[0]["status"]["holds"][0].clone();
+    let text = hold["text"].as_str().unwrap_or_default();
+    assert!(hold["code"] == "SyncTimeout" && text.contains(why), "{hold:#}");
+    assert!(text.contains(&format!("Kustomization flux-system/{name}")), "{text}");
+    let synced = wait_for("the cluster shows it", START, || {
+        let path = format!("/apis/aiops.tars/v1alpha1/namespaces/{name}/remediationactions");
+        let action = kube.get(&path)?["items"][0].take();
+        let conditions = action["status"]["conditions"].as_array()?.clone();
+        conditions.into_iter().find(|it| it["type"] == "Synced" && it["status"] == "False")
+    });
+    assert!(synced["reason"] == "SyncTimeout" && synced["message"].to_string().contains(why), "{synced:#}");
+    let pull = &watch.pulls(cluster)[0];
+    wait_for("the pull request says why", START, || {
+        watch.pulls(cluster)[0]["body"].as_str()?.contains(why).then_some(())
+    });
+    assert_eq!(pull["merged"], true);
+    assert_eq!(runs(&Arc::clone(kube), name, 3), Some(()), "nothing was applied");
 }

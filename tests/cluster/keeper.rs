@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Lines of a log that a failure shows.
 const LOG_LINES: usize = 40;
@@ -17,6 +18,7 @@ const KEEPER: &str = "\"$@\" & cat >/dev/null; kill -KILL -$$";
 pub(crate) struct Kept {
     name: &'static str,
     log: PathBuf,
+    command: Command,
     keeper: Child,
 }
 
@@ -31,7 +33,8 @@ impl Kept {
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log).unwrap();
-        let keeper = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", KEEPER, "sh"])
             .arg(program)
             .args(args)
@@ -45,18 +48,28 @@ impl Kept {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        Self { name, log, keeper }
+            .stderr(output);
+        let keeper = command.spawn().unwrap();
+        Self { name, log, command, keeper }
+    }
+
+    /// Kills it, as a machine that fails does, and starts it again a moment later with what it left on disk.
+    pub(crate) fn restart(&mut self, away: Duration) {
+        self.end();
+        std::thread::sleep(away);
+        self.keeper = self.command.spawn().unwrap();
+    }
+
+    fn end(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 
 #[allow(clippy::print_stderr, reason = "what a failed test has to show; the harness shows it only then")]
 impl Drop for Kept {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        self.end();
         if std::thread::panicking() {
             eprintln!("{}", end_of_log(self.name, &self.log));
         }
@@ -76,10 +89,9 @@ fn a_kept_program_and_its_children_end_with_the_value() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["-c", "sleep 600 & echo $! >child; wait"].map(str::to_owned);
     let kept = Kept::start("parent", folder.path(), Path::new("/bin/sh"), &args, &[]);
-    let child: String =
-        crate::process::wait_for("the child runs", std::time::Duration::from_secs(10), || {
-            fs::read_to_string(folder.path().join("child")).ok().filter(|it| it.ends_with('\n'))
-        });
+    let child: String = crate::process::wait_for("the child runs", Duration::from_secs(10), || {
+        fs::read_to_string(folder.path().join("child")).ok().filter(|it| it.ends_with('\n'))
+    });
     let stat = PathBuf::from(format!("/proc/{}/stat", child.trim()));
     assert!(stat.exists());
     drop(kept);
@@ -87,5 +99,5 @@ fn a_kept_program_and_its_children_end_with_the_value() {
         Ok(text) if !text.contains(") Z ") => None,
         _ => Some(()),
     };
-    crate::process::wait_for("the child is gone", std::time::Duration::from_secs(10), gone);
+    crate::process::wait_for("the child is gone", Duration::from_secs(10), gone);
 }

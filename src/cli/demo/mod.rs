@@ -189,6 +189,7 @@ fn reconciler(
             batch: None,
         },
         probe: SyncProbe::Metric { query: APPLIED_QUERY.to_owned() },
+        refresh: None,
         http: settings::http(Duration::from_secs(5))?,
         mode_ceiling: Mode::AutoMerge,
         desk: None,

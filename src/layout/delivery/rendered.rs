@@ -63,6 +63,13 @@ impl Held {
     pub fn reads(&self, path: &RepoPath) -> bool {
         self.passes.iter().flat_map(BTreeMap::values).any(|it| it.reads(path))
     }
+
+    /// The delivery that brings this very object.
+    #[must_use]
+    pub fn delivery_of(&self, live: &Arc<Live>) -> Option<&Delivery> {
+        let all = self.passes.iter().rev().flat_map(BTreeMap::values);
+        all.filter(|it| it.lives.iter().any(|own| Arc::ptr_eq(own, live))).map(|it| &it.delivery).next()
+    }
 }
 
 /// What is not any more as it was when everything was rendered the last time.

@@ -60,6 +60,26 @@ fn the_rights_in_the_cluster_are_those_of_the_table_and_no_other() {
     assert_eq!(writes, BTreeSet::from(["aiops.tars", "coordination.k8s.io", "events.k8s.io"]));
 }
 
+/// Not in the table: off unless the settings ask for it.
+#[test]
+fn asking_argo_cd_and_flux_to_look_needs_the_patch_that_the_settings_bring() {
+    let test = "asking_argo_cd_and_flux_to_look_needs_the_patch_that_the_settings_bring";
+    let patch = |what: &str| (what.to_owned(), "patch".to_owned());
+    let expected = ["applications.argoproj.io", "gitrepositories.source.toolkit.fluxcd.io"].map(patch);
+    let count = expected.len();
+    assert_eq!(rights("charts/tars/rbac/refresh.yaml"), expected.into());
+    let Some(helm) = parts::find("helm", test) else { return };
+    let more = ["--skip-schema-validation", "--set", "settings.cluster.access=inCluster"];
+    let rules = |more: &[&str]| {
+        let all = objects(&rendered(&helm, "charts/tars/ci/minimal-values.yaml", more));
+        of_kind(&all, "ClusterRole")[0]["rules"].as_array().unwrap().clone()
+    };
+    let without = rules(&more);
+    let with = rules(&[&more[..], &["--set", "settings.sync.refresh=true"]].concat());
+    assert_eq!(with.len(), without.len() + count);
+    assert!(with.starts_with(&without) && with[without.len()]["verbs"] == json!(["patch"]));
+}
+
 #[test]
 fn pods_without_access_to_the_cluster_have_no_token_and_no_rights() {
     let test = "pods_without_access_to_the_cluster_have_no_token_and_no_rights";
