@@ -9,6 +9,7 @@ mod nab;
 mod points;
 mod quantile;
 mod read;
+mod record;
 mod unit;
 mod vus;
 
@@ -18,3 +19,4 @@ mod tests;
 pub use candidates::{CandidateName, Meta};
 pub use dataset::{Figures, Judged, Scored, figures, judge};
 pub use read::{Labelled, Manifest, ReadError, SeriesEntry, read_manifest, read_series};
+pub use record::manifest;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Error as FormatError;
 use std::sync::atomic::AtomicU64;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -95,6 +96,33 @@ label_values!(
         Shed = "shed",
     }
 );
+label_values!(
+    /// What became of one sample that was pushed here.
+    Pushed {
+        Kept = "kept",
+        Unwatched = "unwatched",
+        OutOfOrder = "out_of_order",
+        Repeated = "repeated",
+        Late = "late",
+        Ahead = "ahead",
+        NoRoom = "no_room",
+        Refused = "refused",
+        Histogram = "histogram",
+    }
+);
+label_values!(
+    /// What became of one message of remote write.
+    Written {
+        Taken = "taken",
+        Refused = "refused",
+        Malformed = "malformed",
+        TooLarge = "too_large",
+        TooSlow = "too_slow",
+        OtherType = "other_type",
+        Unauthorized = "unauthorized",
+        Shed = "shed",
+    }
+);
 /// How far a remediation has come since it was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
@@ -168,8 +196,8 @@ type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The configured signals; a score of anything else is not exported.
-    signals: BTreeSet<SignalKey>,
+    /// The watched series; a score of anything else is not exported.
+    signals: RwLock<BTreeSet<SignalKey>>,
     score: Family<SignalLabels, FloatGauge>,
     confidence: Family<SignalLabels, FloatGauge>,
     age: Family<SignalLabels, FloatGauge>,
@@ -183,11 +211,14 @@ pub struct Metrics {
     reconcile_errors: Family<ReasonLabel, Counter>,
     pushes: Family<OutcomeLabel, Counter>,
     gateway_pushes: Family<OutcomeLabel, Counter>,
+    score_writes: Family<OutcomeLabel, Counter>,
     races_lost: Counter,
     budget_used: Family<BudgetLabels, Gauge>,
     budget_limit: Family<BudgetLabels, Gauge>,
     alerts: Family<StatusLabel, Counter>,
     forge_hooks: Family<OutcomeLabel, Counter>,
+    pushed: Family<OutcomeLabel, Counter>,
+    written: Family<OutcomeLabel, Counter>,
     open_proposals: Gauge,
     suspended: Family<ScopeLabel, Gauge>,
 }
@@ -203,7 +234,7 @@ impl Metrics {
         let progress = || Durations::new_with_constructor(progress_histogram as fn() -> Histogram);
         let mut metrics = Self {
             registry: Registry::with_prefix("tars"),
-            signals: signals.into_iter().collect(),
+            signals: RwLock::new(signals.into_iter().collect()),
             score: Family::default(),
             confidence: Family::default(),
             age: Family::default(),
@@ -217,11 +248,14 @@ impl Metrics {
             reconcile_errors: Family::default(),
             pushes: Family::default(),
             gateway_pushes: Family::default(),
+            score_writes: Family::default(),
             races_lost: Counter::default(),
             budget_used: Family::default(),
             budget_limit: Family::default(),
             alerts: Family::default(),
             forge_hooks: Family::default(),
+            pushed: Family::default(),
+            written: Family::default(),
             open_proposals: Gauge::default(),
             suspended: Family::default(),
         };
@@ -270,7 +304,14 @@ impl Metrics {
             self.races_lost.clone(),
         );
         r.register("pushgateway_pushes", "Pushes to the Pushgateway", self.gateway_pushes.clone());
+        r.register("score_writes", "Scores sent by remote write", self.score_writes.clone());
         r.register("alerts_received", "Alerts received by webhook", self.alerts.clone());
+        r.register(
+            "pushed_samples",
+            "Samples that were pushed here, by what became of them",
+            self.pushed.clone(),
+        );
+        r.register("push_messages", "Messages of remote write, by what became of them", self.written.clone());
         r.register(
             "forge_webhooks",
             "Deliveries of the forge, by what became of them",
@@ -282,11 +323,34 @@ impl Metrics {
     /// Sets score and confidence of a configured signal. A signal that cannot be scored has no score: see
     /// [`Metrics::clear_score`].
     pub fn set_score(&self, key: &SignalKey, score: f64, confidence: f64) {
-        if self.signals.contains(key) {
+        if self.is_watched(key) {
             let labels = SignalLabels::of(key);
             self.score.get_or_create(&labels).set(score);
             self.confidence.get_or_create(&labels).set(confidence);
         }
+    }
+
+    fn watched(&self) -> RwLockReadGuard<'_, BTreeSet<SignalKey>> {
+        self.signals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_watched(&self, key: &SignalKey) -> bool {
+        self.watched().contains(key)
+    }
+
+    /// From now on these series are watched, and what is known of others is forgotten. How many there may be is bounded
+    /// where they are found.
+    pub fn watch<'a>(&self, keys: impl IntoIterator<Item = &'a SignalKey>) {
+        let keys: BTreeSet<&SignalKey> = keys.into_iter().collect();
+        let mut watched = self.signals.write().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() == keys.len() && watched.iter().all(|it| keys.contains(it)) {
+            return;
+        }
+        for gone in watched.iter().filter(|it| !keys.contains(it)) {
+            self.clear_score(gone);
+            self.age.remove(&SignalLabels::of(gone));
+        }
+        *watched = keys.into_iter().cloned().collect();
     }
 
     /// Removes the score of a signal that has no usable data: an old score must not look current.
@@ -299,18 +363,18 @@ impl Metrics {
     /// Sets the age of the newest sample, seconds; `None` when there is no sample at all, exported as `+Inf`
     /// so that an alert on age also fires for a signal that never had data.
     pub fn set_signal_age(&self, key: &SignalKey, age_s: Option<f64>) {
-        if self.signals.contains(key) {
+        if self.is_watched(key) {
             let labels = SignalLabels::of(key);
             self.age.get_or_create(&labels).set(age_s.unwrap_or(f64::INFINITY));
         }
     }
 
-    /// The score of every configured signal as exported now, in the order of the keys; `None` where there
+    /// The score of every watched series as exported now, in the order of the keys; `None` where there
     /// is none.
     #[must_use]
     pub fn scores(&self) -> Vec<(SignalKey, Option<f64>)> {
         let score_of = |key: &SignalKey| self.score.get(&SignalLabels::of(key)).map(|gauge| gauge.get());
-        self.signals.iter().map(|key| (key.clone(), score_of(key))).collect()
+        self.watched().iter().map(|key| (key.clone(), score_of(key))).collect()
     }
 
     pub fn count_remediation(
@@ -369,6 +433,10 @@ impl Metrics {
         self.gateway_pushes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
+    pub fn count_score_write(&self, outcome: Push) {
+        self.score_writes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+
     /// Replaces all budget lines, so that a removed policy leaves no series behind.
     pub fn set_budgets(&self, lines: &[BudgetLine]) {
         self.budget_used.clear();
@@ -386,6 +454,14 @@ impl Metrics {
 
     pub fn count_alerts(&self, status: Received, count: u64) {
         self.alerts.get_or_create(&StatusLabel { status: status.as_str() }).inc_by(count);
+    }
+
+    pub fn count_pushed(&self, outcome: Pushed, count: u64) {
+        self.pushed.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc_by(count);
+    }
+
+    pub fn count_written(&self, outcome: Written) {
+        self.written.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     pub fn count_forge_hook(&self, heard: Heard) {
@@ -422,140 +498,5 @@ fn risk_label(risk: RiskClass) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::fixtures::{policy, signal};
-
-    fn metrics() -> Metrics {
-        Metrics::new("0.1.0", [signal("backend", "latency_p95")])
-    }
-
-    #[test]
-    fn the_score_is_exported_under_its_signal_and_service() {
-        let metrics = metrics();
-        metrics.set_score(&signal("backend", "latency_p95"), 0.876, 0.97);
-        let text = metrics.encode().unwrap();
-        assert!(
-            text.contains("tars_anomaly_score{signal=\"latency_p95\",service=\"backend\"} 0.876\n"),
-            "{text}"
-        );
-        assert!(text.contains("tars_build_info{version=\"0.1.0\"} 1\n"), "{text}");
-        assert!(text.ends_with("# EOF\n"), "{text}");
-    }
-
-    #[test]
-    fn a_signal_that_is_not_configured_never_becomes_a_series() {
-        let metrics = metrics();
-        for number in 0..1_000 {
-            let key = signal("stranger", &format!("s{number}"));
-            metrics.set_score(&key, 1.0, 1.0);
-            metrics.set_signal_age(&key, Some(1.0));
-        }
-        assert!(!metrics.encode().unwrap().contains("stranger"));
-        assert_eq!(metrics.scores(), [(signal("backend", "latency_p95"), None)]);
-    }
-
-    #[test]
-    fn a_cleared_score_is_gone_instead_of_looking_current() {
-        let metrics = metrics();
-        metrics.set_score(&signal("backend", "latency_p95"), 0.9, 0.9);
-        metrics.clear_score(&signal("backend", "latency_p95"));
-        assert!(!metrics.encode().unwrap().contains("tars_anomaly_score{"));
-    }
-
-    #[test]
-    fn a_removed_policy_leaves_no_budget_series() {
-        let metrics = metrics();
-        let policy = policy();
-        let line = BudgetLine {
-            policy: Some((policy.namespace, policy.name)),
-            budget: Budget::PolicyPerHour,
-            used: 1,
-            limit: 2,
-        };
-        metrics.set_budgets(&[line]);
-        let text = metrics.encode().unwrap();
-        let expected =
-            "tars_budget_used{namespace=\"shop\",policy=\"backend-latency\",budget=\"policy_per_hour\"} 1";
-        assert!(text.contains(expected), "{text}");
-        metrics.set_budgets(&[]);
-        assert!(!metrics.encode().unwrap().contains("tars_budget_used{"));
-    }
-
-    /// Every family with at least one series.
-    fn touched() -> Metrics {
-        let metrics = metrics();
-        let policy = policy();
-        let of = (&policy.namespace, &policy.name);
-        metrics.set_score(&signal("backend", "latency_p95"), 0.9, 0.9);
-        metrics.count_remediation(of, PlaybookName::ScaleOut, RiskClass::Low, Decided::AutoMerged);
-        metrics.count_outcome(&policy.name, Ended::Verified);
-        for milestone in [Milestone::Proposed, Milestone::Merged, Milestone::Verified] {
-            metrics.observe_progress(milestone, PlaybookName::ScaleOut, 42.0);
-        }
-        metrics.count_hold(ReasonCode::Cooldown);
-        metrics.observe_reconcile(0.2);
-        metrics.count_reconcile_error(Stage::Fetch);
-        metrics.count_push(Push::Rejected);
-        metrics.count_gateway_push(Push::Failed);
-        metrics.count_races_lost(4);
-        metrics.count_alerts(Received::Repeated, 3);
-        metrics.count_forge_hook(Heard::Nudged);
-        metrics.set_budgets(&[BudgetLine { policy: None, budget: Budget::GlobalPerHour, used: 1, limit: 6 }]);
-        metrics.set_open_proposals(2);
-        metrics.set_suspended(true);
-        metrics.set_signal_age(&signal("backend", "latency_p95"), None);
-        metrics
-    }
-
-    /// Words of letters, digits and underscores.
-    fn words(text: &str) -> impl Iterator<Item = &str> {
-        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|it| !it.is_empty())
-    }
-
-    /// A misspelt metric is an empty panel, and an alert that never comes.
-    #[test]
-    fn what_the_chart_shows_and_alerts_on_exists() {
-        let text = touched().encode().unwrap();
-        let series = |it: &&str| !it.starts_with('#');
-        let names: BTreeSet<&str> = text.lines().filter(series).filter_map(|it| words(it).next()).collect();
-        let labels: BTreeSet<&str> =
-            text.split(['{', ',']).filter_map(|it| it.split_once("=\"")).map(|it| it.0).collect();
-        for shown in [
-            include_str!("../../charts/tars/dashboards/tars-overview.json"),
-            include_str!("../../charts/tars/alerts.yaml"),
-        ] {
-            let named: BTreeSet<&str> = words(shown).filter(|it| it.starts_with("tars_")).collect();
-            assert!(named.len() > 5, "{named:?}");
-            assert_eq!(named.difference(&names).collect::<Vec<_>>(), [&""; 0]);
-            for by in shown.split(" by (").skip(1).filter_map(|it| it.split(')').next()) {
-                let unknown: Vec<_> = words(by).filter(|it| *it != "le" && !labels.contains(it)).collect();
-                assert_eq!(unknown, [""; 0], "by ({by})");
-            }
-        }
-    }
-
-    #[test]
-    fn counters_and_histograms_carry_the_documented_names() {
-        let metrics = touched();
-        let text = metrics.encode().unwrap();
-        for line in [
-            "tars_remediations_total{namespace=\"shop\",policy=\"backend-latency\",action=\"ScaleOut\",\
-             risk=\"low\",decision=\"auto_merged\"} 1",
-            "tars_remediation_outcomes_total{policy=\"backend-latency\",outcome=\"verified\"} 1",
-            "tars_time_to_merge_seconds_sum{action=\"ScaleOut\"} 42.0",
-            "tars_holds_total{reason=\"Cooldown\"} 1",
-            "tars_reconcile_duration_seconds_count 1",
-            "tars_reconcile_errors_total{reason=\"fetch\"} 1",
-            "tars_ledger_pushes_total{outcome=\"rejected\"} 1",
-            "tars_races_lost_total 4",
-            "tars_pushgateway_pushes_total{outcome=\"failed\"} 1",
-            "tars_alerts_received_total{status=\"repeated\"} 3",
-            "tars_open_proposals 2",
-            "tars_suspended{scope=\"repository\"} 1",
-            "tars_signal_age_seconds{signal=\"latency_p95\",service=\"backend\"} +Inf",
-        ] {
-            assert!(text.contains(line), "{line} is missing from\n{text}");
-        }
-    }
-}
+#[path = "names_tests.rs"]
+mod tests;
