@@ -5,6 +5,7 @@
 pub mod actions;
 pub mod pushgateway;
 pub mod refresh;
+pub mod remote_write;
 
 #[cfg(test)]
 mod server_tests;
