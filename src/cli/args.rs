@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::eval::Eval;
 use super::output::{ColorChoice, Format, FormatParser};
 use super::selector::Filters;
+use super::sops::args::SopsVerb;
+use super::sourcing::{LabelArgs, Record, SourceVerb};
 use super::writing::{Init, Resume, Revert, Snooze, Suspend};
 use crate::model::duration;
 
@@ -95,6 +97,21 @@ pub enum Verb {
     /// FOLDER holds manifest.json, or only CSV files with the columns timestamp (unix seconds), value (empty: missing)
     /// and label (0 or 1), in a folder per data set. Every detector sees the same rows in order and no label.
     Eval(Eval),
+    /// What the sources of signals hold
+    #[command(subcommand)]
+    Source(SourceVerb),
+    /// Save the watched series as labelled data
+    ///
+    /// Writes DIR/SIGNAL/SERVICE.csv and manifest.json, in the form that `tars eval` reads. A second run adds what is
+    /// new and leaves labels as they are. Every new row has the label 0: `tars label` sets them from the ledger, and so
+    /// may you.
+    Record(Record),
+    /// Label recorded series by what became of proposals
+    ///
+    /// An action that was merged and after which the signal recovered was right: its signals get the label 1 from the
+    /// cause to the sync. One that a person closed was wrong: they get 0 for as long as it stood open. About all others
+    /// nothing is known, and their labels stay.
+    Label(LabelArgs),
     /// How an object reaches a cluster, and where its fields are written
     Tree(Tree),
     /// Preview what a playbook would change; writes nothing
@@ -469,77 +486,6 @@ pub enum PolicyVerb {
         #[arg(long)]
         crd: bool,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum SopsVerb {
-    /// Every SOPS file is well formed, its MAC holds, and it follows its .sops.yaml rule
-    Check(SopsTree),
-    /// Which keys differ between two versions of a file: FILE, or COMMIT:PATH with a branch, HEAD or full id
-    Diff {
-        old: String,
-        new: String,
-        /// The clone that commits are read from
-        #[arg(short = 'C', long = "repository", value_name = "DIR", default_value = ".")]
-        repository: PathBuf,
-        #[command(flatten)]
-        keys: SopsKeys,
-    },
-    /// Who can read which file
-    Keys(SopsTree),
-    /// What is wrong with files, rules and identities, and how to mend it
-    Doctor(SopsTree),
-    /// Print a file with one value changed; the value comes from standard input
-    Set {
-        file: PathBuf,
-        /// Where the value is, such as stringData.password
-        path: String,
-        /// Which document of the file, from 0
-        #[arg(long, default_value_t = 0)]
-        document: usize,
-        /// Type of the value
-        #[arg(long = "type", value_enum, default_value_t = SopsType::Text)]
-        kind: SopsType,
-        /// Who may read the file, age recipients; anybody else in it stops the edit
-        #[arg(long, value_name = "RECIPIENT", value_delimiter = ',')]
-        expect: Vec<String>,
-        #[command(flatten)]
-        keys: SopsKeys,
-    },
-    /// Print a file encrypted as the .sops.yaml rule for its path says
-    Encrypt { file: PathBuf },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SopsType {
-    /// A string; one line end at its end is dropped
-    Text,
-    Int,
-    Float,
-    Bool,
-}
-
-/// Which files to look at.
-#[derive(Debug, Args)]
-pub struct SopsTree {
-    /// Files or folders
-    #[arg(default_value = ".")]
-    pub paths: Vec<PathBuf>,
-    /// Look at a commit instead of the folders: a branch, HEAD, or a full id
-    #[arg(long, value_name = "COMMIT", conflicts_with = "paths")]
-    pub commit: Option<String>,
-    /// The clone that --commit is read from
-    #[arg(short = 'C', long = "repository", value_name = "DIR", default_value = ".")]
-    pub repository: PathBuf,
-    #[command(flatten)]
-    pub keys: SopsKeys,
-}
-
-#[derive(Debug, Args)]
-pub struct SopsKeys {
-    /// age key file [default: SOPS_AGE_KEY_FILE, SOPS_AGE_KEY, and sops/age/keys.txt of the user's settings]
-    #[arg(long = "age-key-file", value_name = "FILE")]
-    pub age_key_file: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

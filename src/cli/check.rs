@@ -14,7 +14,7 @@ use crate::config::{Overrides, Settings, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
 use crate::model::ids::ObjectId;
-use crate::observe::metrics::MetricSource as _;
+use crate::model::signal::{ServiceOf, SourceKind};
 use crate::observe::repository::{Repository, Snapshot};
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::git::Mirror;
@@ -203,21 +203,33 @@ fn ledger(mut memory: Memory, mirror: &Mirror, head: Option<&str>) -> Line {
 }
 
 async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
-    let clock = SystemClock;
-    let source = settings::prometheus(settings, Arc::new(clock))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sources = settings::feeds(settings, &clock)?.sources;
     let mut lines = Vec::new();
     let mut answered = 0;
-    for signal in &settings.signals {
+    // Nobody but the running tars knows what is pushed to it.
+    let asked = settings::signals(settings).into_iter().filter(|it| it.source != SourceKind::Push);
+    let asked: Vec<_> = asked.collect();
+    for signal in &asked {
+        let (name, what) = (signal.name(), signal.source.as_str());
         let now = clock.now();
         let since = now.checked_sub(SignedDuration::from_mins(5)).unwrap_or(now);
-        match source.range(&signal.query, since, now, signal.step_s).await {
+        let answer = match sources.of(signal.source) {
+            Ok(source) => source.range(&signal.query, since, now, signal.step_s).await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.and_then(|it| match &signal.service {
+            ServiceOf::Named(_) => it.only().map(|samples| usize::from(!samples.is_empty())),
+            ServiceOf::Label(_) => Ok(it.series.len()),
+        });
+        match answer {
             Err(error) => {
-                let fix = "check prometheus.url and the query";
-                lines.push(fail("prometheus", format!("{}: {}", signal.key, causes(&error)), fix));
+                let fix = format!("check {what}.url and the query");
+                lines.push(fail(what, format!("{name}: {}", causes(&error)), fix));
             }
-            Ok(range) if range.samples.is_empty() => lines.push(warn(
-                "prometheus",
-                format!("{}: no data in the last 5 minutes", signal.key),
+            Ok(0) => lines.push(warn(
+                what,
+                format!("{name}: no data in the last 5 minutes"),
                 "is the metric scraped, and are its labels the query's?",
             )),
             Ok(_) => answered += 1,
@@ -225,10 +237,14 @@ async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
     }
     // Without an answer the lines above have said everything.
     if answered > 0 {
-        let all = settings.signals.len();
+        let all = asked.len();
         lines.push(pass("prometheus", format!("{answered} of {all} signals have data")));
     }
-    lines.extend(checklist::clock("Prometheus", source.outside_clock(), settings.clock_max_skew_s));
+    lines.extend(checklist::clock(
+        "Prometheus",
+        sources.prometheus.outside_clock(),
+        settings.clock_max_skew_s,
+    ));
     Ok(lines)
 }
 

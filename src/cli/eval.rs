@@ -154,13 +154,20 @@ fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
         .map_err(|_| Failure::usage(format!("{} is no text", path.display())).hint("write it as UTF-8"))
 }
 
-fn series(folder: &Path, file: &str) -> Result<Labelled, Failure> {
+/// One series of a folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn series(folder: &Path, file: &str) -> Result<Labelled, Failure> {
     let path = folder.join(file);
     read_series(&text(&path, SERIES_BYTES_MAX)?).map_err(|error| wrong(&path, &error))
 }
 
 /// What the manifest lists, or else the CSV files of the folder and of the folders in it.
-fn manifest(folder: &Path) -> Result<Manifest, Failure> {
+///
+/// # Errors
+/// When there is neither.
+pub fn manifest(folder: &Path) -> Result<Manifest, Failure> {
     let path = folder.join("manifest.json");
     match files::read_bounded(&path, MANIFEST_BYTES_MAX) {
         Ok(bytes) => {

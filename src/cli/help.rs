@@ -10,7 +10,10 @@ use super::args::{Cli, Verb};
 
 /// Verbs by purpose, in the order of the help.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Look commands", &["status", "get", "explain", "log", "tree", "audit", "eval"]),
+    (
+        "Look commands",
+        &["status", "get", "explain", "log", "tree", "audit", "source", "record", "label", "eval"],
+    ),
     ("Act commands", &["run", "render", "diff", "suspend", "resume", "snooze", "revert"]),
     (
         "Setup commands",
@@ -78,6 +81,29 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("tars eval labelled", "every data set, three detectors"),
             ("tars eval labelled --models batch,ewma --every 60 --csv figures.csv", "the ensemble, thinned"),
             ("tars eval labelled --report detection.md", "a page with tables, and pictures of ten incidents"),
+        ],
+    ),
+    (
+        "source query",
+        &[
+            ("tars source query", "every signal of the settings: series, gaps, season"),
+            ("tars source query --signal latency_p95 -o json", "one of them, for a program"),
+            ("tars source query --ask 'up{job=\"api\"}' --step 1m", "a query that is no signal yet"),
+        ],
+    ),
+    ("source calls", &[("tars source calls", "which service calls which, as Jaeger has seen it")]),
+    (
+        "record",
+        &[
+            ("tars record labelled", "the windows of all signals; again later adds what is new"),
+            ("tars record labelled --signal latency_p95", "one signal only"),
+        ],
+    ),
+    (
+        "label",
+        &[
+            ("tars label labelled -C gitops", "1 where an action helped, 0 where a person closed one"),
+            ("tars label labelled -C gitops --dry-run", "what it would set"),
         ],
     ),
     (
@@ -260,6 +286,8 @@ pub fn waiting_for(verb: &Verb) -> Option<&'static str> {
         Verb::Check(_) => Some("trying everything tars needs"),
         Verb::Audit(_) => Some("checking the audit trail"),
         Verb::Eval(_) => Some("scoring the series"),
+        Verb::Source(_) | Verb::Record(_) => Some("asking the sources"),
+        Verb::Label(_) => Some("reading the ledger"),
         Verb::Forge(_) => Some("asking the forge"),
         Verb::Policy(_) | Verb::Sops(_) => Some("reading the files"),
         Verb::Demo(_) | Verb::Run(_) | Verb::Config(_) | Verb::Completion { .. } | Verb::Version => None,

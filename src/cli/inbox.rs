@@ -6,16 +6,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::failure::Failure;
 use super::pace::Pace;
 use super::settings;
-use crate::config::{Settings, WebhookAuth};
+use crate::config::{PushAuth, Settings, WebhookAuth};
 use crate::detect::{self, EnsembleSettings};
 use crate::model::anomaly::Anomaly;
+use crate::model::causes::causes;
 use crate::model::delivery::{Delivery, Heard};
+use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
 use crate::model::signal::Series;
 use crate::observe::alertmanager;
 use crate::observe::forge_hooks::ForgeHooks;
+use crate::observe::pushed::Pushed;
+use crate::observe::remote_write::WriteError;
 use crate::observe::spool::Spool;
 use crate::outside::clock::{Clock as _, SystemClock};
+use crate::outside::secret::Secret;
 use crate::serve::server::{Backend, Readiness, Refusal, Taken, TokenCheck};
+use crate::serve::write::Door;
 use crate::telemetry::events::Event;
 
 /// What the HTTP side works on.
@@ -26,6 +32,7 @@ pub struct Inbox {
     pub hooks: Option<ForgeHooks>,
     pub pace: Arc<Pace>,
     pub ready: Arc<RwLock<Readiness>>,
+    pub pushed: Arc<Pushed>,
 }
 
 impl Backend for Inbox {
@@ -58,6 +65,13 @@ impl Backend for Inbox {
         Ok(taken)
     }
 
+    fn write(&self, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal> {
+        self.pushed.take(version, body, SystemClock.now()).map_err(|error| match error {
+            WriteError::TooLarge | WriteError::TooManySeries => WriteRefusal::TooLarge(error.to_string()),
+            WriteError::NotSnappy | WriteError::Malformed(_) => WriteRefusal::Malformed(causes(&error)),
+        })
+    }
+
     fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard {
         let Some(hooks) = &self.hooks else { return Heard::Forged };
         let heard = hooks.hear(delivery, body, SystemClock.now());
@@ -70,6 +84,23 @@ impl Backend for Inbox {
     fn ready(&self) -> Readiness {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Who may push samples; `None` when nobody may.
+///
+/// # Errors
+/// When the file of the secret cannot be read.
+pub fn push_door(settings: &Settings) -> Result<Option<Door>, Failure> {
+    let check = |secret: Secret| Arc::new(move |candidate: &[u8]| secret.matches(candidate)) as TokenCheck;
+    Ok(match &settings.push {
+        None => None,
+        Some(PushAuth::TokenFile(file)) => Some(Door::Bearer(check(settings::secret(file)?))),
+        Some(PushAuth::Basic { user, password_file }) => {
+            let password = settings::secret(password_file)?;
+            Some(Door::Basic(check(password.as_basic(user))))
+        }
+        Some(PushAuth::InsecureLoopback) => Some(Door::Open),
+    })
 }
 
 /// Who may send alerts: a check of the token, and whether nobody has to show one.

@@ -20,16 +20,20 @@ mod help;
 mod history;
 mod inbox;
 mod init;
+mod label;
 mod log;
 mod output;
 mod own_commit;
 mod pace;
 mod policy;
 mod preview;
+mod record;
 mod run;
 mod selector;
 mod settings;
 mod sops;
+mod source;
+mod sourcing;
 mod status;
 mod stop;
 mod tree;
@@ -100,6 +104,9 @@ fn dispatch(verb: &Verb, console: &Console) -> Result<(), Failure> {
         Verb::Explain(args) => explain::run(args, console),
         Verb::Log(args) => log::run(args, console),
         Verb::Eval(args) => eval::run(args, console),
+        Verb::Source(verb) => source::run(verb, console),
+        Verb::Record(args) => record::run(args, console),
+        Verb::Label(args) => label::run(args, console),
         Verb::Check(args) => check::run(args, console),
         Verb::Audit(verb) => audit::run(verb, console),
         Verb::Tree(args) => tree::run(args, console),

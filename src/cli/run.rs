@@ -15,9 +15,10 @@ use super::failure::{Failure, Kind, denied};
 use super::inbox::{self, Inbox};
 use super::output::Console;
 use super::pace::{NUDGE_DISTANCE, Pace};
-use super::settings;
+use super::settings::{self, Feeds};
 use crate::config::{self, Overrides, Settings};
-use crate::outside::clock::Stopwatch;
+use crate::model::ids::InstanceId;
+use crate::outside::clock::{Clock, Stopwatch, SystemClock};
 use crate::outside::system;
 use crate::reconcile::Reconciler;
 use crate::reconcile::error::{ErrorCategory, TurnError};
@@ -26,6 +27,7 @@ use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
 use crate::report::actions::Actions;
 use crate::report::pushgateway::Pushgateway;
+use crate::report::remote_write::RemoteWrite;
 use crate::serve::server::{self, Check, Readiness, Server};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
@@ -90,9 +92,10 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
 }
 
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
-    let keys: Vec<_> = settings.signals.iter().map(|it| it.key.clone()).collect();
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), keys));
-    let parts = settings::parts(settings, &metrics)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Feeds { sources, pushed } = settings::feeds(settings, &clock)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
+    let parts = settings::parts(settings, sources, &metrics)?;
     let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
@@ -101,8 +104,13 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         Event::InboxFileUnreadable { file }.emit();
     }
     let forge_hooks = hooks.is_some();
-    let backend =
-        Inbox { spool: Arc::clone(&parts.spool), hooks, pace: Arc::clone(&pace), ready: Arc::clone(&ready) };
+    let backend = Inbox {
+        spool: Arc::clone(&parts.spool),
+        hooks,
+        pace: Arc::clone(&pace),
+        ready: Arc::clone(&ready),
+        pushed,
+    };
     let mut reconciler = Reconciler::new(parts);
     let mut cluster = match &settings.cluster {
         Some(at) => {
@@ -124,7 +132,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = inbox::token_check(settings)?;
-    let serving = server::Settings { listen: settings.listen, token, insecure_webhook, forge_hooks };
+    let push = inbox::push_door(settings)?;
+    let serving = server::Settings { listen: settings.listen, token, insecure_webhook, forge_hooks, push };
     let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics)).await.map_err(|error| {
         Failure::usage("could not start the HTTP side")
             .because(error)
@@ -133,16 +142,9 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let stop = Arc::new(Notify::new());
     let told = Arc::clone(&stop);
     let server = tokio::spawn(server.run(async move { told.notified().await }));
-    let push = match settings.pushgateway_url.as_deref() {
-        Some(url) => {
-            let http = settings::http(PUSH_TIMEOUT)?;
-            Some(Pushgateway::new(http, url, reconciler.memory().instance(), None))
-        }
-        None => None,
-    };
     let tick = Duration::from_secs(u64::from(settings.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
-    let mut told = Told { push, cluster };
+    let mut told = Told::of(settings, reconciler.memory().instance(), cluster)?;
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
     stop.notify_one();
     Event::Stopped.emit();
@@ -192,6 +194,9 @@ async fn turn(
         if let Some(push) = &told.push {
             push.push(&notes.metrics).await;
         }
+        if let Some(write) = &told.write {
+            write.push(&notes.metrics, SystemClock.now()).await;
+        }
         show(reconciler, told.cluster.as_mut()).await;
         tokio::select! {
             () = pace.next(&watch, tick) => {}
@@ -203,7 +208,29 @@ async fn turn(
 /// Who is told after a tick, besides log and metrics.
 struct Told {
     push: Option<Pushgateway>,
+    write: Option<RemoteWrite>,
     cluster: Option<Actions>,
+}
+
+impl Told {
+    fn of(settings: &Settings, instance: &InstanceId, cluster: Option<Actions>) -> Result<Self, Failure> {
+        let push = match settings.pushgateway_url.as_deref() {
+            Some(url) => {
+                let http = settings::http(PUSH_TIMEOUT)?;
+                Some(Pushgateway::new(http, url, instance, None))
+            }
+            None => None,
+        };
+        let write = match &settings.remote_write {
+            Some((url, token_file)) => {
+                let token = token_file.as_deref().map(settings::secret).transpose()?;
+                let http = settings::http(PUSH_TIMEOUT)?;
+                Some(RemoteWrite::new(http, url, instance, token))
+            }
+            None => None,
+        };
+        Ok(Self { push, write, cluster })
+    }
 }
 
 /// Shows the ledger in the cluster. A ledger that could not be read yet is not shown as an empty one.

@@ -1,6 +1,7 @@
 //! Reads the settings file and makes from it what a reconciler consists of. The same parts for `tars run`,
 //! `tars check` and `tars config`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,16 @@ use crate::config::{
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
+use crate::model::selector::Selector;
+use crate::model::signal::SourceKind;
 use crate::observe::forge_hooks::ForgeHooks;
+use crate::observe::jaeger::Jaeger;
+use crate::observe::metrics::MetricSource;
 use crate::observe::prometheus::Prometheus;
+use crate::observe::pushed::Pushed;
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::sources::Sources;
 use crate::observe::spool::{Spool, SpoolError};
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::api::ApiError;
@@ -115,6 +122,51 @@ pub fn prometheus(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Promethe
     let http = http(Duration::from_secs(u64::from(settings.prometheus_timeout_s)))?;
     let token = settings.prometheus_token_file.as_deref().map(secret).transpose()?;
     Ok(Prometheus::new(http, clock, &settings.prometheus_url, token))
+}
+
+/// Where the signals' samples come from.
+#[derive(Debug)]
+pub struct Feeds {
+    pub sources: Sources,
+    /// What the receiver of remote write fills; there is one even when nobody may push.
+    pub pushed: Arc<Pushed>,
+}
+
+/// Every source that the settings name.
+///
+/// # Errors
+/// As [`prometheus`], for each of them; or when the query of a pushed signal is no selector.
+pub fn feeds(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Feeds, Failure> {
+    let mut selectors = BTreeMap::new();
+    for signal in settings.signals.iter().filter(|it| it.source == SourceKind::Push) {
+        let selector = Selector::parse(&signal.query).map_err(|error| failed("a selector")(error.into()))?;
+        selectors.insert(signal.query.clone(), selector);
+    }
+    let pushed = Arc::new(Pushed::new(selectors));
+    let loki = settings.loki.as_ref().map(|at| -> Result<Arc<dyn MetricSource>, Failure> {
+        let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
+        let token = at.token_file.as_deref().map(secret).transpose()?;
+        let place = (at.url.as_str(), at.tenant.clone());
+        Ok(Arc::new(Prometheus::loki(http, Arc::clone(clock), place, token)))
+    });
+    let sources = Sources {
+        prometheus: Arc::new(prometheus(settings, Arc::clone(clock))?),
+        push: settings.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
+        loki: loki.transpose()?,
+        jaeger: jaeger(settings)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
+    };
+    Ok(Feeds { sources, pushed })
+}
+
+/// Jaeger, if the settings name it.
+///
+/// # Errors
+/// When the HTTP client or the token file cannot be used.
+pub fn jaeger(settings: &Settings) -> Result<Option<Jaeger>, Failure> {
+    let Some(at) = &settings.jaeger else { return Ok(None) };
+    let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
+    let token = at.token_file.as_deref().map(secret).transpose()?;
+    Ok(Some(Jaeger::new(http, &at.url, token)))
 }
 
 /// What the repository is read with: its addresses, the watched branch, and what may be done with SOPS files.
@@ -328,7 +380,9 @@ pub fn probe(settings: &Settings) -> SyncProbe {
 #[must_use]
 pub fn signals(settings: &Settings) -> Vec<SignalConfig> {
     let signal = |it: &config::SignalSettings| SignalConfig {
-        key: it.key.clone(),
+        signal: it.signal.clone(),
+        service: it.service.clone(),
+        source: it.source,
         query: it.query.clone(),
         step_s: it.step_s,
         window_s: it.window_s,
@@ -411,15 +465,14 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
 ///
 /// # Errors
 /// When a file named by the settings cannot be used, or another process uses the state folder.
-pub fn parts(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
+pub fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let configs = signals(settings);
-    let source = Arc::new(prometheus(settings, Arc::clone(&clock))?);
-    let windows = SignalWindows::new(configs).map_err(|error| failed("the signals")(error.into()))?;
+    let windows =
+        SignalWindows::new(signals(settings)).map_err(|error| failed("the signals")(error.into()))?;
     Ok(Parts {
         clock,
-        observer: Observer::new(source, windows, EnsembleSettings::default()),
+        observer: Observer::new(sources, windows, EnsembleSettings::default()),
         spool: Arc::new(spool(settings)?),
         git,
         writer,

@@ -10,8 +10,10 @@ mod forge;
 mod lines;
 mod overlay;
 mod raw;
+mod raw_signals;
 mod repo_id;
 mod resolve;
+mod signals;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,8 @@ pub use {
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, parse, schema},
-    resolve::{Settings, SignalSettings, SyncSettings, WebhookAuth, resolve},
+    resolve::{Settings, SyncSettings, WebhookAuth, resolve},
+    signals::{PushAuth, SignalSettings},
 };
 
 use thiserror::Error;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::raw_signals::{Jaeger, Loki, Prometheus, Push, RemoteWrite, Signal, SignalSource};
 use super::{ConfigError, lines};
 use crate::model::policy;
 
@@ -22,6 +23,9 @@ pub struct RawSettings {
     pub sops: Sops,
     pub forge: Forge,
     pub prometheus: Prometheus,
+    pub loki: Loki,
+    pub jaeger: Jaeger,
+    pub push: Push,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
     /// Time between two looks at the world (duration).
@@ -34,6 +38,7 @@ pub struct RawSettings {
     /// Address of API, metrics and webhook.
     pub listen: Listen,
     pub pushgateway: Pushgateway,
+    pub remote_write: RemoteWrite,
     /// Name of this process in commits and metrics. Default: made up at start.
     pub instance: Option<String>,
     pub log: Log,
@@ -237,40 +242,6 @@ pub struct ForgeApp {
     pub installation_id: Option<u64>,
     /// The private key that GitHub gave out (PEM), readable by its owner only.
     pub private_key_file: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Prometheus {
-    /// Base URL of the HTTP API.
-    pub url: Option<String>,
-    pub bearer_token_file: Option<String>,
-    /// Most time one query may take, seconds.
-    #[schemars(range(min = 1, max = 600))]
-    pub timeout_s: u32,
-}
-
-impl Default for Prometheus {
-    fn default() -> Self {
-        Self { url: None, bearer_token_file: None, timeout_s: 10 }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Signal {
-    pub signal: String,
-    pub service: String,
-    /// PromQL whose result is one series.
-    pub query: String,
-    /// Distance of two samples (duration). Default 30s.
-    pub step: Option<String>,
-    /// What is kept and learned from (duration). Default 24h.
-    pub window: Option<String>,
-    /// Length of the season (duration), at most half the window. Default: found in the data.
-    pub period: Option<String>,
-    /// A sample older than this is no evidence (duration). Default: four steps.
-    pub staleness: Option<String>,
 }
 
 /// Limits over all policies together.

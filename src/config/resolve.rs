@@ -5,21 +5,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::model::duration;
-use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, SignalName};
+use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
-use crate::model::signal::SignalKey;
 use crate::outside::http::plain_address;
 
 use super::cluster::ClusterSettings;
 use super::forge::ForgeSettings;
 use super::overlay::{self, Origins, Overrides};
 use super::raw::{self, LogFormat, RawSettings, SyncKind};
+use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
 use super::{ConfigError, repo_id};
 
-const DAY_S: u32 = 86_400;
-/// Most signals of one process.
-const MAX_SIGNALS: usize = 1_000;
+pub(super) const DAY_S: u32 = 86_400;
 /// Most other addresses of the repository.
 const MAX_ALIASES: usize = 32;
 /// Most files with age identities.
@@ -28,8 +26,6 @@ const MAX_KEY_FILES: usize = 16;
 const MAX_RECIPIENTS: usize = 256;
 /// Longest recipient: an SSH key of 16384 bits.
 const MAX_RECIPIENT_BYTES: usize = 4096;
-/// Most samples of one window: a day at one second, and a little more.
-const MAX_SAMPLES: u32 = 100_000;
 
 /// Everything `tars run` needs to know.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -54,6 +50,12 @@ pub struct Settings {
     pub prometheus_url: String,
     pub prometheus_token_file: Option<PathBuf>,
     pub prometheus_timeout_s: u32,
+    /// `None`: no signal asks Loki.
+    pub loki: Option<LokiSettings>,
+    /// `None`: no signal asks Jaeger.
+    pub jaeger: Option<JaegerSettings>,
+    /// Who may push samples; `None`: nobody.
+    pub push: Option<PushAuth>,
     pub signals: Vec<SignalSettings>,
     pub tick_s: u32,
     pub limits: GlobalLimits,
@@ -67,6 +69,8 @@ pub struct Settings {
     pub webhook: WebhookAuth,
     pub listen: SocketAddr,
     pub pushgateway_url: Option<String>,
+    /// Who receives the scores by remote write, and the file with the token for it.
+    pub remote_write: Option<(String, Option<PathBuf>)>,
     /// `None`: make one up at start.
     pub instance: Option<InstanceId>,
     pub log_format: LogFormat,
@@ -91,17 +95,6 @@ pub struct SopsSettings {
     pub age_key_files: Vec<PathBuf>,
     /// Empty: not checked.
     pub recipients: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SignalSettings {
-    pub key: SignalKey,
-    pub query: String,
-    pub step_s: u32,
-    pub window_s: u32,
-    /// Season in samples, when it is known.
-    pub period: Option<u32>,
-    pub staleness_s: u32,
 }
 
 /// How tars learns that a commit is live.
@@ -143,11 +136,8 @@ pub fn resolve(
     let at = Resolve { origins: &origins };
     let repository_url = at.required("repository.url", raw.repository.url.as_ref())?;
     let derived_id = repo_id::of_url(&repository_url).map_err(|rule| {
-        origins.error(
-            "repository.url",
-            rule,
-            "for example https://host/owner/repository.git or /srv/git/repository.git",
-        )
+        let fix = "for example https://host/owner/repository.git or /srv/git/repository.git";
+        origins.error("repository.url", rule, fix)
     })?;
     let repo_id = match &raw.repository.repo_id {
         Some(given) => at.name("repository.repo_id", RepoId::new(given.as_str()))?,
@@ -181,7 +171,10 @@ pub fn resolve(
             .http_url("prometheus.url", &at.required("prometheus.url", raw.prometheus.url.as_ref())?)?,
         prometheus_token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
         prometheus_timeout_s: at.bounded("prometheus.timeout_s", raw.prometheus.timeout_s, (1, 600))?,
-        signals: at.signals(&raw.signals)?,
+        loki: at.loki(&raw)?,
+        jaeger: at.jaeger(&raw)?,
+        push: at.push(&raw.push, listen)?,
+        signals: at.signals(&raw)?,
         tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
         limits: at.limits(&raw.limits)?,
         batch: at.batch(&raw.batch)?,
@@ -190,10 +183,10 @@ pub fn resolve(
         cluster: at.cluster(&raw.cluster)?,
         webhook: at.webhook(&raw.webhook, listen)?,
         listen,
-        pushgateway_url: match &raw.pushgateway.url {
-            Some(url) => Some(at.http_url("pushgateway.url", url)?),
-            None => None,
-        },
+        pushgateway_url: at.maybe_url("pushgateway.url", raw.pushgateway.url.as_deref())?,
+        remote_write: at
+            .maybe_url("remote_write.url", raw.remote_write.url.as_deref())?
+            .map(|url| (url, raw.remote_write.bearer_token_file.as_ref().map(PathBuf::from))),
         instance: match &raw.instance {
             Some(name) => Some(at.name("instance", InstanceId::new(name.as_str()))?),
             None => None,
@@ -235,14 +228,19 @@ impl Resolve<'_> {
         })
     }
 
-    fn bounded(&self, path: &str, value: u32, (least, most): (u32, u32)) -> Result<u32, ConfigError> {
+    pub(super) fn bounded(
+        &self,
+        path: &str,
+        value: u32,
+        (least, most): (u32, u32),
+    ) -> Result<u32, ConfigError> {
         if (least..=most).contains(&value) {
             return Ok(value);
         }
         Err(self.origins.error(path, format!("{value} is out of bounds"), format!("use {least} to {most}")))
     }
 
-    fn duration(&self, path: &str, text: &str, bounds_s: (u32, u32)) -> Result<u32, ConfigError> {
+    pub(super) fn duration(&self, path: &str, text: &str, bounds_s: (u32, u32)) -> Result<u32, ConfigError> {
         let fix = || {
             let (least, most) = (duration::format_s(bounds_s.0), duration::format_s(bounds_s.1));
             format!("use {least} to {most}, written like 90s, 10m or 1h30m")
@@ -282,6 +280,10 @@ impl Resolve<'_> {
             return Err(self.origins.error(path, "this URL has no usable host or port", fix));
         }
         Ok(text.trim_end_matches('/').to_owned())
+    }
+
+    fn maybe_url(&self, path: &str, text: Option<&str>) -> Result<Option<String>, ConfigError> {
+        text.map(|text| self.http_url(path, text)).transpose()
     }
 
     fn listen(&self, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -380,63 +382,6 @@ impl Resolve<'_> {
         let Some(window) = &raw.window else { return Ok(None) };
         let window_s = self.duration("batch.window", window, (1, DAY_S))?;
         Ok(Some(BatchLimits { window_s, max_actions }))
-    }
-
-    fn signals(&self, raw: &[raw::Signal]) -> Result<Vec<SignalSettings>, ConfigError> {
-        if raw.len() > MAX_SIGNALS {
-            return Err(self.origins.error("signals", "too many signals", format!("at most {MAX_SIGNALS}")));
-        }
-        let mut signals: Vec<SignalSettings> = Vec::new();
-        for (index, it) in raw.iter().enumerate() {
-            let signal = self.signal(&format!("signals.{index}"), it)?;
-            if signals.iter().any(|other| other.key == signal.key) {
-                let message = format!("signal {} is there twice", signal.key);
-                return Err(self.origins.error(&format!("signals.{index}"), message, "rename one of them"));
-            }
-            signals.push(signal);
-        }
-        Ok(signals)
-    }
-
-    fn signal(&self, path: &str, raw: &raw::Signal) -> Result<SignalSettings, ConfigError> {
-        let at = |field: &str| format!("{path}.{field}");
-        let or = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
-        let key = SignalKey {
-            signal: self.name(&at("signal"), SignalName::new(raw.signal.as_str()))?,
-            service: self.name(&at("service"), SignalName::new(raw.service.as_str()))?,
-        };
-        if raw.query.trim().is_empty() {
-            return Err(self.origins.error(&at("query"), "the query is empty", "write a PromQL expression"));
-        }
-        let step_s = self.duration(&at("step"), &or(&raw.step, "30s"), (1, 3600))?;
-        let window_s = self.duration(&at("window"), &or(&raw.window, "24h"), (1, 30 * DAY_S))?;
-        if !(10..=MAX_SAMPLES).contains(&(window_s / step_s)) {
-            let message = format!("{} samples in the window", window_s / step_s);
-            return Err(self.origins.error(
-                &at("window"),
-                message,
-                format!("10 to {MAX_SAMPLES}: change step or window"),
-            ));
-        }
-        let period = match &raw.period {
-            Some(text) => Some(self.period(&at("period"), text, step_s, window_s)?),
-            None => None,
-        };
-        let staleness_s = match &raw.staleness {
-            Some(text) => self.duration(&at("staleness"), text, (step_s, DAY_S))?,
-            None => step_s * 4,
-        };
-        Ok(SignalSettings { key, query: raw.query.clone(), step_s, window_s, period, staleness_s })
-    }
-
-    /// A season can be told from a trend only when it is seen twice.
-    fn period(&self, path: &str, text: &str, step_s: u32, window_s: u32) -> Result<u32, ConfigError> {
-        let period_s = self.duration(path, text, (1, 30 * DAY_S))?;
-        if period_s < step_s * 2 || period_s > window_s / 2 || !period_s.is_multiple_of(step_s) {
-            let fix = "use a multiple of the step, at least two steps and at most half the window";
-            return Err(self.origins.error(path, format!("{text} cannot be the season"), fix));
-        }
-        Ok(period_s / step_s)
     }
 
     fn sync(&self, raw: &raw::Sync) -> Result<SyncSettings, ConfigError> {

@@ -11,6 +11,7 @@ use super::raw::LogLevel;
 use super::*;
 use crate::model::fixtures::signal;
 use crate::model::policy::Mode;
+use crate::model::signal::{ServiceOf, SourceKind};
 
 #[path = "forge_tests.rs"]
 mod forge;
@@ -78,7 +79,9 @@ fn a_file_without_settings_is_all_defaults() {
 fn a_signal_has_defaults_and_every_field_of_it_is_read() {
     let plain = resolved(&with("signals: [{signal: p95, service: web, query: up}]")).unwrap();
     let expected = SignalSettings {
-        key: signal("web", "p95"),
+        signal: signal("web", "p95").signal,
+        service: ServiceOf::Named(signal("web", "p95").service),
+        source: SourceKind::Prometheus,
         query: "up".into(),
         step_s: 30,
         window_s: 86_400,
@@ -156,6 +159,10 @@ const APP: &[(&str, &str)] = &[
     ("TARS_FORGE_APP_PRIVATE_KEY_FILE", "/k"),
 ];
 
+const LOKI: &[(&str, &str)] = &[("TARS_LOKI_URL", "http://loki:3100")];
+const JAEGER: &[(&str, &str)] = &[("TARS_JAEGER_URL", "http://jaeger:16686")];
+const PUSH: &[(&str, &str)] = &[("TARS_PUSH_ENABLED", "true"), ("TARS_PUSH_SECRET_FILE", "/s")];
+
 const CHANGED: &[ChangedCase] = &[
     ("TARS_BATCH_MAX_ACTIONS", "3", &[("TARS_BATCH_WINDOW", "5m")]),
     ("TARS_BATCH_WINDOW", "5m", &[]),
@@ -178,8 +185,15 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_FORGE_URL", "https://git.example.com", FORGE),
     ("TARS_FORGE_WEBHOOK_SECRET_FILE", "/w", FORGE),
     ("TARS_INSTANCE", "tars-0", &[]),
+    ("TARS_JAEGER_BEARER_TOKEN_FILE", "/t", JAEGER),
+    ("TARS_JAEGER_TIMEOUT_S", "7", JAEGER),
+    ("TARS_JAEGER_URL", "http://other:16686", &[]),
     ("TARS_LIMITS_MAX_EXECUTIONS_PER_HOUR", "3", &[]),
     ("TARS_LIMITS_MAX_OPEN_PROPOSALS", "4", &[]),
+    ("TARS_LOKI_BEARER_TOKEN_FILE", "/t", LOKI),
+    ("TARS_LOKI_TENANT", "shop", LOKI),
+    ("TARS_LOKI_TIMEOUT_S", "7", LOKI),
+    ("TARS_LOKI_URL", "http://other:3100", &[]),
     ("TARS_LISTEN", "[::1]:9000", &[]),
     ("TARS_LOG_FORMAT", "json", &[]),
     ("TARS_LOG_LEVEL", "debug", &[]),
@@ -187,7 +201,13 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_PROMETHEUS_BEARER_TOKEN_FILE", "/t", &[]),
     ("TARS_PROMETHEUS_TIMEOUT_S", "3", &[]),
     ("TARS_PROMETHEUS_URL", "https://p/prefix/", &[]),
+    ("TARS_PUSH_ENABLED", "true", PUSH),
+    ("TARS_PUSH_INSECURE", "true", &[("TARS_PUSH_ENABLED", "true")]),
+    ("TARS_PUSH_SECRET_FILE", "/s", PUSH),
+    ("TARS_PUSH_USER", "prom", PUSH),
     ("TARS_PUSHGATEWAY_URL", "http://push:9091", &[]),
+    ("TARS_REMOTE_WRITE_BEARER_TOKEN_FILE", "/t", &[("TARS_REMOTE_WRITE_URL", "http://mimir/push")]),
+    ("TARS_REMOTE_WRITE_URL", "http://mimir/push", &[]),
     ("TARS_REPOSITORY_BRANCH", "live", &[]),
     ("TARS_REPOSITORY_LEDGER_BRANCH", "ops/ledger", &[]),
     ("TARS_REPOSITORY_POLICIES_PATH", "ops/policies", &[]),
@@ -462,15 +482,25 @@ fn an_error_never_shows_a_password() {
 fn the_examples_settings_work_and_watch_what_its_policies_name() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("gitops-example/tars.yaml");
     let settings = resolved(&std::fs::read_to_string(file).unwrap()).unwrap();
-    let watched: Vec<String> = settings.signals.iter().map(|it| it.key.to_string()).collect();
-    let named = ["backend/latency_p95", "frontend/latency_p95", "backend/error_ratio", "worker/memory_ratio"];
+    let watched: Vec<String> =
+        settings.signals.iter().map(|it| format!("{:?} {}", it.service, it.signal)).collect();
+    let named = [
+        ("backend", "latency_p95"),
+        ("frontend", "latency_p95"),
+        ("backend", "error_ratio"),
+        ("worker", "memory_ratio"),
+    ];
+    let named = named.map(|(service, name)| {
+        let key = signal(service, name);
+        format!("{:?} {}", ServiceOf::Named(key.service), key.signal)
+    });
     assert_eq!(watched, named);
 }
 
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 19);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 23);
     assert_eq!(schema["additionalProperties"], false);
 }
 

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use thiserror::Error;
 
+/// The columns of a series, in the order they are written in.
+pub(super) const COLUMNS: [&str; 3] = ["timestamp", "value", "label"];
+
 /// Most rows of one series.
 pub const ROWS_MAX: usize = 2_000_000;
 /// Rows before this share of a series without a manifest are warm-up.
@@ -35,8 +38,6 @@ pub struct Labelled {
     pub values: Vec<Option<f64>>,
     pub labels: Vec<bool>,
 }
-
-const COLUMNS: [&str; 3] = ["timestamp", "value", "label"];
 
 /// Reads one CSV.
 ///

@@ -19,6 +19,54 @@ impl std::fmt::Display for SignalKey {
     }
 }
 
+/// Who has the samples of a signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// Prometheus, or what speaks its API, is asked.
+    #[default]
+    Prometheus,
+    /// They are sent here by remote write.
+    Push,
+    /// Loki is asked for a metric query over its logs.
+    Loki,
+    /// Jaeger is asked for spans.
+    Jaeger,
+}
+
+impl SourceKind {
+    /// How long after its time a sample is there, seconds: a sender waits until a message is full, logs and spans are
+    /// collected in heaps. A slot that is looked at before is a gap, or has the value of the one before.
+    #[must_use]
+    pub fn settled_after_s(self) -> u32 {
+        match self {
+            Self::Prometheus => 0,
+            Self::Push | Self::Loki => 5,
+            Self::Jaeger => 15,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prometheus",
+            Self::Push => "push",
+            Self::Loki => "loki",
+            Self::Jaeger => "jaeger",
+        }
+    }
+}
+
+/// Which service a series of a signal belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceOf {
+    /// There is one series, and this is its service.
+    Named(SignalName),
+    /// There are many; this label of each names it.
+    Label(String),
+}
+
 /// One measured value; `value` may be NaN or infinite as it came from the source.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {

@@ -1,6 +1,8 @@
-//! The question every source of metrics answers: a range of one series, or one instant. In go a query and
-//! times, out come samples as the source reported them. Behind it stands Prometheus, or the demo's
-//! simulated workload.
+//! The question every source of metrics answers: a range of all series of a query, or one instant. In go a query
+//! and times, out come samples as the source reported them. Behind it stands Prometheus, Loki, Jaeger, what was
+//! pushed, or the demo's simulated workload.
+
+use std::fmt;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -18,13 +20,85 @@ pub struct InstantResult {
     pub value: Option<f64>,
 }
 
-/// A range of samples, with what the source said beside them.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RangeResult {
+/// Labels of one series, by name. Text that somebody else wrote.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Labels(Vec<(String, String)>);
+
+impl Labels {
+    #[must_use]
+    pub fn of(mut pairs: Vec<(String, String)>) -> Self {
+        pairs.sort_unstable();
+        Self(pairs)
+    }
+
+    /// The label's value; "" when it is absent, which PromQL does not tell apart.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|it| it.0 == name).map_or("", |it| it.1.as_str())
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        write!(f, "{{{}}}", pairs.join(", "))
+    }
+}
+
+/// One series of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundSeries {
+    pub labels: Labels,
     /// Oldest first; values may be NaN or infinite.
     pub samples: Vec<Sample>,
+}
+
+/// Series in a range of time, with what the source said beside them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RangeResult {
+    /// No two with the same labels.
+    pub series: Vec<FoundSeries>,
     /// The source's own warnings, for example a partial answer. Untrusted text.
     pub warnings: Vec<String>,
+}
+
+/// Series whose labels are shown when there are too many.
+const SHOWN_SERIES: usize = 3;
+
+impl RangeResult {
+    /// The answer of a query that gives one series without labels.
+    #[must_use]
+    pub fn one(samples: Vec<Sample>) -> Self {
+        Self { series: vec![FoundSeries { labels: Labels::default(), samples }], warnings: Vec::new() }
+    }
+
+    /// The samples of the one series that there is, or of none.
+    ///
+    /// # Errors
+    /// When there are several.
+    pub fn only(mut self) -> Result<Vec<Sample>, SourceError> {
+        if self.series.len() > 1 {
+            let shown = self.series.iter().take(SHOWN_SERIES).map(|it| it.labels.to_string());
+            let mut labels = shown.collect::<Vec<_>>().join(" ");
+            if self.series.len() > SHOWN_SERIES {
+                labels.push_str(" ...");
+            }
+            return Err(SourceError::SeveralSeries { count: self.series.len(), labels: shown_text(&labels) });
+        }
+        Ok(self.series.pop().map(|it| it.samples).unwrap_or_default())
+    }
+}
+
+/// Longest piece of a source's own words that is shown, characters.
+const SHOWN_CHARS: usize = 300;
+
+/// A source's own words, on one line and cut.
+pub(super) fn shown_text(text: &str) -> String {
+    let mut shown: String = text.trim().chars().take(SHOWN_CHARS).collect::<String>();
+    if shown.contains(char::is_control) {
+        shown = shown.escape_debug().to_string();
+    }
+    shown
 }
 
 /// A question that got no usable answer.
@@ -52,6 +126,10 @@ pub enum SourceError {
     OutOfTime,
     #[error("the range is not usable: {0}")]
     BadRange(&'static str),
+    #[error("{0} of the series have no label {1:?} that can name a service, or share its value with another")]
+    NoService(usize, String),
+    #[error("the settings name no {0} to ask")]
+    NotConfigured(&'static str),
 }
 
 fn tries_note(tries: u32) -> String {
@@ -59,12 +137,12 @@ fn tries_note(tries: u32) -> String {
 }
 
 /// A source of metrics. Object-safe, so that the demo's workload can stand in for Prometheus.
-pub trait MetricSource: std::fmt::Debug + Send + Sync {
-    /// Samples of the one series that `query` gives, at `start`, `start + step_s`, ... up to `end`.
+pub trait MetricSource: fmt::Debug + Send + Sync {
+    /// Samples of all series that `query` gives, at `start`, `start + step_s`, ... up to `end`.
     /// No data is an empty answer and not an error.
     ///
     /// # Errors
-    /// [`SourceError`]; nothing is known about the series then.
+    /// [`SourceError`]; nothing is known about any series then.
     fn range<'a>(
         &'a self,
         query: &'a str,

@@ -1,7 +1,8 @@
-//! A metric source over the Prometheus HTTP API, version 1: Prometheus, Mimir, Thanos, VictoriaMetrics. In
-//! go a query and times, out come samples. It retries what may pass by itself, splits what is too long for
-//! one answer, and remembers the newest time the server's clock showed.
+//! A metric source over the Prometheus HTTP API, version 1: Prometheus, Mimir, Thanos, VictoriaMetrics, and Loki, whose
+//! metric queries are asked and answered in the same form. In go a query and times, out come samples. It retries what
+//! may pass by itself, splits what is too long for one answer, and remembers the newest time the server's clock showed.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,10 +10,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use super::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
+use super::metrics::{InstantResult, Labels, MetricSource, RangeResult, SourceError};
 use super::prometheus_wire::{decode_instant, decode_range, form};
 use crate::outside::clock::{Clock, OutsideClock, wait};
-use crate::outside::http::{Http, HttpReply};
+use crate::outside::http::{Http, HttpReply, HttpRequest, Method, Scheme};
 use crate::outside::random::jitter;
 use crate::outside::secret::Secret;
 
@@ -30,8 +31,10 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub struct Prometheus {
     http: Http,
     clock: Arc<dyn Clock>,
-    /// Without a slash at the end; may have a path, for example `/prometheus`.
-    base_url: String,
+    /// Where the endpoints are, for example `http://host/prometheus/api/v1`.
+    api_url: String,
+    /// Whose data is asked for, where several share a server.
+    tenant: Option<String>,
     bearer: Option<Secret>,
     seen: Mutex<Option<OutsideClock>>,
 }
@@ -47,17 +50,37 @@ impl Prometheus {
     /// A client for the API below `base_url`, with an optional bearer token.
     #[must_use]
     pub fn new(http: Http, clock: Arc<dyn Clock>, base_url: &str, bearer: Option<Secret>) -> Self {
-        let base_url = base_url.trim_end_matches('/').to_owned();
-        Self { http, clock, base_url, bearer, seen: Mutex::new(None) }
+        let api_url = format!("{}/api/v1", base_url.trim_end_matches('/'));
+        Self { http, clock, api_url, tenant: None, bearer, seen: Mutex::new(None) }
+    }
+
+    /// A client for Loki below `base_url`; with several tenants it says whose logs are meant.
+    #[must_use]
+    pub fn loki(
+        http: Http,
+        clock: Arc<dyn Clock>,
+        (base_url, tenant): (&str, Option<String>),
+        bearer: Option<Secret>,
+    ) -> Self {
+        let api_url = format!("{}/loki/api/v1", base_url.trim_end_matches('/'));
+        Self { http, clock, api_url, tenant, bearer, seen: Mutex::new(None) }
     }
 
     async fn ask(&self, endpoint: &str, pairs: &[(&str, &str)]) -> Result<HttpReply, SourceError> {
-        let url = format!("{}/api/v1/{endpoint}", self.base_url);
+        let url = format!("{}/{endpoint}", self.api_url);
         let body = form(pairs);
+        let tenant = self.tenant.as_deref().map(|it| ("x-scope-orgid", it));
+        let request = HttpRequest {
+            method: Method::Post,
+            query: &[],
+            headers: tenant.as_slice(),
+            body: Some((FORM, &body)),
+            credential: self.bearer.as_ref().map(|it| (Scheme::Bearer, it)),
+        };
         let mut tries = 1;
         let mut pause = FIRST_PAUSE;
         loop {
-            let outcome = self.http.post(&url, FORM, &body, self.bearer.as_ref()).await;
+            let outcome = self.http.send(&url, request).await;
             let passing = match &outcome {
                 Ok(reply) => reply.status >= 500,
                 // A query changes nothing, so sending it twice is harmless.
@@ -102,8 +125,7 @@ impl Prometheus {
             let pairs = [("query", query), ("start", &from_text), ("end", &to_text), ("step", &step)];
             let reply = self.ask("query_range", &pairs).await?;
             let part = decode_range(reply.status, &reply.body)?;
-            all.samples.extend(part.samples);
-            all.warnings = part.warnings;
+            append(&mut all, part);
             let Ok(next) = to.checked_add(SignedDuration::from_secs(i64::from(step_s))) else { break };
             from = next;
         }
@@ -135,6 +157,24 @@ impl MetricSource for Prometheus {
 
     fn outside_clock(&self) -> Option<OutsideClock> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds a later part of the same answer.
+fn append(all: &mut RangeResult, part: RangeResult) {
+    all.warnings = part.warnings;
+    if all.series.is_empty() {
+        all.series = part.series;
+        return;
+    }
+    let mut known: HashMap<Labels, usize> =
+        all.series.iter().enumerate().map(|(at, it)| (it.labels.clone(), at)).collect();
+    for found in part.series {
+        let at = *known.entry(found.labels.clone()).or_insert(all.series.len());
+        match all.series.get_mut(at) {
+            Some(before) => before.samples.extend(found.samples),
+            None => all.series.push(found),
+        }
     }
 }
 

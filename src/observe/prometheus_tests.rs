@@ -26,7 +26,8 @@ async fn a_range_query_is_a_form_below_the_base_path_with_the_token() {
     let source = Prometheus::new(http(), clock, &format!("{address}/prometheus/"), Some(token));
     assert_eq!(source.outside_clock(), None);
     let answer = source.range("sum(x)", at(0), at(60), 60).await.unwrap();
-    assert_eq!(answer.samples.iter().map(|s| s.value).collect::<Vec<_>>(), [1.0, 2.0]);
+    let samples = answer.only().unwrap();
+    assert_eq!(samples.iter().map(|s| s.value).collect::<Vec<_>>(), [1.0, 2.0]);
     assert_eq!(source.outside_clock(), Some(OutsideClock { says: at(7), seen_at: at(5) }));
     let seen = serving.await.unwrap();
     assert_eq!(seen[0].line, "POST /prometheus/api/v1/query_range HTTP/1.1");
@@ -38,7 +39,7 @@ async fn a_range_query_is_a_form_below_the_base_path_with_the_token() {
 async fn a_server_error_and_a_broken_connection_are_tried_again() {
     let acts = vec![Act::Answer(503, "busy".into()), Act::Hang, Act::Answer(200, one_series(&[(0, "1")]))];
     let (address, serving) = server(acts).await;
-    assert_eq!(client(&address).range("x", at(0), at(0), 60).await.unwrap().samples.len(), 1);
+    assert_eq!(client(&address).range("x", at(0), at(0), 60).await.unwrap().series.len(), 1);
     assert_eq!(serving.await.unwrap().len(), 3);
 }
 
@@ -77,6 +78,35 @@ async fn a_long_range_is_split_at_eleven_thousand_points_without_gap_or_overlap(
     for (request, span) in seen.iter().zip(&spans) {
         assert!(request.body.contains(span), "{} lacks {span}", request.body);
     }
+}
+
+#[tokio::test]
+async fn parts_of_a_split_answer_are_joined_by_their_labels() {
+    let part = |series: &[(&str, i64)]| {
+        let one = |(pod, t): &(&str, i64)| {
+            format!(r#"{{"metric":{{"pod":"{pod}"}},"values":[[{},"1"]]}}"#, at(*t).as_second())
+        };
+        let all: Vec<String> = series.iter().map(one).collect();
+        format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{}]}}}}"#, all.join(","))
+    };
+    let acts = [part(&[("a", 0), ("b", 5)]), part(&[("c", 11_000), ("a", 11_001)])];
+    let (address, serving) = server(acts.into_iter().map(|it| Act::Answer(200, it)).collect()).await;
+    let all = client(&address).range("x", at(0), at(21_000), 1).await.unwrap();
+    let found: Vec<_> = all.series.iter().map(|it| (it.labels.get("pod"), it.samples.len())).collect();
+    assert_eq!(found, [("a", 2), ("b", 1), ("c", 1)]);
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn loki_is_asked_below_its_own_path_and_for_its_tenant() {
+    let (address, serving) = server(vec![Act::Answer(200, EMPTY.into())]).await;
+    let clock = Arc::new(VirtualClock::at(at(5)));
+    let tenant = Some("shop".to_owned());
+    let source = Prometheus::loki(http(), clock, (&format!("{address}/"), tenant), None);
+    assert!(source.range("sum(rate({app=\"a\"}[1m]))", at(0), at(60), 60).await.unwrap().series.is_empty());
+    let seen = serving.await.unwrap();
+    assert_eq!(seen[0].line, "POST /loki/api/v1/query_range HTTP/1.1");
+    assert!(seen[0].head.contains("x-scope-orgid: shop"), "{}", seen[0].head);
 }
 
 #[tokio::test]

@@ -2,144 +2,182 @@
 //! body that the driver has bounded, out come samples or the reason why there are none. Also the form
 //! encoding of the question. Nothing is sent from here.
 
-use jiff::Timestamp;
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
 
-use super::metrics::{InstantResult, RangeResult, SourceError};
+use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::metrics::{FoundSeries, InstantResult, Labels, RangeResult, SourceError, shown_text};
 use crate::model::signal::Sample;
 
-/// Labels shown of each series, and series shown, when there are too many.
-const SHOWN_SERIES: usize = 3;
-/// Longest piece of the source's own words in an error, characters.
-const SHOWN_CHARS: usize = 300;
 /// Most warnings kept of one answer.
 const MAX_WARNINGS: usize = 10;
 
-#[derive(Debug, Deserialize)]
+/// An answer of ten thousand series is read with every tick: texts are borrowed, and what is no sample and no label
+/// is passed over.
+#[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Reply {
-    status: String,
-    data: Option<Data>,
+struct Reply<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<Data<'a>>,
     error_type: Option<String>,
     error: Option<String>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Matrix(Vec<MatrixSeries>),
-    Vector(Vec<VectorSeries>),
-    Scalar(Point),
-    String(serde::de::IgnoredAny),
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(borrow)]
+    result_type: Cow<'a, str>,
+    #[serde(borrow)]
+    result: &'a RawValue,
 }
 
 /// Seconds since the epoch, possibly with a fraction, and the value as a string (JSON has no NaN).
-#[derive(Debug, Deserialize)]
-struct Point(f64, String);
+#[derive(Debug)]
+struct Point(Sample);
 
-type Labels = std::collections::BTreeMap<String, String>;
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PointVisitor)
+    }
+}
 
-#[derive(Debug, Deserialize)]
+struct PointVisitor;
+
+impl<'de> Visitor<'de> for PointVisitor {
+    type Value = Point;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time and a value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Point, A::Error> {
+        let short = || A::Error::custom("a sample has no value");
+        let at_s: f64 = seq.next_element()?.ok_or_else(short)?;
+        // The source's times have milliseconds; the float holds them exactly for the next 250 000 years.
+        let at = at_s.is_finite().then(|| (at_s * 1_000.0).round() as i64);
+        let at = at.and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok());
+        let at = at.ok_or_else(|| A::Error::custom(format!("{at_s} is not a time")))?;
+        let Text(value) = seq.next_element()?.ok_or_else(short)?;
+        let value = value.parse().map_err(|_| A::Error::custom("a sample value is not a number"))?;
+        Ok(Point(Sample { at, value }))
+    }
+}
+
+/// A text that is borrowed where nothing in it is escaped.
+#[derive(Debug, serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Debug, Default)]
+struct Metric(Labels);
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MetricVisitor)
+    }
+}
+
+struct MetricVisitor;
+
+impl<'de> Visitor<'de> for MetricVisitor {
+    type Value = Metric;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metric, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(pair) = map.next_entry()? {
+            pairs.push(pair);
+        }
+        Ok(Metric(Labels::of(pairs)))
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
 struct MatrixSeries {
     #[serde(default)]
-    metric: Labels,
+    metric: Metric,
     values: Option<Vec<Point>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 struct VectorSeries {
     value: Option<Point>,
 }
 
-/// Decodes the answer to a range query, which must be one series or none.
+/// Decodes the answer to a range query.
 pub fn decode_range(status: u16, body: &[u8]) -> Result<RangeResult, SourceError> {
     let (data, warnings) = decode(status, body)?;
-    let mut series = match data {
-        Data::Matrix(series) => series,
-        Data::Vector(_) => return Err(SourceError::WrongType("vector")),
-        Data::Scalar(_) => return Err(SourceError::WrongType("scalar")),
-        Data::String(_) => return Err(SourceError::WrongType("string")),
+    let matrix: Vec<MatrixSeries> = match &*data.result_type {
+        "matrix" => result(&data)?,
+        "vector" => return Err(SourceError::WrongType("vector")),
+        "scalar" => return Err(SourceError::WrongType("scalar")),
+        "string" => return Err(SourceError::WrongType("string")),
+        // What LogQL gives without a function around it.
+        "streams" => return Err(SourceError::WrongType("list of log lines")),
+        other => return Err(SourceError::NotTheApi(format!("a result of type {}", shown_text(other)))),
     };
-    if series.len() > 1 {
-        return Err(several(series.len(), series.iter().map(|it| &it.metric)));
-    }
-    let Some(only) = series.pop() else { return Ok(RangeResult { samples: Vec::new(), warnings }) };
-    let points = only.values.ok_or(SourceError::WrongType("native histogram"))?;
-    let samples = points.iter().map(sample).collect::<Result<_, _>>()?;
-    Ok(RangeResult { samples, warnings })
+    let found = |it: MatrixSeries| {
+        let points = it.values.ok_or(SourceError::WrongType("native histogram"))?;
+        let samples = points.into_iter().map(|it| it.0).collect();
+        Ok(FoundSeries { labels: it.metric.0, samples })
+    };
+    Ok(RangeResult { series: matrix.into_iter().map(found).collect::<Result<_, SourceError>>()?, warnings })
 }
 
 /// Decodes the answer to an instant query.
 pub fn decode_instant(status: u16, body: &[u8]) -> Result<InstantResult, SourceError> {
     let (data, _) = decode(status, body)?;
-    let (count, point) = match &data {
-        Data::Vector(series) => (series.len(), series.first().and_then(|it| it.value.as_ref())),
-        Data::Scalar(point) => (1, Some(point)),
-        Data::Matrix(_) => return Err(SourceError::WrongType("range")),
-        Data::String(_) => return Err(SourceError::WrongType("string")),
+    let (count, point) = match &*data.result_type {
+        "vector" => {
+            let mut series: Vec<VectorSeries> = result(&data)?;
+            (series.len(), series.pop().and_then(|it| it.value))
+        }
+        "scalar" => (1, Some(result(&data)?)),
+        "matrix" => return Err(SourceError::WrongType("range")),
+        "string" => return Err(SourceError::WrongType("string")),
+        other => return Err(SourceError::NotTheApi(format!("a result of type {}", shown_text(other)))),
     };
-    let value = match point {
-        Some(point) if count == 1 => Some(sample(point)?.value).filter(|value| value.is_finite()),
-        _ => None,
-    };
+    let value = point.filter(|_| count == 1).map(|it| it.0.value).filter(|value| value.is_finite());
     Ok(InstantResult { non_empty: count > 0, value })
 }
 
-fn decode(status: u16, body: &[u8]) -> Result<(Data, Vec<String>), SourceError> {
-    let reply: Reply = match serde_json::from_slice(body) {
+fn result<'a, T: Deserialize<'a>>(data: &Data<'a>) -> Result<T, SourceError> {
+    serde_json::from_str(data.result.get())
+        .map_err(|error| SourceError::NotTheApi(shown_text(&error.to_string())))
+}
+
+fn decode(status: u16, body: &[u8]) -> Result<(Data<'_>, Vec<String>), SourceError> {
+    let reply: Reply<'_> = match serde_json::from_slice(body) {
         Ok(reply) => reply,
         // Proxies answer errors in their own words, and those are more useful than a parser's complaint.
         Err(_) if !(200..300).contains(&status) => {
-            let message = shown(&String::from_utf8_lossy(body));
+            let message = shown_text(&String::from_utf8_lossy(body));
             return Err(SourceError::Refused { status, kind: "no error type".into(), message });
         }
-        Err(error) => return Err(SourceError::NotTheApi(shown(&error.to_string()))),
+        Err(error) => return Err(SourceError::NotTheApi(shown_text(&error.to_string()))),
     };
-    match (reply.status.as_str(), reply.data) {
+    match (&*reply.status, reply.data) {
         ("success", Some(data)) if (200..300).contains(&status) => {
             let warnings = reply.warnings.unwrap_or_default();
-            Ok((data, warnings.iter().take(MAX_WARNINGS).map(|it| shown(it)).collect()))
+            Ok((data, warnings.iter().take(MAX_WARNINGS).map(|it| shown_text(it)).collect()))
         }
         ("error", _) => Err(SourceError::Refused {
             status,
-            kind: shown(reply.error_type.as_deref().unwrap_or("no error type")),
-            message: shown(reply.error.as_deref().unwrap_or("no message")),
+            kind: shown_text(reply.error_type.as_deref().unwrap_or("no error type")),
+            message: shown_text(reply.error.as_deref().unwrap_or("no message")),
         }),
         _ => Err(SourceError::NotTheApi("neither a success with data nor an error".into())),
     }
-}
-
-fn sample(Point(at_s, value): &Point) -> Result<Sample, SourceError> {
-    let time = at_s.is_finite().then(|| (at_s * 1_000.0).round());
-    // The source's times have milliseconds; the float holds them exactly for the next 250 000 years.
-    let at = time.and_then(|at_ms| Timestamp::from_millisecond(at_ms as i64).ok());
-    let at = at.ok_or_else(|| SourceError::NotTheApi(format!("{at_s} is not a time")))?;
-    let value = value.parse();
-    let value = value.map_err(|_| SourceError::NotTheApi("a sample value is not a number".into()))?;
-    Ok(Sample { at, value })
-}
-
-fn several<'a>(count: usize, labels: impl Iterator<Item = &'a Labels>) -> SourceError {
-    let one = |labels: &Labels| {
-        let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-        format!("{{{}}}", pairs.join(", "))
-    };
-    let mut text = labels.take(SHOWN_SERIES).map(one).collect::<Vec<_>>().join(" ");
-    if count > SHOWN_SERIES {
-        text.push_str(" ...");
-    }
-    SourceError::SeveralSeries { count, labels: shown(&text) }
-}
-
-/// The source's own words, on one line and cut.
-fn shown(text: &str) -> String {
-    let mut shown: String = text.trim().chars().take(SHOWN_CHARS).collect::<String>();
-    if shown.contains(char::is_control) {
-        shown = shown.escape_debug().to_string();
-    }
-    shown
 }
 
 /// `application/x-www-form-urlencoded` (WHATWG URL, section 5.2).
@@ -189,7 +227,9 @@ mod tests {
         let body = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},
             "values":[[1795428000,"1.5"],[1795428060.25,"NaN"],[1795428120,"+Inf"],[1795428180,"-Inf"],
             [1795428240,"2e-3"]]}]},"warnings":["partial"],"infos":["x"]}"#;
-        let RangeResult { samples, warnings } = range(body).unwrap();
+        let RangeResult { mut series, warnings } = range(body).unwrap();
+        let FoundSeries { labels, samples } = series.remove(0);
+        assert_eq!((labels.get("a"), labels.get("absent")), ("b", ""));
         assert_eq!(samples[0].value, 1.5);
         assert_eq!(samples[1].at.as_millisecond(), 1_795_428_060_250);
         assert!(samples[1].value.is_nan());
@@ -201,18 +241,20 @@ mod tests {
     #[test]
     fn no_series_is_no_sample_and_no_error() {
         let body = r#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
-        assert!(range(body).unwrap().samples.is_empty());
+        assert!(range(body).unwrap().only().unwrap().is_empty());
     }
 
     #[test]
-    fn several_series_are_an_error_that_names_their_labels() {
+    fn several_series_where_one_is_wanted_are_an_error_that_names_their_labels() {
         let series = |n: u32| format!(r#"{{"metric":{{"pod":"p{n}\n"}},"values":[[1,"1"]]}}"#);
         let all: Vec<String> = (0..5).map(series).collect();
         let body = format!(
             r#"{{"status":"success","data":{{"resultType":"matrix","result":[{}]}}}}"#,
             all.join(",")
         );
-        let text = range(&body).unwrap_err().to_string();
+        let found = range(&body).unwrap();
+        assert_eq!(found.series[4].labels.get("pod"), "p4\n");
+        let text = found.only().unwrap_err().to_string();
         assert!(
             text.contains("5 series") && text.contains(r#"{pod="p0\n"} {pod="p1\n"} {pod="p2\n"} ..."#),
             "{text}"
@@ -238,7 +280,8 @@ mod tests {
             "{}",
             "<html>",
             r#"{"status":"success"}"#,
-            r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#,
+            r#"{"status":"success","data":{"resultType":"surprise","result":[]}}"#,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"values":[[1]]}]}}"#,
             r#"{"status":"success","data":{"resultType":"matrix","result":[{"values":[[1,"x"]]}]}}"#,
             r#"{"status":"success","data":{"resultType":"matrix","result":[{"values":[[1e300,"1"]]}]}}"#,
         ] {
@@ -246,6 +289,8 @@ mod tests {
         }
         let histogram = r#"{"status":"success","data":{"resultType":"matrix","result":[{"histograms":[]}]}}"#;
         assert!(matches!(range(histogram), Err(SourceError::WrongType("native histogram"))));
+        let lines = r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#;
+        assert!(matches!(range(lines), Err(SourceError::WrongType("list of log lines"))));
     }
 
     #[test]

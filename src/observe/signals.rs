@@ -1,19 +1,22 @@
-//! Keeps the windows of all configured signals fed. In go the settings and, each tick, a source and the
-//! time; out comes one state per signal: its series, its age, and what went wrong with it alone. A failed
-//! read changes no window, and the next one asks for what was missed.
+//! Keeps the windows of all configured signals fed. In go the settings and, each tick, the sources and the
+//! time; out comes one state per series: its values, its age, and what went wrong with it alone. One query is asked
+//! for all series of a signal. A failed read changes no window, and the next one asks for what was missed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use jiff::Timestamp;
+use futures_util::stream::FuturesUnordered;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::metrics::{MetricSource, RangeResult, SourceError};
+use super::metrics::{FoundSeries, MetricSource, RangeResult, SourceError};
+use super::sources::Sources;
 use super::window::{Span, Window};
-use crate::model::signal::{Series, SignalKey};
+use crate::model::ids::SignalName;
+use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
 use crate::outside::clock::Stopwatch;
 
 /// Queries under way at the same time.
@@ -25,12 +28,20 @@ const ROUND_DEADLINE: Duration = Duration::from_secs(25);
 pub const MAX_SIGNALS: usize = 1_000;
 /// Most slots of one window: a day at one second, and a little more.
 pub const MAX_SLOTS: u32 = 100_000;
+/// Most series of one signal; what an answer has beyond is left out and told.
+pub const MAX_SERIES: usize = 20_000;
+/// Most samples that one answer about many series should hold: some ten megabytes of JSON.
+const ANSWER_SAMPLES: usize = 400_000;
+/// Slots of the first part of a long window, asked for when nobody knows yet how many series there are.
+const FIRST_SLOTS: usize = 16;
 
-/// One watched signal.
+/// One watched signal: one query, whose answer is one series or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalConfig {
-    pub key: SignalKey,
-    /// PromQL from the settings, sent as it is.
+    pub signal: SignalName,
+    pub service: ServiceOf,
+    pub source: SourceKind,
+    /// From the settings, sent as it is.
     pub query: String,
     /// Distance between two samples, seconds.
     pub step_s: u32,
@@ -42,23 +53,34 @@ pub struct SignalConfig {
     pub staleness_s: u32,
 }
 
+impl SignalConfig {
+    /// How people call it: `service/signal`, or `signal by label` when it has many services.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.service {
+            ServiceOf::Named(service) => format!("{service}/{}", self.signal),
+            ServiceOf::Label(label) => format!("{} by {label}", self.signal),
+        }
+    }
+}
+
 /// The settings of a signal cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignalsError {
     #[error("signal {0} is configured twice; give one of them another name")]
-    Twice(SignalKey),
+    Twice(String),
     #[error("signal {0} has an empty query")]
-    NoQuery(SignalKey),
+    NoQuery(String),
     #[error(
-        "signal {key}: a step of {step_s} s and a window of {window_s} s give {slots} samples; use 2 to \
+        "signal {name}: a step of {step_s} s and a window of {window_s} s give {slots} samples; use 2 to \
          {MAX_SLOTS}"
     )]
-    Slots { key: SignalKey, step_s: u32, window_s: u32, slots: u32 },
+    Slots { name: String, step_s: u32, window_s: u32, slots: u32 },
     #[error("{0} signals are configured; at most {MAX_SIGNALS} are possible")]
     TooMany(usize),
 }
 
-/// What is known about one signal after a tick.
+/// What is known about one series after a tick.
 #[derive(Debug, Clone)]
 pub struct SignalState {
     pub key: SignalKey,
@@ -70,14 +92,24 @@ pub struct SignalState {
     pub stale: bool,
     /// Why the newest read failed; `None` when it worked.
     pub error: Option<Arc<SourceError>>,
-    /// What the source warned of in its newest answer; untrusted text.
+}
+
+/// What went wrong with one signal at the last tick, for all its series.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// As [`SignalConfig::name`] has it.
+    pub name: String,
+    pub error: Option<Arc<SourceError>>,
+    /// What the source warned of in its newest answer, and what of it could not be used; untrusted text.
     pub warnings: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Watched {
     config: SignalConfig,
-    window: Window,
+    /// How far it is read: what every window of it is moved by.
+    progress: Window,
+    windows: BTreeMap<SignalName, Window>,
     error: Option<Arc<SourceError>>,
     warnings: Vec<String>,
 }
@@ -94,7 +126,7 @@ impl SignalWindows {
     /// The season that the settings declare for a signal, in slots.
     #[must_use]
     pub fn period(&self, key: &SignalKey) -> Option<u32> {
-        self.watched.iter().find(|it| it.config.key == *key)?.config.period
+        self.watched.iter().find(|it| it.has(key))?.config.period
     }
 
     /// Empty windows for `configs`.
@@ -105,72 +137,96 @@ impl SignalWindows {
         if configs.len() > MAX_SIGNALS {
             return Err(SignalsError::TooMany(configs.len()));
         }
-        let mut seen = BTreeSet::new();
-        for SignalConfig { key, query, step_s, window_s, .. } in &configs {
-            if !seen.insert(key.clone()) {
-                return Err(SignalsError::Twice(key.clone()));
+        for (at, config) in configs.iter().enumerate() {
+            let (name, SignalConfig { query, step_s, window_s, .. }) = (config.name(), config);
+            if configs.iter().take(at).any(|other| overlap(other, config)) {
+                return Err(SignalsError::Twice(name));
             }
             if query.trim().is_empty() {
-                return Err(SignalsError::NoQuery(key.clone()));
+                return Err(SignalsError::NoQuery(name));
             }
             let slots = window_s.checked_div(*step_s).unwrap_or(0);
             if !(2..=MAX_SLOTS).contains(&slots) {
-                let (key, step_s, window_s) = (key.clone(), *step_s, *window_s);
-                return Err(SignalsError::Slots { key, step_s, window_s, slots });
+                let (step_s, window_s) = (*step_s, *window_s);
+                return Err(SignalsError::Slots { name, step_s, window_s, slots });
             }
         }
-        let watch = |config: SignalConfig| Watched {
-            window: Window::new(config.step_s, config.window_s),
-            config,
-            error: None,
-            warnings: Vec::new(),
-        };
-        Ok(Self { watched: configs.into_iter().map(watch).collect(), first: 0 })
+        Ok(Self { watched: configs.into_iter().map(Watched::new).collect(), first: 0 })
     }
 
-    /// Reads what is new from `source` and returns the state of every signal, in the order of the settings.
-    /// Failures stay with their signal; the round ends within 25 s.
-    pub async fn tick(&mut self, source: &dyn MetricSource, now: Timestamp) -> Vec<SignalState> {
-        self.round(source, now, ROUND_DEADLINE).await;
+    /// Reads what is new from `sources` and returns the state of every series, in the order of the settings and
+    /// then of the services. Failures stay with their signal; the round ends within 25 s.
+    pub async fn tick(&mut self, sources: &Sources, now: Timestamp) -> Vec<SignalState> {
+        self.round(sources, now, ROUND_DEADLINE).await;
         self.states(now)
     }
 
-    async fn round(&mut self, source: &dyn MetricSource, now: Timestamp, deadline: Duration) {
-        let wanted = self.watched.iter().enumerate().filter_map(|(index, watched)| {
-            let span = watched.window.wanted(now)?;
-            Some((index, span, watched.config.query.clone(), watched.config.step_s))
-        });
-        let mut wanted: Vec<_> = wanted.collect();
-        let mut unanswered: BTreeSet<usize> = wanted.iter().map(|(index, ..)| *index).collect();
-        let split = wanted.partition_point(|(index, ..)| *index < self.first);
-        wanted.rotate_left(split);
+    async fn round(&mut self, sources: &Sources, now: Timestamp, deadline: Duration) {
+        let mut waiting: VecDeque<usize> = (0..self.watched.len()).collect();
+        waiting.rotate_left(self.first.min(self.watched.len()));
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
-        let mut answers = futures_util::stream::iter(wanted)
-            .map(|(index, span, query, step_s)| async move {
-                (index, span, read(source, &query, span, step_s).await)
-            })
-            .buffer_unordered(QUERIES_AT_ONCE);
+        let mut unanswered: BTreeSet<usize> = waiting.iter().copied().collect();
+        let mut running = FuturesUnordered::new();
         let clock = Stopwatch::start();
-        while let Ok(Some((index, span, answer))) =
-            timeout(deadline.saturating_sub(clock.elapsed()), answers.next()).await
-        {
+        loop {
+            while running.len() < QUERIES_AT_ONCE
+                && let Some(index) = waiting.pop_front()
+            {
+                let Some(watched) = self.watched.get_mut(index) else { continue };
+                let Some(span) = watched.wanted(now) else {
+                    unanswered.remove(&index);
+                    continue;
+                };
+                let source = match sources.of(watched.config.source) {
+                    Ok(source) => Arc::clone(source),
+                    Err(error) => {
+                        watched.failed(error);
+                        unanswered.remove(&index);
+                        continue;
+                    }
+                };
+                let (query, step_s) = (watched.config.query.clone(), watched.config.step_s);
+                running.push(async move { (index, span, read(&*source, &query, span, step_s).await) });
+            }
+            let left = deadline.saturating_sub(clock.elapsed());
+            let Ok(Some((index, span, answer))) = timeout(left, running.next()).await else { break };
             unanswered.remove(&index);
-            if let Some(watched) = self.watched.get_mut(index) {
-                watched.take(span, answer);
+            let Some(watched) = self.watched.get_mut(index) else { continue };
+            // A long window of many series comes in parts, oldest first.
+            if watched.take(span, answer) && watched.wanted(now).is_some() {
+                waiting.push_back(index);
             }
         }
         for index in unanswered {
             if let Some(watched) = self.watched.get_mut(index) {
-                watched.error = Some(Arc::new(SourceError::OutOfTime));
+                watched.failed(SourceError::OutOfTime);
             }
         }
     }
 
-    /// The state of every signal as of the last tick, with ages at `now`.
+    /// The state of every series as of the last tick, with ages at `now`.
     #[must_use]
     pub fn states(&self, now: Timestamp) -> Vec<SignalState> {
-        self.watched.iter().map(|watched| watched.state(now)).collect()
+        self.watched.iter().flat_map(|watched| watched.states(now)).collect()
     }
+
+    /// How the last tick went, one for each signal.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let trouble = |it: &Watched| Trouble {
+            name: it.config.name(),
+            error: it.error.clone(),
+            warnings: it.warnings.clone(),
+        };
+        self.watched.iter().map(trouble).collect()
+    }
+}
+
+/// Could two signals have a series of the same key?
+fn overlap(one: &SignalConfig, other: &SignalConfig) -> bool {
+    let apart =
+        matches!((&one.service, &other.service), (ServiceOf::Named(a), ServiceOf::Named(b)) if a != b);
+    one.signal == other.signal && !apart
 }
 
 async fn read(
@@ -186,183 +242,127 @@ async fn read(
 }
 
 impl Watched {
-    fn take(&mut self, span: Span, answer: Result<RangeResult, SourceError>) {
-        match answer {
-            Ok(RangeResult { samples, warnings }) => {
-                self.window.absorb(span, &samples);
-                self.warnings = warnings;
-                self.error = None;
-            }
-            Err(error) => {
-                self.warnings.clear();
-                self.error = Some(Arc::new(error));
-            }
-        }
+    fn new(config: SignalConfig) -> Self {
+        let progress = Window::new(config.step_s, config.window_s);
+        let windows = match &config.service {
+            ServiceOf::Named(service) => BTreeMap::from([(service.clone(), progress.clone())]),
+            ServiceOf::Label(_) => BTreeMap::new(),
+        };
+        Self { config, progress, windows, error: None, warnings: Vec::new() }
     }
 
-    fn state(&self, now: Timestamp) -> SignalState {
-        let newest = self.window.newest();
+    fn has(&self, key: &SignalKey) -> bool {
+        self.config.signal == key.signal && self.windows.contains_key(&key.service)
+    }
+
+    /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
+    fn wanted(&self, now: Timestamp) -> Option<Span> {
+        let settled = SignedDuration::from_secs(i64::from(self.config.source.settled_after_s()));
+        let span = self.progress.wanted(now.checked_sub(settled).unwrap_or(now))?;
+        if matches!(self.config.service, ServiceOf::Named(_)) {
+            return Some(span);
+        }
+        let slots = match self.windows.len() {
+            0 => FIRST_SLOTS,
+            known => (ANSWER_SAMPLES / known).max(FIRST_SLOTS),
+        };
+        // What overlaps with the part before is asked for again: a part is longer, or it would never end.
+        Some(span.first(slots + self.progress.overlap_slots(), self.config.step_s))
+    }
+
+    fn failed(&mut self, error: SourceError) {
+        self.warnings.clear();
+        self.error = Some(Arc::new(error));
+    }
+
+    /// Takes in an answer; false when there is none.
+    fn take(&mut self, span: Span, answer: Result<RangeResult, SourceError>) -> bool {
+        match answer.and_then(|it| self.absorb(span, it)) {
+            Ok(()) => self.error = None,
+            Err(error) => self.failed(error),
+        }
+        self.error.is_none()
+    }
+
+    fn absorb(&mut self, span: Span, mut answer: RangeResult) -> Result<(), SourceError> {
+        let mut warnings = std::mem::take(&mut answer.warnings);
+        match &self.config.service {
+            ServiceOf::Named(_) => {
+                let samples = answer.only()?;
+                self.windows.values_mut().for_each(|window| window.absorb(span, &samples));
+            }
+            ServiceOf::Label(label) => {
+                let (found, unusable) = by_service(answer.series, label);
+                if unusable > 0 {
+                    warnings.push(SourceError::NoService(unusable, label.clone()).to_string());
+                }
+                let left_out = self.absorb_many(span, &found);
+                if left_out > 0 {
+                    warnings.push(format!("{left_out} series beyond the first {MAX_SERIES} are not watched"));
+                }
+            }
+        }
+        self.progress.absorb(span, &[]);
+        self.warnings = warnings;
+        Ok(())
+    }
+
+    /// Moves every window; the number of new series there was no room for comes back.
+    fn absorb_many(&mut self, span: Span, found: &BTreeMap<SignalName, Vec<Sample>>) -> usize {
+        let mut left_out = 0;
+        for service in found.keys() {
+            if self.windows.contains_key(service) {
+                continue;
+            }
+            if self.windows.len() == MAX_SERIES {
+                left_out += 1;
+                continue;
+            }
+            // It has no past here: its window begins with this answer.
+            self.windows.insert(service.clone(), Window::new(self.config.step_s, self.config.window_s));
+        }
+        for (service, window) in &mut self.windows {
+            window.absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
+        }
+        // A series that has been gone for a whole window is forgotten.
+        self.windows.retain(|_, window| window.newest().is_some());
+        left_out
+    }
+
+    fn states(&self, now: Timestamp) -> impl Iterator<Item = SignalState> {
+        let key =
+            |service: &SignalName| SignalKey { signal: self.config.signal.clone(), service: service.clone() };
+        self.windows.iter().map(move |(service, window)| self.state(key(service), window, now))
+    }
+
+    fn state(&self, key: SignalKey, window: &Window, now: Timestamp) -> SignalState {
+        let newest = window.newest();
         let age_s =
             newest.map(|newest| now.as_second().saturating_sub(newest.as_second()).max(0).unsigned_abs());
         SignalState {
-            key: self.config.key.clone(),
-            series: self.window.series(self.config.key.clone()),
+            series: window.series(key.clone()),
+            key,
             age_s,
             stale: age_s.is_none_or(|age_s| age_s > u64::from(self.config.staleness_s)),
             error: self.error.clone(),
-            warnings: self.warnings.clone(),
         }
     }
+}
+
+/// The samples by the value of `label`, and how many series it does not tell apart. Two that claim to be the same
+/// service are both left out: which of them is meant is not ours to guess.
+fn by_service(series: Vec<FoundSeries>, label: &str) -> (BTreeMap<SignalName, Vec<Sample>>, usize) {
+    let all = series.len();
+    let mut found: BTreeMap<SignalName, Option<Vec<Sample>>> = BTreeMap::new();
+    for FoundSeries { labels, samples } in series {
+        let Ok(service) = SignalName::new(labels.get(label)) else { continue };
+        found.entry(service).and_modify(|it| *it = None).or_insert(Some(samples));
+    }
+    let found: BTreeMap<_, _> = found.into_iter().filter_map(|(service, it)| Some((service, it?))).collect();
+    let unusable = all - found.len();
+    (found, unusable)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures_util::future::BoxFuture;
-
-    use super::*;
-    use crate::model::fixtures::{at, signal};
-    use crate::model::signal::Sample;
-    use crate::observe::metrics::InstantResult;
-    use crate::outside::clock::OutsideClock;
-
-    /// Answers every slot with its own second of the epoch, except for the queries that are to fail.
-    #[derive(Debug, Default)]
-    struct Source {
-        failing: Mutex<BTreeSet<String>>,
-        /// Queries with this letter in their name never get an answer.
-        hanging: Option<char>,
-        asked: Mutex<HashMap<String, Vec<(i64, i64)>>>,
-        running: AtomicUsize,
-        most_running: AtomicUsize,
-    }
-
-    impl MetricSource for Source {
-        fn range<'a>(
-            &'a self,
-            query: &'a str,
-            start: Timestamp,
-            end: Timestamp,
-            step_s: u32,
-        ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
-            Box::pin(async move {
-                let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-                self.most_running.fetch_max(running, Ordering::SeqCst);
-                tokio::task::yield_now().await;
-                self.running.fetch_sub(1, Ordering::SeqCst);
-                let span = (start.as_second(), end.as_second());
-                self.asked.lock().unwrap().entry(query.to_owned()).or_default().push(span);
-                if self.hanging.is_some_and(|letter| query.contains(letter)) {
-                    std::future::pending::<()>().await;
-                }
-                if self.failing.lock().unwrap().contains(query) {
-                    return Err(SourceError::NotTheApi("broken".into()));
-                }
-                let times = (span.0..=span.1).step_by(step_s as usize);
-                let sample = |t| Sample { at: Timestamp::from_second(t).unwrap(), value: t as f64 };
-                Ok(RangeResult { samples: times.map(sample).collect(), warnings: Vec::new() })
-            })
-        }
-
-        fn instant<'a>(
-            &'a self,
-            _: &'a str,
-            _: Timestamp,
-        ) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
-            Box::pin(async { Ok(InstantResult { non_empty: false, value: None }) })
-        }
-
-        fn outside_clock(&self) -> Option<OutsideClock> {
-            None
-        }
-    }
-
-    fn config(name: &str) -> SignalConfig {
-        SignalConfig {
-            key: signal("backend", name),
-            query: name.into(),
-            step_s: 60,
-            window_s: 3_600,
-            period: None,
-            staleness_s: 180,
-        }
-    }
-
-    #[tokio::test]
-    async fn one_failing_signal_keeps_its_window_and_harms_no_other() {
-        let source = Source::default();
-        let mut windows = SignalWindows::new(vec![config("good"), config("bad")]).unwrap();
-        windows.tick(&source, at(0)).await;
-        source.failing.lock().unwrap().insert("bad".into());
-        let states = windows.tick(&source, at(600)).await;
-        assert!(states[0].error.is_none() && !states[0].stale);
-        assert_eq!(states[0].series.newest(), Some(at(600)));
-        assert!(states[1].error.is_some() && states[1].stale);
-        assert_eq!((states[1].series.newest(), states[1].age_s), (Some(at(0)), Some(600)));
-        assert_eq!(states[1].series.present(), 60);
-
-        source.failing.lock().unwrap().clear();
-        let states = windows.tick(&source, at(660)).await;
-        assert!(states[1].error.is_none() && !states[1].stale);
-        assert_eq!(states[1].series.present(), 60, "the outage left no hole");
-    }
-
-    #[tokio::test]
-    async fn only_the_bootstrap_reads_the_whole_window() {
-        let source = Source::default();
-        let mut windows = SignalWindows::new(vec![config("a")]).unwrap();
-        for now_s in [0, 30, 60, 90, 120] {
-            windows.tick(&source, at(now_s)).await;
-        }
-        let asked = source.asked.lock().unwrap()["a"].clone();
-        let lengths: Vec<i64> = asked.iter().map(|(start, end)| end - start).collect();
-        assert_eq!(lengths, [3_540, 180, 180]);
-    }
-
-    #[tokio::test]
-    async fn queries_run_side_by_side_but_never_more_than_the_bound() {
-        let source = Source::default();
-        let configs = (0..40).map(|n| config(&format!("s{n}"))).collect();
-        let states = SignalWindows::new(configs).unwrap().tick(&source, at(0)).await;
-        assert_eq!(states.len(), 40);
-        assert!(states.iter().all(|state| state.error.is_none()));
-        assert_eq!(source.most_running.load(Ordering::SeqCst), QUERIES_AT_ONCE);
-    }
-
-    #[tokio::test]
-    async fn a_round_ends_in_time_and_slow_signals_do_not_starve_the_others() {
-        let source = Source { hanging: Some('h'), ..Source::default() };
-        let names = (0..QUERIES_AT_ONCE).map(|n| format!("h{n}")).chain(["good".into()]);
-        let mut windows = SignalWindows::new(names.map(|name| config(&name)).collect()).unwrap();
-        let mut good = Vec::new();
-        for _ in 0..2 {
-            windows.round(&source, at(0), Duration::from_millis(50)).await;
-            let states = windows.states(at(0));
-            assert!(matches!(states[0].error.as_deref(), Some(SourceError::OutOfTime)));
-            good.push(states[QUERIES_AT_ONCE].error.is_none());
-        }
-        assert_eq!(good, [false, true]);
-    }
-
-    #[test]
-    fn a_signal_without_any_sample_is_stale_and_has_no_age() {
-        let states = SignalWindows::new(vec![config("a")]).unwrap().states(at(0));
-        assert!(states[0].stale && states[0].age_s.is_none() && states[0].series.values.is_empty());
-    }
-
-    #[test]
-    fn unusable_settings_are_refused_with_the_name_of_the_signal() {
-        let error = SignalWindows::new(vec![config("a"), config("a")]).unwrap_err();
-        assert_eq!(error, SignalsError::Twice(signal("backend", "a")));
-        for (step_s, window_s) in [(0, 60), (60, 60), (60, 0), (1, 100_001)] {
-            let error =
-                SignalWindows::new(vec![SignalConfig { step_s, window_s, ..config("a") }]).unwrap_err();
-            assert!(matches!(error, SignalsError::Slots { .. }), "{step_s} {window_s}");
-        }
-        let blank = SignalConfig { query: "  ".into(), ..config("a") };
-        assert!(matches!(SignalWindows::new(vec![blank]).unwrap_err(), SignalsError::NoQuery(_)));
-    }
-}
+#[path = "signals_tests.rs"]
+mod tests;

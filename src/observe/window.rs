@@ -21,6 +21,15 @@ pub struct Span {
     pub end_s: i64,
 }
 
+impl Span {
+    /// The oldest `slots` slots of it.
+    #[must_use]
+    pub fn first(self, slots: usize, step_s: u32) -> Self {
+        let length_s = i64::from(step_s).saturating_mul(slots.max(1) as i64 - 1);
+        Self { end_s: self.end_s.min(self.start_s.saturating_add(length_s)), ..self }
+    }
+}
+
 /// The slots of the last `window_s` seconds up to the newest successful read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -62,9 +71,18 @@ impl Window {
         if to < end_s {
             return Some(everything);
         }
-        let overlap_s = OVERLAP_S.max(OVERLAP_SLOTS_MIN * self.step_s);
-        let start_s = self.on_grid(end_s - overlap_s).max(everything.start_s);
+        let start_s = self.on_grid(end_s - self.overlap_s()).max(everything.start_s);
         Some(Span { start_s, end_s: to })
+    }
+
+    fn overlap_s(&self) -> i64 {
+        OVERLAP_S.max(OVERLAP_SLOTS_MIN * self.step_s)
+    }
+
+    /// Slots of a read that an earlier one may have had already.
+    #[must_use]
+    pub fn overlap_slots(&self) -> usize {
+        (self.overlap_s() / self.step_s + 1) as usize
     }
 
     /// Takes in the answer for `asked`. A value overwrites the one of the same slot; a slot without one keeps

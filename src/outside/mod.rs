@@ -11,6 +11,7 @@ pub mod helm;
 pub mod http;
 pub mod kube;
 pub mod pager;
+pub mod protobuf;
 pub mod random;
 mod remembered;
 pub mod secret;

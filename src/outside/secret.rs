@@ -83,6 +83,12 @@ impl Secret {
         &self.0
     }
 
+    /// What `Authorization: Basic` has for this user when the secret is the password (RFC 7617).
+    #[must_use]
+    pub fn as_basic(&self, user: &str) -> Self {
+        Self(Base64::encode_string(format!("{user}:{}", self.0).as_bytes()))
+    }
+
     /// Compares in constant time. Both sides are hashed first, so that not even the length leaks.
     #[must_use]
     pub fn matches(&self, candidate: &[u8]) -> bool {

@@ -16,7 +16,8 @@ use crate::model::ids::PolicyName;
 use crate::model::policy::{Policy, Trigger};
 use crate::model::signal::{Series, SignalKey};
 use crate::observe::metrics::MetricSource;
-use crate::observe::signals::{SignalState, SignalWindows};
+use crate::observe::signals::{SignalState, SignalWindows, Trouble};
+use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
 
 /// Everything measured in one tick.
@@ -24,6 +25,8 @@ use crate::observe::spool::Spool;
 pub struct Evidence {
     pub at: Timestamp,
     pub signals: Vec<SignalState>,
+    /// How each of the signals was read.
+    pub troubles: Vec<Trouble>,
     pub anomalies: Vec<Anomaly>,
     /// One for every forecast trigger with enough history.
     pub forecasts: Vec<Forecast>,
@@ -76,7 +79,7 @@ impl Evidence {
 /// Keeps the windows of all signals and scores them.
 #[derive(Debug)]
 pub struct Observer {
-    source: Arc<dyn MetricSource>,
+    sources: Sources,
     windows: SignalWindows,
     ensemble: EnsembleSettings,
     /// By signal and look-ahead time, as long as some policy asks for it.
@@ -85,20 +88,21 @@ pub struct Observer {
 
 impl Observer {
     #[must_use]
-    pub fn new(source: Arc<dyn MetricSource>, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
-        Self { source, windows, ensemble, watches: BTreeMap::new() }
+    pub fn new(sources: Sources, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
+        Self { sources, windows, ensemble, watches: BTreeMap::new() }
     }
 
+    /// Who is asked what no signal is: triggers and the state of the sync.
     #[must_use]
     pub fn source(&self) -> &Arc<dyn MetricSource> {
-        &self.source
+        &self.sources.prometheus
     }
 
     /// Reads what is new and scores every signal whose newest slot holds a value. `policies` are those of
     /// the last look at the repository: their PromQL triggers are asked here, so that one slow query does
     /// not hold up the git side.
     pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
-        let signals = self.windows.tick(self.source.as_ref(), now).await;
+        let signals = self.windows.tick(&self.sources, now).await;
         let mut anomalies = Vec::with_capacity(signals.len());
         for state in &signals {
             let mut settings = self.ensemble;
@@ -110,11 +114,12 @@ impl Observer {
         Evidence {
             at: now,
             signals,
+            troubles: self.windows.troubles(),
             anomalies,
             forecasts,
             alerts: spool.load(),
             promql,
-            outside_clock: self.source.outside_clock().map(|clock| (clock.says, clock.seen_at)),
+            outside_clock: self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at)),
         }
     }
 
@@ -145,7 +150,7 @@ impl Observer {
             for trigger in &policy.triggers {
                 let Trigger::Promql { query, .. } = trigger else { continue };
                 // A query that cannot be answered is neither firing nor resolved.
-                if let Ok(answer) = self.source.instant(query, now).await {
+                if let Ok(answer) = self.sources.prometheus.instant(query, now).await {
                     answers.push((policy.name.clone(), query.clone(), answer.non_empty));
                 }
             }
@@ -194,17 +199,11 @@ mod tests {
     fn evidence(key: &SignalKey, newest: f64) -> Evidence {
         let series =
             Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(100.0), Some(newest)] };
-        let state = SignalState {
-            key: key.clone(),
-            series,
-            age_s: Some(0),
-            stale: false,
-            error: None,
-            warnings: Vec::new(),
-        };
+        let state = SignalState { key: key.clone(), series, age_s: Some(0), stale: false, error: None };
         Evidence {
             at: at(30),
             signals: vec![state],
+            troubles: Vec::new(),
             anomalies: Vec::new(),
             forecasts: Vec::new(),
             alerts: Vec::new(),

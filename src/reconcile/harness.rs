@@ -24,10 +24,11 @@ use crate::model::history::History;
 use crate::model::ids::{BranchName, InstanceId, ObjectId, RepoId, RepoPath, SignalName, WorkloadRef};
 use crate::model::limits::GlobalLimits;
 use crate::model::policy::Mode;
-use crate::model::signal::{Sample, SignalKey};
+use crate::model::signal::{Sample, ServiceOf, SignalKey, SourceKind};
 use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{Clock as _, OutsideClock, VirtualClock};
@@ -127,7 +128,7 @@ impl MetricSource for Metrics {
         let value = |at: Timestamp| state.levels.iter().rev().find(|it| it.0 <= at).and_then(|it| it.1);
         let sample = |at| value(at).map(|value| Sample { at, value });
         let samples = times.take_while(|it| *it <= end).filter_map(sample).collect();
-        std::future::ready(Ok(RangeResult { samples, warnings: Vec::new() })).boxed()
+        std::future::ready(Ok(RangeResult::one(samples))).boxed()
     }
 
     fn instant<'a>(
@@ -198,7 +199,9 @@ impl World {
     pub fn reconciler_with(&self, instance: &str, change: impl FnOnce(&mut Parts)) -> Reconciler {
         let state_dir = self.temp.path().join(format!("state-{instance}"));
         let config = SignalConfig {
-            key: signal(),
+            signal: signal().signal,
+            service: ServiceOf::Named(signal().service),
+            source: SourceKind::Prometheus,
             query: LATENCY.to_owned(),
             step_s: 30,
             window_s: 2_400,
@@ -224,7 +227,7 @@ impl World {
         let mut parts = Parts {
             clock: Arc::new(self.clock.clone()),
             observer: Observer::new(
-                Arc::new(self.metrics.clone()),
+                Sources::only(Arc::new(self.metrics.clone())),
                 SignalWindows::new(vec![config]).unwrap(),
                 EnsembleSettings::default(),
             ),

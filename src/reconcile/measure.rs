@@ -1,7 +1,7 @@
 //! One tick as metrics and log lines. Evidence and report come in, counters and typed events go out.
 //! Nothing is decided here; the same report, told twice, would be counted twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Reconciler;
@@ -11,6 +11,7 @@ use super::memory::Recorded;
 use super::report::{Happening, TickReport};
 use crate::crd::ProblemSeverity;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
+use crate::model::anomaly::Anomaly;
 use crate::model::reason::ReasonCode;
 use crate::model::signal::SignalKey;
 use crate::telemetry::events::{Clean, Event};
@@ -22,7 +23,7 @@ use crate::telemetry::names::{Budget, BudgetLine, Decided, Ended, Metrics, Miles
 pub struct Said {
     last: BTreeSet<String>,
     now: BTreeSet<String>,
-    failing: BTreeSet<SignalKey>,
+    failing: BTreeSet<String>,
     failed_ticks: u64,
 }
 
@@ -108,22 +109,26 @@ pub fn tick(
 }
 
 fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
+    let scored: BTreeMap<&SignalKey, &Anomaly> = evidence.anomalies.iter().map(|it| (&it.key, it)).collect();
+    metrics.watch(evidence.signals.iter().map(|it| &it.key));
     for state in &evidence.signals {
         metrics.set_signal_age(&state.key, state.age_s.map(|age| age as f64));
-        match evidence.anomaly(&state.key).filter(|_| !state.stale) {
+        match scored.get(&state.key).filter(|_| !state.stale) {
             Some(anomaly) => metrics.set_score(&state.key, anomaly.score.get(), anomaly.confidence.get()),
             // An old score must not look like a new one.
             None => metrics.clear_score(&state.key),
         }
-        let signal = &state.key;
-        if let Some(error) = &state.error {
-            said.failing.insert(signal.clone());
+    }
+    for trouble in &evidence.troubles {
+        let signal = trouble.name.as_str();
+        if let Some(error) = &trouble.error {
+            said.failing.insert(signal.to_owned());
             let what = format!("{signal} unavailable: {}", Clean::chain(error.as_ref()));
             said.once(what, &Event::SignalFailed { signal, error: error.as_ref() });
         } else if said.failing.remove(signal) {
             Event::SignalBack { signal }.emit();
         }
-        for warning in &state.warnings {
+        for warning in &trouble.warnings {
             said.once(format!("{signal} warned: {warning}"), &Event::SourceWarned { signal, warning });
         }
     }

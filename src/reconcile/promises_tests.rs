@@ -200,7 +200,9 @@ async fn a_policy_without_a_limit_scales_back_by_itself_too() {
     world.metrics.level(200.0);
     let mut tars = world.reconciler_with("a", |parts| {
         let long = crate::observe::signals::SignalConfig {
-            key: signal(),
+            signal: signal().signal,
+            service: crate::model::signal::ServiceOf::Named(signal().service),
+            source: crate::model::signal::SourceKind::Prometheus,
             query: LATENCY.to_owned(),
             step_s: 30,
             window_s: 7_200,
@@ -208,7 +210,7 @@ async fn a_policy_without_a_limit_scales_back_by_itself_too() {
             staleness_s: 300,
         };
         parts.observer = super::evidence::Observer::new(
-            std::sync::Arc::new(world.metrics.clone()),
+            crate::observe::sources::Sources::only(std::sync::Arc::new(world.metrics.clone())),
             crate::observe::signals::SignalWindows::new(vec![long]).unwrap(),
             crate::detect::EnsembleSettings::default(),
         );

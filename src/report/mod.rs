@@ -4,6 +4,7 @@
 
 pub mod actions;
 pub mod pushgateway;
+pub mod remote_write;
 
 #[cfg(test)]
 mod server_tests;

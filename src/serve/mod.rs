@@ -8,6 +8,7 @@ mod predict;
 mod problem;
 mod routes;
 pub mod server;
+pub mod write;
 
 #[cfg(test)]
 mod hooks_tests;

@@ -14,13 +14,65 @@ use crate::model::signal::{Series, SignalKey};
 
 /// Most points of a posted series, gaps between timestamps included.
 pub const MAX_POINTS: usize = 20_000;
+/// Most series of one request.
+pub const MAX_SERIES: usize = 100;
 /// Distance of values that come without `timestamps` and without `step_s`, seconds.
 const DEFAULT_STEP_S: u32 = 60;
 /// Largest distance, seconds.
 const MAX_STEP_S: u32 = 86_400;
 const FIELDS: [&str; 6] = ["values", "timestamps", "step_s", "period", "signal", "service"];
 
-/// A checked request.
+/// What was posted: one series, or a list of them below `series`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Posted {
+    One(Request),
+    Many(Vec<Request>),
+}
+
+impl Posted {
+    /// Checks a body.
+    ///
+    /// # Errors
+    /// A 400 when the body is no JSON object, otherwise a 422 that names the field.
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+        })?;
+        let Value::Object(mut request) = value else {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+        };
+        let Some(series) = request.remove("series") else { return Request::of(&request).map(Self::One) };
+        if let Some(beside) = request.keys().next() {
+            let field: String = beside.escape_debug().take(80).collect();
+            return Err(Problem::field(
+                field,
+                "beside `series` there is nothing; it belongs into each of them",
+            ));
+        }
+        let Value::Array(series) = series else {
+            return Err(Problem::field("series", "must be a list of objects like a single request"));
+        };
+        if series.is_empty() || series.len() > MAX_SERIES {
+            return Err(Problem::field("series", format!("1 to {MAX_SERIES} series")));
+        }
+        let mut requests = Vec::with_capacity(series.len());
+        let mut points = 0;
+        for (index, one) in series.iter().enumerate() {
+            let Value::Object(one) = one else {
+                return Err(Problem::field(format!("series[{index}]"), "must be an object"));
+            };
+            let request = Request::of(one).map_err(|problem| problem.in_series(index))?;
+            points += request.series.values.len();
+            if points > MAX_POINTS {
+                return Err(Problem::field("series", format!("at most {MAX_POINTS} points in all of them")));
+            }
+            requests.push(request);
+        }
+        Ok(Self::Many(requests))
+    }
+}
+
+/// A checked series with what is known of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub series: Series,
@@ -31,33 +83,24 @@ pub struct Request {
 }
 
 impl Request {
-    /// Checks a body.
-    ///
-    /// # Errors
-    /// A 400 when the body is no JSON object, otherwise a 422 that names the field.
-    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
-        })?;
-        let Value::Object(request) = value else {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
-        };
+    /// Checks one series; the errors are 422.
+    fn of(request: &Map<String, Value>) -> Result<Self, Problem> {
         if let Some(unknown) = request.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             let field: String = unknown.escape_debug().take(80).collect();
             return Err(Problem::field(field, format!("is not known; the fields are {}", FIELDS.join(", "))));
         }
-        let values = values(&request)?;
-        let step_s = whole(&request, "step_s", 1, MAX_STEP_S)?;
-        let period = whole(&request, "period", 2, MAX_POINTS as u32)?;
-        let key = SignalKey { signal: name(&request, "signal")?, service: name(&request, "service")? };
-        let series = match present(&request, "timestamps") {
+        let values = values(request)?;
+        let step_s = whole(request, "step_s", 1, MAX_STEP_S)?;
+        let period = whole(request, "period", 2, MAX_POINTS as u32)?;
+        let key = SignalKey { signal: name(request, "signal")?, service: name(request, "service")? };
+        let series = match present(request, "timestamps") {
             Some(timestamps) => on_grid(key, values, &times(timestamps)?, step_s)?,
             None => {
                 let step_s = step_s.unwrap_or(DEFAULT_STEP_S);
                 Series { key, start: Timestamp::UNIX_EPOCH, step_s, values }
             }
         };
-        Ok(Self { series, period, timed: present(&request, "timestamps").is_some() })
+        Ok(Self { series, period, timed: present(request, "timestamps").is_some() })
     }
 }
 
@@ -169,7 +212,15 @@ fn on_grid(
     Ok(series)
 }
 
-/// The answer.
+/// The answer: in the form and order of the request.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Predicted {
+    One(Prediction),
+    Many { predictions: Vec<Prediction> },
+}
+
+/// What is said of one series.
 #[derive(Debug, Serialize)]
 pub struct Prediction {
     signal: String,
@@ -233,7 +284,34 @@ mod tests {
     use super::*;
 
     fn parse(body: &Value) -> Result<Request, Problem> {
-        Request::parse(body.to_string().as_bytes())
+        match Posted::parse(body.to_string().as_bytes())? {
+            Posted::One(request) => Ok(request),
+            Posted::Many(_) => panic!("{body} is one series"),
+        }
+    }
+
+    #[test]
+    fn many_series_are_checked_one_by_one_and_bounded_together() {
+        let posted = |body: Value| Posted::parse(body.to_string().as_bytes());
+        let two = json!({"series": [{"values": [1]}, {"values": [2, 3], "signal": "errors"}]});
+        let Ok(Posted::Many(found)) = posted(two) else { panic!("two series") };
+        assert_eq!(found.iter().map(|it| it.series.values.len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(found[1].series.key.signal.as_str(), "errors");
+        let many = vec![json!({"values": [1]}); MAX_SERIES + 1];
+        let long = vec![json!({"values": vec![1; MAX_POINTS / 2 + 1]}); 2];
+        for (body, field) in [
+            (json!({"series": {}}), "series"),
+            (json!({"series": []}), "series"),
+            (json!({"series": many}), "series"),
+            (json!({"series": long}), "series"),
+            (json!({"series": [{"values": [1]}], "step_s": 5}), "step_s"),
+            (json!({"series": [{"values": [1]}, 7]}), "series[1]"),
+            (json!({"series": [{"values": [1]}, {"values": ["x"]}]}), "series[1].values[0]"),
+            (json!({"series": [{"series": []}]}), "series[0].series"),
+        ] {
+            let problem = serde_json::to_value(posted(body).unwrap_err()).unwrap();
+            assert_eq!((&problem["field"], &problem["status"]), (&json!(field), &json!(422)), "{problem}");
+        }
     }
 
     #[test]
@@ -287,7 +365,7 @@ mod tests {
             assert_eq!(problem["status"], 422);
         }
         for body in ["", "[1]", "{\"values\":[1e999]}", "{\"values\":[NaN]}"] {
-            let problem = serde_json::to_value(Request::parse(body.as_bytes()).unwrap_err()).unwrap();
+            let problem = serde_json::to_value(Posted::parse(body.as_bytes()).unwrap_err()).unwrap();
             assert_eq!(problem["status"], 400, "{body}");
         }
     }
@@ -315,7 +393,7 @@ mod tests {
 
         #[test]
         fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Request::parse(&body);
+            let _ = Posted::parse(&body);
         }
     }
 }

@@ -44,6 +44,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The same problem with a field of one series of a list.
+    pub fn in_series(self, index: usize) -> Self {
+        let field = self.field.map(|it| format!("series[{index}].{it}"));
+        Self { field, ..self }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

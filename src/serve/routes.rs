@@ -14,9 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::hooks;
-use super::predict::{Prediction, Request};
+use super::predict::{Posted, Predicted, Prediction, Request};
 use super::problem::Problem;
 use super::server::{Backend, Readiness, Refusal, TokenCheck};
+use super::write::{self, Door};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::{Metrics, OPENMETRICS, Received};
 
@@ -34,8 +35,10 @@ pub const PREDICTIONS_AT_ONCE: usize = 2;
 const INDEX: &str = "tars
 
 POST /webhook/alertmanager  Alertmanager webhook, version 4 (bearer token)
+POST /api/v1/write          Prometheus remote write, 1.0 and 2.0, when push.enabled
 POST /webhook/forge         GitHub, Gitea, Forgejo and GitLab webhooks (signed)
-POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]}
+POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]},
+                            or many: {\"series\": [{\"values\": [...]}, ...]}
 GET  /metrics               OpenMetrics
 GET  /healthz               is the process alive
 GET  /readyz                what is ready and what is not
@@ -47,23 +50,39 @@ pub(super) struct App {
     pub(super) forge_hooks: bool,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) metrics: Arc<Metrics>,
+    /// `None`: there is no receiver for samples.
+    pub(super) push: Option<Door>,
+    pub(super) writes: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
     pub(super) forge_places: Arc<Semaphore>,
     predictions: Arc<Semaphore>,
     pub(super) read_deadline: Duration,
 }
 
-/// All routes. Without a token the alerts' webhook is open; the caller has checked that this is allowed. Without
-/// `forge_hooks` the forge's does not exist.
+/// Which routes there are, and for whom.
+#[derive(Clone)]
+pub struct Doors {
+    /// `None`: the alerts' webhook is open; the caller has checked that this is allowed.
+    pub token: Option<TokenCheck>,
+    /// There is a secret for the forge's webhooks.
+    pub forge_hooks: bool,
+    /// `None`: nobody pushes samples.
+    pub push: Option<Door>,
+}
+
+/// All routes.
 pub fn router(
-    (token, forge_hooks): (Option<TokenCheck>, bool),
+    doors: Doors,
     backend: Arc<dyn Backend>,
     metrics: Arc<Metrics>,
     read_deadline: Duration,
 ) -> Router {
+    let Doors { token, forge_hooks, push } = doors;
     let app = App {
         token,
         forge_hooks,
+        push,
+        writes: Arc::new(Semaphore::new(write::WRITES_AT_ONCE)),
         backend,
         metrics,
         webhooks: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
@@ -75,6 +94,7 @@ pub fn router(
         .route("/", get(|| async { INDEX }))
         .route("/webhook/alertmanager", post(webhook))
         .route("/webhook/forge", post(hooks::forge))
+        .route("/api/v1/write", post(write::write))
         .route("/predict", post(predict))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -92,7 +112,7 @@ pub(super) fn nothing_here() -> Problem {
 
 async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
     if let Some(check) = &app.token
-        && !bearer(&headers).is_some_and(|token| check(token))
+        && !credential(&headers, "Bearer").is_some_and(|token| check(token))
     {
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "send the configured bearer token"));
     }
@@ -133,14 +153,23 @@ fn refused(refusal: Refusal) -> (Received, Problem) {
     }
 }
 
-async fn predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Prediction>, Problem> {
+async fn predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Predicted>, Problem> {
     let place = admit(&app.predictions)?;
     let body = read(body, MAX_PREDICT_BYTES, app.read_deadline).await?;
     let backend = Arc::clone(&app.backend);
     let scored = blocking(place, move || {
-        let Request { series, period, timed } = Request::parse(&body)?;
-        let anomaly = backend.score(series, period).map_err(|detail| Problem::field("values", detail))?;
-        Ok(Prediction::of(anomaly, timed))
+        let score = |Request { series, period, timed }: Request| {
+            let anomaly = backend.score(series, period).map_err(|detail| Problem::field("values", detail))?;
+            Ok::<_, Problem>(Prediction::of(anomaly, timed))
+        };
+        match Posted::parse(&body)? {
+            Posted::One(request) => score(request).map(Predicted::One),
+            Posted::Many(requests) => {
+                let scored = requests.into_iter().enumerate();
+                let scored = scored.map(|(index, it)| score(it).map_err(|problem| problem.in_series(index)));
+                Ok(Predicted::Many { predictions: scored.collect::<Result<_, _>>()? })
+            }
+        }
     });
     scored.await?.map(Json)
 }
@@ -166,15 +195,15 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     (status, Json(Ready { ready, readiness }))
 }
 
-/// The token of the one `Authorization: Bearer` header (RFC 6750); the scheme's case does not matter.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+/// What the one `Authorization` header has after this scheme (RFC 7235); the scheme's case does not matter.
+pub(super) fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a [u8]> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let value = all.next()?.as_bytes();
     if all.next().is_some() {
         return None;
     }
-    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+    let (given, rest) = value.split_at_checked(scheme.len())?;
+    given.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.strip_prefix(b" "))?
 }
 
 pub(super) fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {

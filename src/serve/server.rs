@@ -13,9 +13,11 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::listener::BoundedListener;
-use super::routes;
+use super::routes::{self, Doors};
+use super::write::Door;
 use crate::model::anomaly::Anomaly;
 use crate::model::delivery::{Delivery, Heard};
+use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
 use crate::model::signal::Series;
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub insecure_webhook: bool,
     /// There is a secret to check the forge's deliveries with; without one its route does not exist.
     pub forge_hooks: bool,
+    /// Who may push samples; `None`: nobody, and the route does not exist.
+    pub push: Option<Door>,
 }
 
 impl fmt::Debug for Settings {
@@ -43,8 +47,8 @@ impl fmt::Debug for Settings {
         let token = self.token.is_some();
         write!(
             f,
-            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {} }}",
-            self.listen, self.insecure_webhook, self.forge_hooks
+            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {}, push: {:?} }}",
+            self.listen, self.insecure_webhook, self.forge_hooks, self.push
         )
     }
 }
@@ -93,7 +97,7 @@ impl Readiness {
     }
 }
 
-/// What stands behind the routes. `score`, `accept` and `hear` may block; they are called where that is allowed.
+/// What stands behind the routes. `score`, `accept`, `write` and `hear` may block; they are called where that is allowed.
 pub trait Backend: Send + Sync + 'static {
     /// Scores a posted series, which holds at least one value.
     ///
@@ -106,6 +110,12 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`]; nothing may be taken as delivered then.
     fn accept(&self, body: &[u8]) -> Result<Taken, Refusal>;
+
+    /// Takes in what is wanted of a message with samples.
+    ///
+    /// # Errors
+    /// [`WriteRefusal`]; nothing was taken then.
+    fn write(&self, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal>;
 
     /// Judges a delivery of the forge by its raw body.
     fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard;
@@ -124,6 +134,8 @@ pub enum ServeError {
     NoSecret,
     #[error("--insecure-webhook is only possible on a loopback address, and {0} is not one")]
     InsecureBeyondLoopback(SocketAddr),
+    #[error("samples from anybody are only taken on a loopback address, and {0} is not one")]
+    OpenToAll(SocketAddr),
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -173,10 +185,14 @@ impl Server {
             (None, true) => return Err(ServeError::InsecureBeyondLoopback(settings.listen)),
             (None, false) => return Err(ServeError::NoSecret),
         }
+        if matches!(settings.push, Some(Door::Open)) && !settings.listen.ip().is_loopback() {
+            return Err(ServeError::OpenToAll(settings.listen));
+        }
         let failed = |cause| ServeError::Listen { address: settings.listen, cause };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let router = routes::router((settings.token, settings.forge_hooks), backend, metrics, read_deadline);
+        let Settings { token, forge_hooks, push, .. } = settings;
+        let router = routes::router(Doors { token, forge_hooks, push }, backend, metrics, read_deadline);
         Ok(Self { listener, address, router })
     }
 

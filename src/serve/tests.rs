@@ -12,22 +12,41 @@ use tokio::sync::oneshot;
 use super::listener::MAX_CONNECTIONS;
 use super::routes::{MAX_WEBHOOK_BYTES, WEBHOOKS_AT_ONCE};
 use super::server::*;
+use super::write::Door;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score};
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::fixtures::{anomaly, signal};
+use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
 use crate::model::signal::Series;
 use crate::telemetry::names::Metrics;
 
 /// Takes messages as its script says, and lets none finish while the gate is closed.
-#[derive(Default)]
 pub(super) struct Stub {
-    accepted: AtomicUsize,
-    refusal: Option<Refusal>,
+    pub(super) accepted: AtomicUsize,
+    pub(super) refusal: Option<Refusal>,
     pub(super) gate_closed: Mutex<bool>,
     pub(super) gate_moved: Condvar,
     pub(super) waiting: AtomicUsize,
-    not_ready: bool,
+    pub(super) not_ready: bool,
     pub(super) heard: Mutex<Vec<(Delivery, usize)>>,
+    pub(super) written: Mutex<Vec<(WriteVersion, usize)>>,
+    pub(super) wrote: Result<Tally, WriteRefusal>,
+}
+
+impl Default for Stub {
+    fn default() -> Self {
+        Self {
+            accepted: AtomicUsize::default(),
+            refusal: None,
+            gate_closed: Mutex::default(),
+            gate_moved: Condvar::default(),
+            waiting: AtomicUsize::default(),
+            not_ready: false,
+            heard: Mutex::default(),
+            written: Mutex::default(),
+            wrote: Ok(Tally { kept: 2, samples: 3, unwatched: 1, ..Tally::default() }),
+        }
+    }
 }
 
 impl Backend for Stub {
@@ -69,6 +88,16 @@ impl Backend for Stub {
         Heard::Nudged
     }
 
+    fn write(&self, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut closed = self.gate_closed.lock().unwrap();
+        while *closed {
+            closed = self.gate_moved.wait(closed).unwrap();
+        }
+        self.written.lock().unwrap().push((version, body.len()));
+        self.wrote.clone()
+    }
+
     fn ready(&self) -> Readiness {
         let check = Check { name: "first_tick", ok: !self.not_ready, detail: "x".into() };
         Readiness { checks: vec![check], newest_evidence_age_s: Some(7) }
@@ -88,6 +117,7 @@ pub(super) fn settings() -> Settings {
         token: Some(Arc::new(|token: &[u8]| token == b"hunter2")),
         insecure_webhook: false,
         forge_hooks: true,
+        push: Some(Door::Basic(Arc::new(|it: &[u8]| it == b"cHJvbTpodW50ZXIy"))),
     }
 }
 
@@ -295,8 +325,13 @@ async fn health_readiness_metrics_and_the_rest() {
 async fn an_open_webhook_needs_the_flag_and_a_loopback_address() {
     let metrics = || Arc::new(Metrics::new("0.1.0", []));
     let bind = async |listen: &str, insecure_webhook: bool| {
-        let settings =
-            Settings { listen: listen.parse().unwrap(), token: None, insecure_webhook, forge_hooks: false };
+        let settings = Settings {
+            listen: listen.parse().unwrap(),
+            token: None,
+            insecure_webhook,
+            forge_hooks: false,
+            push: None,
+        };
         Server::bind(settings, Arc::new(Stub::default()), metrics()).await
     };
     assert!(matches!(bind("127.0.0.1:0", false).await, Err(ServeError::NoSecret)));

@@ -10,7 +10,6 @@ use crate::model::action::ActionState;
 use crate::model::causes::causes;
 use crate::model::ids::{ActionId, PolicyName, WorkloadRef};
 use crate::model::reason::Reason;
-use crate::model::signal::SignalKey;
 
 /// Longest free text in one field, characters.
 const MAX_TEXT_CHARS: usize = 500;
@@ -75,14 +74,14 @@ pub enum Event<'a> {
         unavailable: usize,
     },
     SignalFailed {
-        signal: &'a SignalKey,
+        signal: &'a str,
         error: &'a dyn std::error::Error,
     },
     SignalBack {
-        signal: &'a SignalKey,
+        signal: &'a str,
     },
     SourceWarned {
-        signal: &'a SignalKey,
+        signal: &'a str,
         warning: &'a str,
     },
     AlertsReceived {

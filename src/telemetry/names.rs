@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Error as FormatError;
 use std::sync::atomic::AtomicU64;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -150,6 +151,33 @@ impl ForgeAnswer {
     }
 }
 
+label_values!(
+    /// What became of one sample that was pushed here.
+    Pushed {
+        Kept = "kept",
+        Unwatched = "unwatched",
+        OutOfOrder = "out_of_order",
+        Repeated = "repeated",
+        Late = "late",
+        Ahead = "ahead",
+        NoRoom = "no_room",
+        Refused = "refused",
+        Histogram = "histogram",
+    }
+);
+label_values!(
+    /// What became of one message of remote write.
+    Written {
+        Taken = "taken",
+        Refused = "refused",
+        Malformed = "malformed",
+        TooLarge = "too_large",
+        TooSlow = "too_slow",
+        OtherType = "other_type",
+        Unauthorized = "unauthorized",
+        Shed = "shed",
+    }
+);
 /// How far a remediation has come since it was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
@@ -230,8 +258,8 @@ type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The configured signals; a score of anything else is not exported.
-    signals: BTreeSet<SignalKey>,
+    /// The watched series; a score of anything else is not exported.
+    signals: RwLock<BTreeSet<SignalKey>>,
     score: Family<SignalLabels, FloatGauge>,
     confidence: Family<SignalLabels, FloatGauge>,
     age: Family<SignalLabels, FloatGauge>,
@@ -245,6 +273,7 @@ pub struct Metrics {
     reconcile_errors: Family<ReasonLabel, Counter>,
     pushes: Family<OutcomeLabel, Counter>,
     gateway_pushes: Family<OutcomeLabel, Counter>,
+    score_writes: Family<OutcomeLabel, Counter>,
     races_lost: Counter,
     budget_used: Family<BudgetLabels, Gauge>,
     budget_limit: Family<BudgetLabels, Gauge>,
@@ -252,6 +281,8 @@ pub struct Metrics {
     forge_hooks: Family<OutcomeLabel, Counter>,
     forge_requests: Family<RequestLabels, Counter>,
     forge_remaining: Family<ForgeLabel, Gauge>,
+    pushed: Family<OutcomeLabel, Counter>,
+    written: Family<OutcomeLabel, Counter>,
     open_proposals: Gauge,
     suspended: Family<ScopeLabel, Gauge>,
 }
@@ -267,7 +298,7 @@ impl Metrics {
         let progress = || Durations::new_with_constructor(progress_histogram as fn() -> Histogram);
         let mut metrics = Self {
             registry: Registry::with_prefix("tars"),
-            signals: signals.into_iter().collect(),
+            signals: RwLock::new(signals.into_iter().collect()),
             score: Family::default(),
             confidence: Family::default(),
             age: Family::default(),
@@ -281,6 +312,7 @@ impl Metrics {
             reconcile_errors: Family::default(),
             pushes: Family::default(),
             gateway_pushes: Family::default(),
+            score_writes: Family::default(),
             races_lost: Counter::default(),
             budget_used: Family::default(),
             budget_limit: Family::default(),
@@ -288,6 +320,8 @@ impl Metrics {
             forge_hooks: Family::default(),
             forge_requests: Family::default(),
             forge_remaining: Family::default(),
+            pushed: Family::default(),
+            written: Family::default(),
             open_proposals: Gauge::default(),
             suspended: Family::default(),
         };
@@ -336,7 +370,14 @@ impl Metrics {
             self.races_lost.clone(),
         );
         r.register("pushgateway_pushes", "Pushes to the Pushgateway", self.gateway_pushes.clone());
+        r.register("score_writes", "Scores sent by remote write", self.score_writes.clone());
         r.register("alerts_received", "Alerts received by webhook", self.alerts.clone());
+        r.register(
+            "pushed_samples",
+            "Samples that were pushed here, by what became of them",
+            self.pushed.clone(),
+        );
+        r.register("push_messages", "Messages of remote write, by what became of them", self.written.clone());
         r.register(
             "forge_webhooks",
             "Deliveries of the forge, by what became of them",
@@ -351,11 +392,34 @@ impl Metrics {
     /// Sets score and confidence of a configured signal. A signal that cannot be scored has no score: see
     /// [`Metrics::clear_score`].
     pub fn set_score(&self, key: &SignalKey, score: f64, confidence: f64) {
-        if self.signals.contains(key) {
+        if self.is_watched(key) {
             let labels = SignalLabels::of(key);
             self.score.get_or_create(&labels).set(score);
             self.confidence.get_or_create(&labels).set(confidence);
         }
+    }
+
+    fn watched(&self) -> RwLockReadGuard<'_, BTreeSet<SignalKey>> {
+        self.signals.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_watched(&self, key: &SignalKey) -> bool {
+        self.watched().contains(key)
+    }
+
+    /// From now on these series are watched, and what is known of others is forgotten. How many there may be is bounded
+    /// where they are found.
+    pub fn watch<'a>(&self, keys: impl IntoIterator<Item = &'a SignalKey>) {
+        let keys: BTreeSet<&SignalKey> = keys.into_iter().collect();
+        let mut watched = self.signals.write().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() == keys.len() && watched.iter().all(|it| keys.contains(it)) {
+            return;
+        }
+        for gone in watched.iter().filter(|it| !keys.contains(it)) {
+            self.clear_score(gone);
+            self.age.remove(&SignalLabels::of(gone));
+        }
+        *watched = keys.into_iter().cloned().collect();
     }
 
     /// Removes the score of a signal that has no usable data: an old score must not look current.
@@ -368,18 +432,18 @@ impl Metrics {
     /// Sets the age of the newest sample, seconds; `None` when there is no sample at all, exported as `+Inf`
     /// so that an alert on age also fires for a signal that never had data.
     pub fn set_signal_age(&self, key: &SignalKey, age_s: Option<f64>) {
-        if self.signals.contains(key) {
+        if self.is_watched(key) {
             let labels = SignalLabels::of(key);
             self.age.get_or_create(&labels).set(age_s.unwrap_or(f64::INFINITY));
         }
     }
 
-    /// The score of every configured signal as exported now, in the order of the keys; `None` where there
+    /// The score of every watched series as exported now, in the order of the keys; `None` where there
     /// is none.
     #[must_use]
     pub fn scores(&self) -> Vec<(SignalKey, Option<f64>)> {
         let score_of = |key: &SignalKey| self.score.get(&SignalLabels::of(key)).map(|gauge| gauge.get());
-        self.signals.iter().map(|key| (key.clone(), score_of(key))).collect()
+        self.watched().iter().map(|key| (key.clone(), score_of(key))).collect()
     }
 
     pub fn count_remediation(
@@ -438,6 +502,10 @@ impl Metrics {
         self.gateway_pushes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
+    pub fn count_score_write(&self, outcome: Push) {
+        self.score_writes.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+
     /// Replaces all budget lines, so that a removed policy leaves no series behind.
     pub fn set_budgets(&self, lines: &[BudgetLine]) {
         self.budget_used.clear();
@@ -455,6 +523,14 @@ impl Metrics {
 
     pub fn count_alerts(&self, status: Received, count: u64) {
         self.alerts.get_or_create(&StatusLabel { status: status.as_str() }).inc_by(count);
+    }
+
+    pub fn count_pushed(&self, outcome: Pushed, count: u64) {
+        self.pushed.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc_by(count);
+    }
+
+    pub fn count_written(&self, outcome: Written) {
+        self.written.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
     }
 
     pub fn count_forge_hook(&self, heard: Heard) {

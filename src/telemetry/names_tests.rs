@@ -143,3 +143,16 @@ fn counters_and_histograms_carry_the_documented_names() {
         assert!(text.contains(line), "{line} is missing from\n{text}");
     }
 }
+
+#[test]
+fn series_that_are_watched_no_more_leave_nothing_behind() {
+    let metrics = metrics();
+    let (old, new) = (signal("backend", "latency_p95"), signal("web", "latency_p95"));
+    metrics.set_score(&old, 0.9, 0.9);
+    metrics.set_signal_age(&old, Some(3.0));
+    metrics.watch([&new]);
+    metrics.set_score(&new, 0.5, 0.5);
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("backend") && text.contains("service=\"web\""), "{text}");
+    assert_eq!(metrics.scores(), [(new, Some(0.5))]);
+}

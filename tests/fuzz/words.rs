@@ -1,5 +1,5 @@
-//! The texts that strangers write and tars believes: commit messages with trailers and webhook bodies. What is
-//! accepted is exactly what tars itself would have written, and nothing makes it panic.
+//! The texts that strangers write and tars believes: commit messages with trailers, webhook bodies, and messages of
+//! remote write. What is accepted is exactly what tars itself would have written, and nothing makes it panic.
 
 #![no_main]
 
@@ -12,6 +12,15 @@ mod ledger;
 #[allow(unused, reason = "part of the room is used here")]
 #[path = "../../src/model/mod.rs"]
 mod model;
+
+#[allow(unused, reason = "part of the room is used here")]
+mod outside {
+    #[path = "../../../src/outside/protobuf.rs"]
+    pub mod protobuf;
+}
+#[allow(unused, reason = "part of the room is used here")]
+#[path = "../../src/observe/remote_write.rs"]
+mod remote_write;
 
 use libfuzzer_sys::fuzz_target;
 use model::trailers;
@@ -48,8 +57,25 @@ fn webhook(body: &[u8]) {
     }
 }
 
+/// Packed as it comes, and as a message that somebody packed well.
+fn pushed(body: &[u8]) {
+    let _ = remote_write::unpack(body);
+    for version in [model::pushed::WriteVersion::One, model::pushed::WriteVersion::Two] {
+        let mut points = 0;
+        let contents = remote_write::read(version, body, &mut |sent| {
+            assert!(sent.labels.len() <= remote_write::LABELS_MAX);
+            assert!(sent.labels.is_sorted_by(|a, b| a.0 < b.0), "labels that no series can have");
+            points += sent.points.len();
+        });
+        if let Ok(contents) = contents {
+            assert_eq!(points + contents.refused_points, contents.points);
+        }
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     webhook(input);
+    pushed(input);
     let Ok(text) = std::str::from_utf8(input) else { return };
     message(text);
     if let Ok(record) = ledger::record_from_yaml(input) {

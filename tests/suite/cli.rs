@@ -13,7 +13,7 @@ mod night;
 mod output;
 
 /// Verbs that a user finds in the help.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 26] = [
     "demo",
     "init",
     "run",
@@ -22,6 +22,9 @@ const VERBS: [&str; 23] = [
     "explain",
     "log",
     "eval",
+    "source",
+    "record",
+    "label",
     "tree",
     "render",
     "diff",

@@ -27,9 +27,10 @@ use crate::model::action::{ActionState, RemediationAction};
 use crate::model::ids::{BranchName, InstanceId, RepoId, SignalName, WorkloadRef};
 use crate::model::limits::GlobalLimits;
 use crate::model::policy::Mode;
-use crate::model::signal::SignalKey;
+use crate::model::signal::{ServiceOf, SignalKey, SourceKind};
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{Clock, VirtualClock};
@@ -139,8 +140,11 @@ fn reconciler(
 ) -> Result<Reconciler, Failure> {
     let state_dir = world.folder.join(format!("state-{instance}"));
     let signal = |name: &str, query: &str| -> Result<SignalConfig, Failure> {
+        let SignalKey { signal, service } = key(name)?;
         Ok(SignalConfig {
-            key: key(name)?,
+            signal,
+            service: ServiceOf::Named(service),
+            source: SourceKind::Prometheus,
             query: query.to_owned(),
             step_s: STEP_S,
             window_s: 86_400,
@@ -165,7 +169,7 @@ fn reconciler(
     let parts = Parts {
         clock: Arc::new(clock.clone()),
         observer: Observer::new(
-            Arc::new(source.clone()),
+            Sources::only(Arc::new(source.clone())),
             known(SignalWindows::new(configs))?,
             EnsembleSettings::default(),
         ),

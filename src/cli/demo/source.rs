@@ -83,7 +83,7 @@ impl MetricSource for Simulated {
                 at = next;
             }
         }
-        std::future::ready(Ok(RangeResult { samples, warnings: Vec::new() })).boxed()
+        std::future::ready(Ok(RangeResult::one(samples))).boxed()
     }
 
     fn instant<'a>(

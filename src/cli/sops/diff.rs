@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::args::SopsKeys;
 use super::identities::Keyring;
 use super::source::{self, Found};
-use crate::cli::args::SopsKeys;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::{Console, Piece, Table};
 use crate::sops::{SopsError, SopsFile, Unlocked, compare};

@@ -4,10 +4,10 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::args::SopsTree;
 use super::identities::Keyring;
 use super::look::{self, Status};
 use super::source::{self, Sources};
-use crate::cli::args::SopsTree;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Console, Page, Symbol, counted};
 use crate::model::causes::causes;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::cli::args::SopsKeys;
+use super::args::SopsKeys;
 use crate::cli::failure::Failure;
 use crate::outside::{files, system};
 use crate::sops::Identities;

@@ -1,6 +1,7 @@
 //! `tars sops check|diff|keys|doctor|set|encrypt`. Files, folders or commits come in; facts about them, or a
 //! file with ciphertext in it, go to standard output. Plaintext never does, on any of them.
 
+pub mod args;
 mod diff;
 mod doctor;
 pub mod identities;
@@ -10,9 +11,9 @@ mod write;
 
 use serde::Serialize;
 
+use self::args::{SopsTree, SopsVerb};
 use self::identities::Keyring;
 use self::look::{Look, Status};
-use super::args::{SopsTree, SopsVerb};
 use super::failure::Failure;
 use super::output::{Console, Piece, Table, counted};
 

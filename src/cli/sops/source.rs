@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::SopsTree;
+use super::args::SopsTree;
 use crate::cli::failure::{Failure, Kind};
 use crate::outside::files;
 use crate::outside::git::{Objects, TreeLimits};

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::args::{SopsType, SopsVerb};
 use super::identities::Keyring;
 use super::source;
-use crate::cli::args::{SopsType, SopsVerb};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::output::Console;
 use crate::outside::clock::{Clock as _, SystemClock};

@@ -68,6 +68,7 @@ fn the_help_groups_the_verbs_by_what_a_person_wants_and_every_verb_shows_how() {
             "forge" => "forge check",
             "config" => "config view",
             "sops" => "sops check",
+            "source" => "source query",
             verb => verb,
         };
         let help = shell(home.path(), &format!("tars {verb} --help")).ok();

@@ -1,0 +1,275 @@
+//! `tars source`: what the sources of signals hold, read once as the reconciler would. It scores nothing and writes
+//! nothing.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::checklist::within;
+use super::failure::{Failure, Kind};
+use super::output::{Console, Piece, Table, rfc3339};
+use super::settings;
+use super::sourcing::{SourceCalls, SourceQuery, SourceVerb};
+use crate::config::{Overrides, Settings};
+use crate::detect;
+use crate::model::duration;
+use crate::model::signal::{Sample, ServiceOf, SourceKind};
+use crate::observe::metrics::{FoundSeries, SourceError};
+use crate::observe::signals::SignalConfig;
+use crate::observe::sources::Sources;
+use crate::outside::clock::{Clock, SystemClock};
+
+/// One query of a verb about sources.
+#[derive(Debug)]
+pub struct Asked {
+    pub name: String,
+    pub config: SignalConfig,
+}
+
+/// The signals that are meant: those of the settings, or the one of this name.
+///
+/// # Errors
+/// When there is none.
+pub fn asked(settings: &Settings, only: Option<&str>) -> Result<Vec<Asked>, Failure> {
+    let all = settings::signals(settings);
+    let meant = |it: &SignalConfig| only.is_none_or(|name| it.signal.as_str() == name || it.name() == name);
+    let found: Vec<Asked> =
+        all.iter().filter(|it| meant(it)).map(|it| Asked { name: it.name(), config: it.clone() }).collect();
+    if found.is_empty() {
+        let known = all.iter().map(SignalConfig::name).collect::<Vec<_>>().join(", ");
+        let hint = match known.as_str() {
+            "" => "the settings have no signals; see `signals` in tars config schema".to_owned(),
+            known => format!("the settings have: {known}"),
+        };
+        return Err(Failure::new(Kind::No, "there is no such signal").hint(hint));
+    }
+    Ok(found)
+}
+
+/// All series of a signal over its window, on its grid.
+///
+/// # Errors
+/// [`SourceError`]; what is pushed is known to the running tars alone.
+pub async fn read(
+    sources: &Sources,
+    config: &SignalConfig,
+    now: Timestamp,
+) -> Result<Vec<FoundSeries>, SourceError> {
+    // A selector is PromQL as well, and who pushes is asked for what it has.
+    let kind = match config.source {
+        SourceKind::Push => SourceKind::Prometheus,
+        other => other,
+    };
+    let step_s = i64::from(config.step_s.max(1));
+    let end_s = now.as_second() - now.as_second().rem_euclid(step_s);
+    let start_s = end_s - (i64::from(config.window_s) / step_s - 1).max(0) * step_s;
+    let at = |second| Timestamp::from_second(second).map_err(|_| SourceError::BadRange("beyond all time"));
+    let answer = sources.of(kind)?.range(&config.query, at(start_s)?, at(end_s)?, config.step_s).await?;
+    match &config.service {
+        ServiceOf::Named(_) => {
+            let labels = answer.series.first().map(|it| it.labels.clone()).unwrap_or_default();
+            Ok(vec![FoundSeries { labels, samples: answer.only()? }])
+        }
+        ServiceOf::Label(_) => Ok(answer.series),
+    }
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    signal: String,
+    /// Labels as the source has them.
+    series: String,
+    samples: usize,
+    step_s: u32,
+    /// Slots between the first and the last sample that have none.
+    missing: usize,
+    longest_gap_s: u64,
+    newest: Option<String>,
+    /// Length of the season that was found.
+    period_s: Option<u64>,
+    least: Option<f64>,
+    most: Option<f64>,
+}
+
+/// Runs `tars source`.
+///
+/// # Errors
+/// When the settings are wrong or a source cannot be asked.
+pub fn run(verb: &SourceVerb, console: &Console) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
+    match verb {
+        SourceVerb::Query(args) => {
+            let work = query(args, console);
+            runtime.block_on(within(args.patience.timeout, "asking", work))
+        }
+        SourceVerb::Calls(args) => {
+            let work = calls(args, console);
+            runtime.block_on(within(args.patience.timeout, "asking", work))
+        }
+    }
+}
+
+async fn query(args: &SourceQuery, console: &Console) -> Result<(), Failure> {
+    let settings = settings::load(&args.settings.config, &Overrides::default())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sources = settings::feeds(&settings, &clock)?.sources;
+    let asked = match &args.ask {
+        Some(query) => vec![ad_hoc(args, query)?],
+        None => asked(&settings, args.signal.as_deref())?,
+    };
+    let mut lines = Vec::new();
+    let mut failed = None;
+    for it in &asked {
+        match read(&sources, &it.config, clock.now()).await {
+            Ok(found) => lines.extend(found.iter().map(|series| line(it, series))),
+            Err(error) => {
+                console.warn(&format!("{}: {}", it.name, crate::model::causes::causes(&error)));
+                failed = Some(unanswered(&it.name, error));
+            }
+        }
+    }
+    let rows = lines.iter().map(cells).collect();
+    let headers = vec![
+        "SIGNAL",
+        "SERIES",
+        "SAMPLES",
+        "STEP",
+        "MISSING",
+        "LONGEST GAP",
+        "SEASON",
+        "NEWEST",
+        "LEAST",
+        "MOST",
+    ];
+    let names: Vec<String> = lines.iter().map(|it| format!("{} {}", it.signal, it.series)).collect();
+    console.list(&Table { headers, wide: 2, rows }, &names, &lines, "no series")?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// What could not be asked, for people.
+pub fn unanswered(name: &str, error: SourceError) -> Failure {
+    let kind = match &error {
+        SourceError::Unreachable { .. } | SourceError::OutOfTime => Kind::Unreachable,
+        SourceError::Refused { status: 401 | 403, .. } => Kind::Denied,
+        SourceError::NotConfigured(_) => Kind::Usage,
+        _ => Kind::No,
+    };
+    Failure::new(kind, format!("could not read {name}")).because(error)
+}
+
+fn ad_hoc(args: &SourceQuery, query: &str) -> Result<Asked, Failure> {
+    let signal = crate::model::ids::SignalName::new("asked");
+    let signal = signal.map_err(|error| Failure::usage("no signal").because(error))?;
+    let config = SignalConfig {
+        signal,
+        // All series are shown, whichever labels they have.
+        service: ServiceOf::Label(String::new()),
+        source: args.source.kind(),
+        query: query.to_owned(),
+        step_s: args.step,
+        window_s: args.window,
+        period: None,
+        staleness_s: args.step,
+    };
+    Ok(Asked { name: "(asked)".to_owned(), config })
+}
+
+fn line(asked: &Asked, found: &FoundSeries) -> Line {
+    let step_s = asked.config.step_s.max(1);
+    let values = on_grid(&found.samples, step_s);
+    let present: Vec<f64> = values.iter().copied().flatten().collect();
+    let longest = values.split(Option::is_some).map(<[_]>::len).max().unwrap_or(0);
+    let period = (present.len() * 10 >= values.len() * 9).then(|| detect::find_period(&carried(&values)));
+    Line {
+        signal: asked.name.clone(),
+        series: found.labels.to_string(),
+        samples: present.len(),
+        step_s,
+        missing: values.len() - present.len(),
+        longest_gap_s: longest as u64 * u64::from(step_s),
+        newest: found.samples.iter().rfind(|it| it.value.is_finite()).map(|it| rfc3339(it.at)),
+        period_s: period.flatten().map(|slots| u64::from(slots) * u64::from(step_s)),
+        least: present.iter().copied().reduce(f64::min),
+        most: present.iter().copied().reduce(f64::max),
+    }
+}
+
+/// The samples slot by slot, from the first to the last.
+fn on_grid(samples: &[Sample], step_s: u32) -> Vec<Option<f64>> {
+    let finite = || samples.iter().filter(|it| it.value.is_finite());
+    let (Some(first), Some(last)) = (finite().next(), finite().next_back()) else { return Vec::new() };
+    let step = SignedDuration::from_secs(i64::from(step_s));
+    let slot = |at: Timestamp| (at.duration_since(first.at).as_millis() / step.as_millis()) as usize;
+    let mut values = vec![None; slot(last.at) + 1];
+    for sample in finite() {
+        if let Some(place) = values.get_mut(slot(sample.at)) {
+            *place = Some(sample.value);
+        }
+    }
+    values
+}
+
+/// A season is looked for in a row without gaps; few gaps are bridged with the value before.
+fn carried(values: &[Option<f64>]) -> Vec<f64> {
+    let mut last = values.iter().copied().flatten().next().unwrap_or_default();
+    let carry = |value: &Option<f64>| {
+        last = value.unwrap_or(last);
+        last
+    };
+    values.iter().map(carry).collect()
+}
+
+fn cells(line: &Line) -> Vec<Piece> {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.4}"));
+    let time = |seconds: u64| duration::format_s(u32::try_from(seconds).unwrap_or(u32::MAX));
+    let gap = if line.longest_gap_s == 0 { "-".to_owned() } else { time(line.longest_gap_s) };
+    vec![
+        line.signal.clone().into(),
+        line.series.clone().into(),
+        line.samples.to_string().into(),
+        time(u64::from(line.step_s)).into(),
+        line.missing.to_string().into(),
+        gap.into(),
+        line.period_s.map_or_else(|| "-".to_owned(), time).into(),
+        line.newest.clone().unwrap_or_else(|| "-".to_owned()).into(),
+        number(line.least).into(),
+        number(line.most).into(),
+    ]
+}
+
+async fn calls(args: &SourceCalls, console: &Console) -> Result<(), Failure> {
+    let settings = settings::load(&args.settings.config, &Overrides::default())?;
+    let jaeger = settings::jaeger(&settings)?
+        .ok_or_else(|| Failure::usage("the settings name no Jaeger").hint("set jaeger.url"))?;
+    let edges = jaeger.calls(SystemClock.now(), args.window).await;
+    let edges = edges.map_err(|error| unanswered("the calls", error))?;
+    let row = |it: &crate::observe::jaeger::Edge| -> Vec<Piece> {
+        vec![it.parent.clone().into(), it.child.clone().into(), it.call_count.to_string().into()]
+    };
+    let table =
+        Table { headers: vec!["FROM", "TO", "CALLS"], wide: 0, rows: edges.iter().map(row).collect() };
+    let names: Vec<String> = edges.iter().map(|it| format!("{} {}", it.parent, it.child)).collect();
+    console.list(&table, &names, &edges, "no calls")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::at;
+
+    #[test]
+    fn gaps_are_slots_without_a_sample_between_the_first_and_the_last() {
+        let sample = |at_s: i64, value: f64| Sample { at: at(at_s), value };
+        let samples = [sample(60, 1.0), sample(90, f64::NAN), sample(120, 2.0), sample(210, 3.0)];
+        let values = on_grid(&samples, 30);
+        assert_eq!(values, [Some(1.0), None, Some(2.0), None, None, Some(3.0)]);
+        assert_eq!(carried(&values), [1.0, 1.0, 2.0, 2.0, 2.0, 3.0]);
+        assert!(on_grid(&[sample(0, f64::NAN)], 30).is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! First stage, the sections about signals and those who have their samples. As `raw.rs`, of which this is a part.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prometheus {
+    /// Base URL of the HTTP API.
+    pub url: Option<String>,
+    pub bearer_token_file: Option<String>,
+    /// Most time one query may take, seconds.
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_s: u32,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self { url: None, bearer_token_file: None, timeout_s: 10 }
+    }
+}
+
+/// Loki, for signals that count log lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Loki {
+    /// Base URL of the HTTP API.
+    pub url: Option<String>,
+    /// Whose logs, where several share a Loki (`X-Scope-OrgID`).
+    pub tenant: Option<String>,
+    pub bearer_token_file: Option<String>,
+    /// Most time one query may take, seconds.
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_s: u32,
+}
+
+impl Default for Loki {
+    fn default() -> Self {
+        Self { url: None, tenant: None, bearer_token_file: None, timeout_s: 10 }
+    }
+}
+
+/// Jaeger's query service, for signals about spans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jaeger {
+    /// Base URL of the HTTP API.
+    pub url: Option<String>,
+    pub bearer_token_file: Option<String>,
+    /// Most time one query may take, seconds.
+    #[schemars(range(min = 1, max = 600))]
+    pub timeout_s: u32,
+}
+
+impl Default for Jaeger {
+    fn default() -> Self {
+        Self { url: None, bearer_token_file: None, timeout_s: 10 }
+    }
+}
+
+/// The receiver of Prometheus remote write (`/api/v1/write`), versions 1.0 and 2.0, for signals with `source: push`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Push {
+    pub enabled: bool,
+    /// File with the bearer token that senders must present, or with the password of `user`.
+    pub secret_file: Option<String>,
+    /// Senders present this user and the secret as HTTP basic authentication instead of a bearer token.
+    pub user: Option<String>,
+    /// Take samples from anybody; only on a loopback address.
+    pub insecure: bool,
+}
+
+/// Who receives the scores by Prometheus remote write 1.0.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RemoteWrite {
+    /// The whole address, such as http://mimir:8080/api/v1/push. Default: none.
+    pub url: Option<String>,
+    pub bearer_token_file: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignalSource {
+    /// `query` is PromQL, asked with every tick.
+    #[default]
+    Prometheus,
+    /// `query` is a vector selector; its samples come by remote write, see `push`.
+    Push,
+    /// `query` is a LogQL metric query.
+    Loki,
+    /// `query` is `span_latency_ms{service="...", operation="...", quantile="0.95"}`.
+    Jaeger,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    pub signal: String,
+    /// The service that the query's one series belongs to.
+    pub service: Option<String>,
+    /// Instead of a service: the query gives many series, and this label of each names its service.
+    pub service_label: Option<String>,
+    /// What is asked, in the language of the source.
+    pub query: String,
+    /// Where the samples come from.
+    #[serde(default)]
+    pub source: SignalSource,
+    /// Distance of two samples (duration). Default 30s.
+    pub step: Option<String>,
+    /// What is kept and learned from (duration). Default 24h.
+    pub window: Option<String>,
+    /// Length of the season (duration), at most half the window. Default: found in the data.
+    pub period: Option<String>,
+    /// A sample older than this is no evidence (duration). Default: four steps, and what the source takes to have it.
+    pub staleness: Option<String>,
+}

@@ -1,0 +1,320 @@
+//! The settings about signals and where their samples come from, resolved. Raw settings come in, bounded values whose
+//! queries can be used go out. No file is opened and nobody is asked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::raw::{self, RawSettings, SignalSource};
+use super::resolve::{DAY_S, Resolve};
+use crate::model::ids::SignalName;
+use crate::model::selector::Selector;
+use crate::model::signal::{ServiceOf, SourceKind};
+
+/// Most signals of one process.
+const MAX_SIGNALS: usize = 1_000;
+/// Most samples of one window: a day at one second, and a little more.
+const MAX_SAMPLES: u32 = 100_000;
+/// Longest user, tenant or name of a label, bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SignalSettings {
+    pub signal: SignalName,
+    pub service: ServiceOf,
+    pub source: SourceKind,
+    pub query: String,
+    pub step_s: u32,
+    pub window_s: u32,
+    /// Season in samples, when it is known.
+    pub period: Option<u32>,
+    pub staleness_s: u32,
+}
+
+/// How Loki is asked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LokiSettings {
+    pub url: String,
+    pub tenant: Option<String>,
+    pub token_file: Option<PathBuf>,
+    pub timeout_s: u32,
+}
+
+/// How Jaeger is asked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct JaegerSettings {
+    pub url: String,
+    pub token_file: Option<PathBuf>,
+    pub timeout_s: u32,
+}
+
+/// What a sender of samples must present.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub enum PushAuth {
+    /// A bearer token.
+    TokenFile(PathBuf),
+    /// A user and a password.
+    Basic { user: String, password_file: PathBuf },
+    /// Nothing; only on a loopback address.
+    InsecureLoopback,
+}
+
+impl Resolve<'_> {
+    pub(super) fn loki(&self, raw: &RawSettings) -> Result<Option<LokiSettings>, ConfigError> {
+        let Some(url) = &raw.loki.url else { return Ok(None) };
+        if let Some(tenant) = &raw.loki.tenant {
+            self.header_text("loki.tenant", tenant)?;
+        }
+        Ok(Some(LokiSettings {
+            url: self.http_url("loki.url", url)?,
+            tenant: raw.loki.tenant.clone(),
+            token_file: raw.loki.bearer_token_file.as_ref().map(PathBuf::from),
+            timeout_s: self.bounded("loki.timeout_s", raw.loki.timeout_s, (1, 600))?,
+        }))
+    }
+
+    pub(super) fn jaeger(&self, raw: &RawSettings) -> Result<Option<JaegerSettings>, ConfigError> {
+        let Some(url) = &raw.jaeger.url else { return Ok(None) };
+        Ok(Some(JaegerSettings {
+            url: self.http_url("jaeger.url", url)?,
+            token_file: raw.jaeger.bearer_token_file.as_ref().map(PathBuf::from),
+            timeout_s: self.bounded("jaeger.timeout_s", raw.jaeger.timeout_s, (1, 600))?,
+        }))
+    }
+
+    /// Something that stands in a header of a request.
+    fn header_text(&self, path: &str, text: &str) -> Result<(), ConfigError> {
+        let usable = (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
+        if usable {
+            return Ok(());
+        }
+        let fix = format!("use 1 to {NAME_BYTES_MAX} printable ASCII characters without blanks");
+        Err(self.origins.error(path, "this cannot stand in a header", fix))
+    }
+
+    pub(super) fn push(&self, raw: &raw::Push, listen: SocketAddr) -> Result<Option<PushAuth>, ConfigError> {
+        if !raw.enabled {
+            return Ok(None);
+        }
+        if let Some(user) = &raw.user {
+            self.header_text("push.user", user)?;
+            if user.contains(':') {
+                return Err(self.origins.error("push.user", "a user has no colon", "use another name"));
+            }
+        }
+        let fix = "use push.secret_file, or listen on 127.0.0.1";
+        Ok(Some(match (&raw.secret_file, &raw.user, raw.insecure) {
+            (Some(_), _, true) | (_, Some(_), true) => {
+                let message = "a secret and `insecure` contradict each other";
+                return Err(self.origins.error("push.insecure", message, "remove one of them"));
+            }
+            (Some(file), None, false) => PushAuth::TokenFile(file.into()),
+            (Some(file), Some(user), false) => {
+                PushAuth::Basic { user: user.clone(), password_file: file.into() }
+            }
+            (None, None, true) if listen.ip().is_loopback() => PushAuth::InsecureLoopback,
+            (None, None, true) => {
+                let message = format!("anybody could push samples to {listen}");
+                return Err(self.origins.error("push.insecure", message, fix));
+            }
+            (None, _, false) => {
+                let fix = "set it or TARS_PUSH_SECRET_FILE; for this machine alone: push.insecure: true";
+                return Err(self.origins.error("push.secret_file", "the receiver has no secret", fix));
+            }
+        }))
+    }
+
+    pub(super) fn signals(&self, raw: &RawSettings) -> Result<Vec<SignalSettings>, ConfigError> {
+        if raw.signals.len() > MAX_SIGNALS {
+            return Err(self.origins.error("signals", "too many signals", format!("at most {MAX_SIGNALS}")));
+        }
+        let mut signals: Vec<SignalSettings> = Vec::new();
+        for (index, it) in raw.signals.iter().enumerate() {
+            let path = format!("signals.{index}");
+            let signal = self.signal(&path, it)?;
+            self.has_source(&path, it.source, raw)?;
+            if signals.iter().any(|other| overlap(other, &signal)) {
+                let message = format!("signal {} is there twice for a service", signal.signal);
+                return Err(self.origins.error(&path, message, "rename one of them"));
+            }
+            signals.push(signal);
+        }
+        Ok(signals)
+    }
+
+    fn signal(&self, path: &str, raw: &raw::Signal) -> Result<SignalSettings, ConfigError> {
+        let at = |field: &str| format!("{path}.{field}");
+        let or = |text: &Option<String>, default: &str| text.clone().unwrap_or_else(|| default.to_owned());
+        let signal = self.name(&at("signal"), SignalName::new(raw.signal.as_str()))?;
+        let service = self.service(path, raw)?;
+        if raw.query.trim().is_empty() {
+            let fix = "write an expression in the language of the source";
+            return Err(self.origins.error(&at("query"), "the query is empty", fix));
+        }
+        if raw.source == SignalSource::Push {
+            Selector::parse(&raw.query).map_err(|error| {
+                let fix = "a pushed signal is a vector selector, such as latency_p95{app=\"backend\"}; what has to be \
+                           computed is computed by the sender, in a recording rule";
+                self.origins.error(&at("query"), error.to_string(), fix)
+            })?;
+        }
+        let step_s = self.duration(&at("step"), &or(&raw.step, "30s"), (1, 3600))?;
+        let window_s = self.duration(&at("window"), &or(&raw.window, "24h"), (1, 30 * DAY_S))?;
+        if !(10..=MAX_SAMPLES).contains(&(window_s / step_s)) {
+            let message = format!("{} samples in the window", window_s / step_s);
+            return Err(self.origins.error(
+                &at("window"),
+                message,
+                format!("10 to {MAX_SAMPLES}: change step or window"),
+            ));
+        }
+        let period = match &raw.period {
+            Some(text) => Some(self.period(&at("period"), text, step_s, window_s)?),
+            None => None,
+        };
+        let source = match raw.source {
+            SignalSource::Prometheus => SourceKind::Prometheus,
+            SignalSource::Push => SourceKind::Push,
+            SignalSource::Loki => SourceKind::Loki,
+            SignalSource::Jaeger => SourceKind::Jaeger,
+        };
+        let staleness_s = match &raw.staleness {
+            Some(text) => self.duration(&at("staleness"), text, (step_s, DAY_S))?,
+            None => step_s * 4 + source.settled_after_s(),
+        };
+        let query = raw.query.clone();
+        Ok(SignalSettings { signal, service, source, query, step_s, window_s, period, staleness_s })
+    }
+
+    fn service(&self, path: &str, raw: &raw::Signal) -> Result<ServiceOf, ConfigError> {
+        let at = |field: &str| format!("{path}.{field}");
+        match (&raw.service, &raw.service_label) {
+            (Some(service), None) => {
+                Ok(ServiceOf::Named(self.name(&at("service"), SignalName::new(service.as_str()))?))
+            }
+            (None, Some(label)) => {
+                let part = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+                let usable = (1..=NAME_BYTES_MAX).contains(&label.len()) && label.bytes().all(part);
+                if !usable || label.as_bytes()[0].is_ascii_digit() {
+                    let fix = "use letters, digits and _, such as app";
+                    return Err(self.origins.error(&at("service_label"), "this is no name of a label", fix));
+                }
+                Ok(ServiceOf::Label(label.clone()))
+            }
+            (Some(_), Some(_)) => {
+                let message = "a signal has a service, or a label that names it";
+                Err(self.origins.error(&at("service_label"), message, "remove one of them"))
+            }
+            (None, None) => {
+                let fix = "name the service, or the label that names it: service_label";
+                Err(self.origins.error(&at("service"), "this setting is missing", fix))
+            }
+        }
+    }
+
+    /// A signal whose source is not set up would be stale for ever.
+    fn has_source(&self, path: &str, source: SignalSource, raw: &RawSettings) -> Result<(), ConfigError> {
+        let (missing, fix) = match source {
+            SignalSource::Push => (!raw.push.enabled, "set push.enabled: true and a secret"),
+            SignalSource::Loki => (raw.loki.url.is_none(), "set loki.url"),
+            SignalSource::Jaeger => (raw.jaeger.url.is_none(), "set jaeger.url"),
+            SignalSource::Prometheus => (false, ""),
+        };
+        if missing {
+            return Err(self.origins.error(&format!("{path}.source"), "the source is not set up", fix));
+        }
+        Ok(())
+    }
+
+    /// A season can be told from a trend only when it is seen twice.
+    fn period(&self, path: &str, text: &str, step_s: u32, window_s: u32) -> Result<u32, ConfigError> {
+        let period_s = self.duration(path, text, (1, 30 * DAY_S))?;
+        if period_s < step_s * 2 || period_s > window_s / 2 || !period_s.is_multiple_of(step_s) {
+            let fix = "use a multiple of the step, at least two steps and at most half the window";
+            return Err(self.origins.error(path, format!("{text} cannot be the season"), fix));
+        }
+        Ok(period_s / step_s)
+    }
+}
+
+/// Could two signals have a series of the same name and service?
+fn overlap(one: &SignalSettings, other: &SignalSettings) -> bool {
+    let apart =
+        matches!((&one.service, &other.service), (ServiceOf::Named(a), ServiceOf::Named(b)) if a != b);
+    one.signal == other.signal && !apart
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Overrides, Settings, parse, resolve};
+    use super::*;
+
+    fn resolved(lines: &str) -> Result<Settings, ConfigError> {
+        let needed = "repository: {url: 'https://git.example.com/a/b'}\nprometheus: {url: 'http://p:9090'}\n\
+                      signing: {key_file: /k, allowed_signers_file: /a}\nwebhook: {enabled: false}\n";
+        resolve(&parse(&format!("{needed}{lines}\n"), "tars.yaml")?, &|_| None, &Overrides::default())
+    }
+
+    #[test]
+    fn a_signal_may_have_many_services_and_another_source() {
+        let lines = "loki: {url: 'http://loki:3100/', tenant: shop}\npush: {enabled: true, insecure: true}\n\
+                     signals:\n  - {signal: a, service_label: app, query: up}\n\
+                     \x20 - {signal: b, service: web, query: 'up{app=\"web\"}', source: push}\n\
+                     \x20 - {signal: c, service: web, query: 'sum(rate({app=\"web\"}[1m]))', source: loki}\n";
+        let it = resolved(lines).unwrap();
+        let shape = |it: &SignalSettings| (it.service.clone(), it.source);
+        let web = ServiceOf::Named(SignalName::new("web").unwrap());
+        assert_eq!(
+            it.signals.iter().map(shape).collect::<Vec<_>>(),
+            [
+                (ServiceOf::Label("app".into()), SourceKind::Prometheus),
+                (web.clone(), SourceKind::Push),
+                (web, SourceKind::Loki)
+            ]
+        );
+        let staleness: Vec<u32> = it.signals.iter().map(|it| it.staleness_s).collect();
+        assert_eq!(staleness, [120, 125, 125], "what comes late is not old");
+        let loki = it.loki.unwrap();
+        assert_eq!((loki.url.as_str(), loki.tenant.as_deref()), ("http://loki:3100", Some("shop")));
+    }
+
+    #[test]
+    fn who_may_push_is_said_or_nobody_may() {
+        let push = |lines: &str| resolved(&format!("push: {lines}")).map(|it| it.push);
+        assert_eq!(push("{}").unwrap(), None);
+        assert_eq!(push("{enabled: true, secret_file: /s}").unwrap(), Some(PushAuth::TokenFile("/s".into())));
+        let basic = PushAuth::Basic { user: "prom".into(), password_file: "/s".into() };
+        assert_eq!(push("{enabled: true, secret_file: /s, user: prom}").unwrap(), Some(basic));
+        assert_eq!(push("{enabled: true, insecure: true}").unwrap(), Some(PushAuth::InsecureLoopback));
+        let open = "push: {enabled: true, insecure: true}\nlisten: 0.0.0.0:80";
+        assert_eq!(resolved(open).unwrap_err().field, "push.insecure");
+    }
+
+    #[test]
+    fn what_cannot_be_a_signal_is_refused_where_it_stands() {
+        for (lines, field) in [
+            ("signals: [{signal: a, query: up}]", "signals.0.service"),
+            ("signals: [{signal: a, service: b, service_label: c, query: up}]", "signals.0.service_label"),
+            ("signals: [{signal: a, service_label: 'a-b', query: up}]", "signals.0.service_label"),
+            ("signals: [{signal: a, service: b, query: up, source: push}]", "signals.0.source"),
+            ("signals: [{signal: a, service: b, query: up, source: loki}]", "signals.0.source"),
+            ("signals: [{signal: a, service: b, query: up, source: jaeger}]", "signals.0.source"),
+            (
+                "signals: [{signal: a, service: b, query: sum(up), source: push}]\npush: {enabled: true, insecure: true}",
+                "signals.0.query",
+            ),
+            (
+                "signals: [{signal: a, service: b, query: up}, {signal: a, service_label: c, query: up}]",
+                "signals.1",
+            ),
+            ("push: {enabled: true}", "push.secret_file"),
+            ("push: {enabled: true, user: u}", "push.secret_file"),
+            ("push: {enabled: true, user: 'u:v', secret_file: /s}", "push.user"),
+            ("push: {enabled: true, secret_file: /s, insecure: true}", "push.insecure"),
+            ("loki: {url: 'http://l', tenant: 'a b'}", "loki.tenant"),
+            ("loki: {url: 'loki'}", "loki.url"),
+        ] {
+            assert_eq!(resolved(lines).unwrap_err().field, field, "{lines}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Windows fed by scripted sources: failures, order, time, and many series by one query.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::model::fixtures::{at, signal};
+use crate::observe::metrics::{InstantResult, Labels};
+use crate::outside::clock::OutsideClock;
+
+/// Answers every slot with its own second of the epoch, except for the queries that are to fail.
+#[derive(Debug, Default)]
+struct Source {
+    failing: Mutex<BTreeSet<String>>,
+    /// Queries with this letter in their name never get an answer.
+    hanging: Option<char>,
+    asked: Mutex<HashMap<String, Vec<(i64, i64)>>>,
+    running: AtomicUsize,
+    most_running: AtomicUsize,
+    /// One series for each, by label; a single one without labels when there are none.
+    apps: Mutex<Vec<String>>,
+}
+
+impl MetricSource for Source {
+    fn range<'a>(
+        &'a self,
+        query: &'a str,
+        start: Timestamp,
+        end: Timestamp,
+        step_s: u32,
+    ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
+        Box::pin(async move {
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_running.fetch_max(running, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            let span = (start.as_second(), end.as_second());
+            self.asked.lock().unwrap().entry(query.to_owned()).or_default().push(span);
+            if self.hanging.is_some_and(|letter| query.contains(letter)) {
+                std::future::pending::<()>().await;
+            }
+            if self.failing.lock().unwrap().contains(query) {
+                return Err(SourceError::NotTheApi("broken".into()));
+            }
+            let times = (span.0..=span.1).step_by(step_s as usize);
+            let sample = |t| Sample { at: Timestamp::from_second(t).unwrap(), value: t as f64 };
+            let samples: Vec<Sample> = times.map(sample).collect();
+            let apps = self.apps.lock().unwrap().clone();
+            if apps.is_empty() {
+                return Ok(RangeResult::one(samples));
+            }
+            let series = |app: &String| FoundSeries {
+                labels: Labels::of(vec![("app".to_owned(), app.clone())]),
+                samples: samples.clone(),
+            };
+            Ok(RangeResult { series: apps.iter().map(series).collect(), warnings: Vec::new() })
+        })
+    }
+
+    fn instant<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+        Box::pin(async { Ok(InstantResult { non_empty: false, value: None }) })
+    }
+
+    fn outside_clock(&self) -> Option<OutsideClock> {
+        None
+    }
+}
+
+fn watched(source: Source) -> (Arc<Source>, Sources) {
+    let source = Arc::new(source);
+    (Arc::clone(&source), Sources::only(source))
+}
+
+fn config(name: &str) -> SignalConfig {
+    SignalConfig {
+        signal: signal("backend", name).signal,
+        service: ServiceOf::Named(signal("backend", name).service),
+        source: SourceKind::Prometheus,
+        query: name.into(),
+        step_s: 60,
+        window_s: 3_600,
+        period: None,
+        staleness_s: 180,
+    }
+}
+
+#[tokio::test]
+async fn one_failing_signal_keeps_its_window_and_harms_no_other() {
+    let (source, sources) = watched(Source::default());
+    let mut windows = SignalWindows::new(vec![config("good"), config("bad")]).unwrap();
+    windows.tick(&sources, at(0)).await;
+    source.failing.lock().unwrap().insert("bad".into());
+    let states = windows.tick(&sources, at(600)).await;
+    assert!(states[0].error.is_none() && !states[0].stale);
+    assert_eq!(states[0].series.newest(), Some(at(600)));
+    assert!(states[1].error.is_some() && states[1].stale);
+    assert_eq!((states[1].series.newest(), states[1].age_s), (Some(at(0)), Some(600)));
+    assert_eq!(states[1].series.present(), 60);
+
+    source.failing.lock().unwrap().clear();
+    let states = windows.tick(&sources, at(660)).await;
+    assert!(states[1].error.is_none() && !states[1].stale);
+    assert_eq!(states[1].series.present(), 60, "the outage left no hole");
+}
+
+#[tokio::test]
+async fn only_the_bootstrap_reads_the_whole_window() {
+    let (source, sources) = watched(Source::default());
+    let mut windows = SignalWindows::new(vec![config("a")]).unwrap();
+    for now_s in [0, 30, 60, 90, 120] {
+        windows.tick(&sources, at(now_s)).await;
+    }
+    let asked = source.asked.lock().unwrap()["a"].clone();
+    let lengths: Vec<i64> = asked.iter().map(|(start, end)| end - start).collect();
+    assert_eq!(lengths, [3_540, 180, 180]);
+}
+
+#[tokio::test]
+async fn queries_run_side_by_side_but_never_more_than_the_bound() {
+    let (source, sources) = watched(Source::default());
+    let configs = (0..40).map(|n| config(&format!("s{n}"))).collect();
+    let states = SignalWindows::new(configs).unwrap().tick(&sources, at(0)).await;
+    assert_eq!(states.len(), 40);
+    assert!(states.iter().all(|state| state.error.is_none()));
+    assert_eq!(source.most_running.load(Ordering::SeqCst), QUERIES_AT_ONCE);
+}
+
+#[tokio::test]
+async fn a_round_ends_in_time_and_slow_signals_do_not_starve_the_others() {
+    let (_, sources) = watched(Source { hanging: Some('h'), ..Source::default() });
+    let names = (0..QUERIES_AT_ONCE).map(|n| format!("h{n}")).chain(["good".into()]);
+    let mut windows = SignalWindows::new(names.map(|name| config(&name)).collect()).unwrap();
+    let mut good = Vec::new();
+    for _ in 0..2 {
+        windows.round(&sources, at(0), Duration::from_millis(50)).await;
+        let states = windows.states(at(0));
+        assert!(matches!(states[0].error.as_deref(), Some(SourceError::OutOfTime)));
+        good.push(states[QUERIES_AT_ONCE].error.is_none());
+    }
+    assert_eq!(good, [false, true]);
+}
+
+#[test]
+fn a_signal_without_any_sample_is_stale_and_has_no_age() {
+    let states = SignalWindows::new(vec![config("a")]).unwrap().states(at(0));
+    assert!(states[0].stale && states[0].age_s.is_none() && states[0].series.values.is_empty());
+}
+
+#[test]
+fn unusable_settings_are_refused_with_the_name_of_the_signal() {
+    let error = SignalWindows::new(vec![config("a"), config("a")]).unwrap_err();
+    assert_eq!(error, SignalsError::Twice("backend/a".into()));
+    for (step_s, window_s) in [(0, 60), (60, 60), (60, 0), (1, 100_001)] {
+        let error = SignalWindows::new(vec![SignalConfig { step_s, window_s, ..config("a") }]).unwrap_err();
+        assert!(matches!(error, SignalsError::Slots { .. }), "{step_s} {window_s}");
+    }
+    let blank = SignalConfig { query: "  ".into(), ..config("a") };
+    assert!(matches!(SignalWindows::new(vec![blank]).unwrap_err(), SignalsError::NoQuery(_)));
+}
+
+fn by_app(window_s: u32) -> SignalConfig {
+    SignalConfig { service: ServiceOf::Label("app".into()), window_s, ..config("many") }
+}
+
+fn apps(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("app-{n:05}")).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_series_are_one_query_and_a_state_each() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = apps(1_000);
+    let mut windows = SignalWindows::new(vec![by_app(3_600)]).unwrap();
+    windows.tick(&sources, at(0)).await;
+    let before = source.asked.lock().unwrap()["many"].len();
+    let states = windows.tick(&sources, at(60)).await;
+    assert_eq!(source.asked.lock().unwrap()["many"].len(), before + 1, "one query, not one for each series");
+    assert_eq!(states.len(), 1_000);
+    assert_eq!(states[7].key, signal("app-00007", "many"));
+    for state in &states {
+        assert_eq!(state.series.present(), 60, "{}", state.key);
+        assert_eq!(state.series.newest(), Some(at(60)), "{}", state.key);
+    }
+}
+
+#[tokio::test]
+async fn a_long_window_of_many_series_comes_in_parts_oldest_first_and_whole() {
+    for step_s in [1, 60] {
+        let (source, sources) = watched(Source::default());
+        *source.apps.lock().unwrap() = apps(500);
+        let config = SignalConfig { step_s, ..by_app(2_000 * step_s) };
+        let mut windows = SignalWindows::new(vec![config]).unwrap();
+        let states = windows.tick(&sources, at(0)).await;
+        let asked = source.asked.lock().unwrap()["many"].clone();
+        assert!(asked.len() > 2, "{asked:?}");
+        assert!(asked.is_sorted() && asked.last().unwrap().1 == at(0).as_second(), "{asked:?}");
+        for (from, to) in asked {
+            let slots = (to - from) / i64::from(step_s) + 1;
+            assert!(slots * 500 <= (ANSWER_SAMPLES as i64) + 500 * 130, "{slots}");
+        }
+        assert!(states.iter().all(|it| it.series.present() == 2_000), "the parts join up");
+    }
+}
+
+#[tokio::test]
+async fn series_come_and_go_with_the_answers() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = apps(2);
+    let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
+    assert_eq!(windows.tick(&sources, at(0)).await.len(), 2);
+    *source.apps.lock().unwrap() = vec!["app-00001".into(), "new".into()];
+    let states = windows.tick(&sources, at(240)).await;
+    let present: Vec<_> = states.iter().map(|it| (it.key.service.as_str(), it.stale)).collect();
+    assert_eq!(present, [("app-00000", true), ("app-00001", false), ("new", false)]);
+    let states = windows.tick(&sources, at(840)).await;
+    assert_eq!(states.len(), 2, "a window without a value is forgotten");
+}
+
+#[tokio::test]
+async fn series_that_no_service_can_be_named_after_are_left_out_and_told() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = vec!["a".into(), "b".into(), "b".into(), "no name".into(), String::new()];
+    let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
+    let states = windows.tick(&sources, at(0)).await;
+    assert_eq!(states.iter().map(|it| it.key.service.as_str()).collect::<Vec<_>>(), ["a"]);
+    let warnings = windows.troubles().remove(0).warnings;
+    assert!(warnings.len() == 1 && warnings[0].starts_with("4 of the series"), "{warnings:?}");
+    // Where one series is meant, several are an error.
+    let mut windows = SignalWindows::new(vec![config("one")]).unwrap();
+    let states = windows.tick(&sources, at(0)).await;
+    assert!(matches!(states[0].error.as_deref(), Some(SourceError::SeveralSeries { count: 5, .. })));
+}
+
+#[tokio::test]
+async fn there_is_a_bound_on_series_and_it_is_told() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = apps(MAX_SERIES + 3);
+    let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
+    assert_eq!(windows.tick(&sources, at(0)).await.len(), MAX_SERIES);
+    let warnings = windows.troubles().remove(0).warnings;
+    assert!(warnings[0].starts_with("3 series beyond"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_is_not_configured_is_an_error_of_its_signals_alone() {
+    let (_, sources) = watched(Source::default());
+    let pushed = SignalConfig { source: SourceKind::Push, ..config("pushed") };
+    let mut windows = SignalWindows::new(vec![pushed, config("asked")]).unwrap();
+    let states = windows.tick(&sources, at(0)).await;
+    assert!(matches!(states[0].error.as_deref(), Some(SourceError::NotConfigured("push"))));
+    assert!(states[1].error.is_none());
+}
+
+#[tokio::test]
+async fn a_slot_that_may_still_be_filled_is_not_looked_at_yet() {
+    let (_, sources) = watched(Source::default());
+    let sources = Sources { push: Some(Arc::clone(&sources.prometheus)), ..sources };
+    let pushed = SignalConfig { source: SourceKind::Push, ..config("pushed") };
+    let mut windows = SignalWindows::new(vec![pushed, config("asked")]).unwrap();
+    let newest = |states: Vec<SignalState>| states.iter().map(|it| it.series.newest()).collect::<Vec<_>>();
+    let states = windows.tick(&sources, at(64)).await;
+    assert_eq!(newest(states), [Some(at(0)), Some(at(60))]);
+    assert_eq!(newest(windows.tick(&sources, at(65)).await), [Some(at(60)), Some(at(60))]);
+}
+
+#[test]
+fn a_signal_by_label_and_one_by_name_cannot_share_a_key() {
+    let clash = SignalConfig { signal: config("a").signal, ..by_app(600) };
+    let error = SignalWindows::new(vec![config("a"), clash]).unwrap_err();
+    assert_eq!(error, SignalsError::Twice("a by app".into()));
+    let other = SignalConfig { service: ServiceOf::Named(SignalName::new("web").unwrap()), ..config("a") };
+    assert!(SignalWindows::new(vec![config("a"), other]).is_ok());
+}

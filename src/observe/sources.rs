@@ -1,0 +1,38 @@
+//! Where the samples of each signal come from. In go the sources that the settings name, out comes the one for a
+//! signal. It asks nothing itself.
+
+use std::sync::Arc;
+
+use super::metrics::{MetricSource, SourceError};
+use crate::model::signal::SourceKind;
+
+/// One source of each kind, as far as the settings name it.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    pub prometheus: Arc<dyn MetricSource>,
+    pub push: Option<Arc<dyn MetricSource>>,
+    pub loki: Option<Arc<dyn MetricSource>>,
+    pub jaeger: Option<Arc<dyn MetricSource>>,
+}
+
+impl Sources {
+    /// Prometheus, or what stands in for it, and nothing else.
+    #[must_use]
+    pub fn only(prometheus: Arc<dyn MetricSource>) -> Self {
+        Self { prometheus, push: None, loki: None, jaeger: None }
+    }
+
+    /// The source of this kind.
+    ///
+    /// # Errors
+    /// [`SourceError::NotConfigured`]
+    pub fn of(&self, kind: SourceKind) -> Result<&Arc<dyn MetricSource>, SourceError> {
+        let source = match kind {
+            SourceKind::Prometheus => Some(&self.prometheus),
+            SourceKind::Push => self.push.as_ref(),
+            SourceKind::Loki => self.loki.as_ref(),
+            SourceKind::Jaeger => self.jaeger.as_ref(),
+        };
+        source.ok_or(SourceError::NotConfigured(kind.as_str()))
+    }
+}
