@@ -36,13 +36,21 @@ mod yaml;
 mod observe {
     mod blobs;
     pub mod charts;
+    pub mod metrics;
+    pub mod prometheus_wire;
+    pub mod pushed;
     mod releases;
+    pub mod remote_write;
     pub mod repository;
+    pub mod signals;
+    pub mod sources;
+    pub mod window;
 }
 
 mod generator;
 mod index;
 mod pushed_commit;
+mod samples;
 
 use std::path::Path;
 
@@ -54,11 +62,14 @@ fn main() {
             index::table();
             println!();
             pushed_commit::table();
+            println!();
+            samples::table();
         }
         ["index"] => index::table(),
         ["index", row, folder] => index::row(row, Path::new(folder)),
         ["pushed_commit"] => pushed_commit::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit]"),
+        ["samples"] => samples::table(),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples]"),
     }
 }
 
