@@ -7,7 +7,7 @@
 
 mod hosted;
 mod load;
-mod process;
+pub(crate) mod process;
 mod stand_in;
 mod workload;
 mod world;
@@ -34,7 +34,8 @@ const STORY: [&str; 5] = ["Proposed", "MergeReserved", "Merged", "Synced", "Veri
 
 type Scenario = fn(&Programs);
 
-const ALONE: [(&str, Scenario); 5] = [
+const ALONE: [(&str, Scenario); 6] = [
+    ("samples pushed by remote write are as good as those asked for", pushed),
     ("a surge is remedied and verified with nobody touching it", surge),
     ("an alert on the anomaly score remedies the surge", alert),
     ("Prometheus restarts half-way", prometheus_restarts),
@@ -119,6 +120,22 @@ fn surge(programs: &Programs) {
     let stopped = Instant::now();
     assert!(world.tars.stop().success(), "SIGTERM is an ordinary end");
     assert!(stopped.elapsed() < Duration::from_secs(12), "took {:?}", stopped.elapsed());
+}
+
+/// Prometheus computes the signal by a recording rule and sends it; tars asks it for nothing.
+fn pushed(programs: &Programs) {
+    let world = World::start_pushed(programs, &policy(ANOMALY));
+    warmed_up(&world);
+    world.load.set_clients(SURGE_CLIENTS);
+    world.wait_for_entry("Verified", TO_MERGE + TO_VERIFIED);
+    told_once(&world);
+    let asked =
+        "sum(prometheus_http_requests_total{job=\"self\", handler=\"/api/v1/query_range\"}) or vector(0)";
+    assert_eq!(world.measure(asked), Some(0.0), "nothing was pulled");
+    let (_, page) = world.page("/metrics").unwrap();
+    for outcome in ["late", "ahead", "refused", "no_room"] {
+        assert!(page.contains(&format!("tars_pushed_samples_total{{outcome=\"{outcome}\"}} 0\n")), "{page}");
+    }
 }
 
 fn alert(programs: &Programs) {

@@ -28,5 +28,6 @@ mod preview;
 mod race;
 mod readme;
 mod sops;
+mod sources;
 mod supply_chain;
 mod support;

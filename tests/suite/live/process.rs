@@ -1,4 +1,4 @@
-//! Processes, loopback HTTP and bounded waiting for the live tests. Never: a process that outlives its test.
+//! Processes, loopback HTTP and bounded waiting for tests with real programs. Never: a process that outlives its test.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,31 +11,31 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A child that is killed when it goes out of scope.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
 }
 
 impl Process {
-    pub(super) fn of(name: &'static str, child: Child) -> Self {
+    pub(crate) fn of(name: &'static str, child: Child) -> Self {
         Self { name, child }
     }
 
     /// SIGKILL, and gone on return.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// SIGTERM, and how it ended.
-    pub(super) fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let what = format!("{} ends after SIGTERM", self.name);
         wait_for(&what, Duration::from_secs(30), || self.child.try_wait().unwrap())
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 }
@@ -50,7 +50,7 @@ impl Drop for Process {
 ///
 /// # Panics
 /// When there is none after `bound`.
-pub(super) fn wait_for<T>(what: &str, bound: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, bound: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -62,7 +62,7 @@ pub(super) fn wait_for<T>(what: &str, bound: Duration, mut look: impl FnMut() ->
 }
 
 /// Output of a git command on a bare repository; `None` when git says no.
-pub(super) fn git(repository: &Path, args: &[&str]) -> Option<String> {
+pub(crate) fn git(repository: &Path, args: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
     command.arg("--git-dir").arg(repository).args(args);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -71,7 +71,7 @@ pub(super) fn git(repository: &Path, args: &[&str]) -> Option<String> {
 }
 
 /// Status and body of a request to loopback; `None` when there was no answer.
-pub(super) fn http(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+pub(crate) fn http(port: u16, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).ok()?;
     connection.set_read_timeout(Some(HTTP_TIMEOUT)).ok()?;
     // Version 1.0: the answer ends with the connection and is in one piece.
@@ -88,6 +88,6 @@ pub(super) fn http(port: u16, method: &str, path: &str, headers: &str, body: &st
     Some((status, body.to_owned()))
 }
 
-pub(super) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
     http(port, "GET", path, "", "")
 }

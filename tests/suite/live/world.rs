@@ -99,11 +99,25 @@ impl World {
         Self::start_on(programs, policy, with_alertmanager, None)
     }
 
+    /// The same, with the signal pushed by Prometheus.
+    pub(super) fn start_pushed(programs: &Programs, policy: &str) -> Self {
+        Self::start_fed(programs, policy, (false, true), None)
+    }
+
     /// The same, with the repository on a forge.
     pub(super) fn start_on(
         programs: &Programs,
         policy: &str,
         with_alertmanager: bool,
+        host: Option<&dyn Host>,
+    ) -> Self {
+        Self::start_fed(programs, policy, (with_alertmanager, false), host)
+    }
+
+    fn start_fed(
+        programs: &Programs,
+        policy: &str,
+        (with_alertmanager, pushed): (bool, bool),
         host: Option<&dyn Host>,
     ) -> Self {
         let folder = tempfile::Builder::new().prefix("tars-live.").tempdir().unwrap();
@@ -117,7 +131,7 @@ impl World {
         let (workload, workload_port) = workload::start(at);
         let [tars, prometheus, alertmanager] = [(); 3].map(|()| free_port());
         let ports = Ports { tars, prometheus, alertmanager, workload: workload_port };
-        write_settings(at, ports, &hosted);
+        write_settings(at, ports, &hosted, pushed);
         let load = Load::start(workload_port, super::CALM_CLIENTS);
         let alertmanager = with_alertmanager.then(|| start_alertmanager(programs, at, ports));
         let prometheus = start_prometheus(programs, at, ports);
@@ -298,10 +312,13 @@ fn make_keys(folder: &Path, ssh_keygen: &Path) {
     fs::write(folder.join("webhook-secret"), format!("{SECRET}\n")).unwrap();
 }
 
-fn write_settings(folder: &Path, ports: Ports, hosted: &str) {
+/// The series that Prometheus makes of [`P95`] where it pushes.
+const RECORDED: &str = "backend:latency_p95:ms";
+
+fn write_settings(folder: &Path, ports: Ports, hosted: &str, pushed: bool) {
     let at = folder.display();
     let Ports { tars, prometheus, alertmanager, workload } = ports;
-    let query = P95;
+    let (source, query) = if pushed { ("push", RECORDED) } else { ("prometheus", P95) };
     let settings = format!(
         "{hosted}signing:
   key_file: {at}/signing-key
@@ -313,12 +330,16 @@ signals:
   - signal: latency_p95
     service: backend
     query: '{query}'
+    source: {source}
     step: 1s
     window: 10m
 sync:
   kind: http
   url: http://127.0.0.1:{workload}/revision
 webhook:
+  secret_file: {at}/webhook-secret
+push:
+  enabled: {pushed}
   secret_file: {at}/webhook-secret
 listen: 127.0.0.1:{tars}
 tick: 1s
@@ -333,13 +354,23 @@ alerting:
 scrape_configs:
   - {{job_name: workload, static_configs: [{{targets: ['127.0.0.1:{workload}']}}]}}
   - {{job_name: tars, static_configs: [{{targets: ['127.0.0.1:{tars}']}}]}}
+  - {{job_name: self, static_configs: [{{targets: ['127.0.0.1:{prometheus}']}}]}}
 "
     );
-    fs::write(folder.join("prometheus.yml"), scrapes).unwrap();
+    let send = format!(
+        "remote_write:
+  - url: http://127.0.0.1:{tars}/api/v1/write
+    authorization: {{type: Bearer, credentials: {SECRET}}}
+    queue_config: {{batch_send_deadline: 1s, min_backoff: 100ms}}
+"
+    );
+    let send = if pushed { send } else { String::new() };
+    fs::write(folder.join("prometheus.yml"), scrapes + &send).unwrap();
     let rules = format!(
         "groups:
   - name: tars
     rules:
+      - {{record: '{RECORDED}', expr: '{P95}'}}
       - alert: {ALERT}
         expr: >-
           tars_anomaly_score{{signal=\"latency_p95\", service=\"backend\"}} > 0.8 and on () ({P95}) > 180

@@ -104,6 +104,9 @@ fn every_part_that_the_script_installs_is_found() {
         "amtool",
         "kube-score",
         "checkov",
+        "loki",
+        "jaeger",
+        "prometheus3",
     ];
     for name in programs {
         find(name, "every_part_that_the_script_installs_is_found");

@@ -1,0 +1,9 @@
+//! Where samples come from, with the real programs: Prometheus that pushes and is asked, Loki, and Jaeger fed by OTLP.
+//! Comes in: the programs of `tests/install-parts`; out: what tars found there and what it says about itself. Never: an
+//! answer that a test wrote.
+
+mod fleet;
+mod logs;
+mod pushed;
+mod spans;
+mod world;

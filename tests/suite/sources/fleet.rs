@@ -1,0 +1,76 @@
+//! Ten thousand series of a real Prometheus as one signal: one query for each look, whatever the number of series.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use super::world::World;
+use crate::live::process;
+use crate::support::parts;
+use crate::support::ports::free_port;
+
+const SERIES: usize = 10_000;
+
+/// Serves the current second under ten thousand labels; its thread ends with the process.
+fn exporter() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4_096]);
+            let page: String =
+                (0..SERIES).map(|n| format!("fleet{{app=\"app-{n:05}\"}} {}\n", n % 97)).collect();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+            let length = page.len();
+            let _ = stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{page}").as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn ten_thousand_series_are_one_query_for_each_look() {
+    const TEST: &str = "ten_thousand_series_are_one_query_for_each_look";
+    let Some(prometheus) = parts::find("prometheus", TEST) else { return };
+    let (port, target) = (free_port(), exporter());
+    let signal = "signals:\n  - {signal: fleet, service_label: app, query: fleet, step: 5s, window: 2m}\n";
+    let mut world = World::new(port, signal);
+    world.write(
+        "prometheus.yml",
+        &format!(
+            "scrape_configs:\n\
+             \x20 - {{job_name: fleet, scrape_interval: 2s, scrape_timeout: 2s, \
+             static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}\n\
+             \x20 - {{job_name: self, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
+        ),
+    );
+    world.start_prometheus(&prometheus, port, &[]);
+    world.wait("everything is scraped", || {
+        World::measure(port, "count(fleet)").filter(|it| *it == SERIES as f64)
+    });
+
+    let asked = |port| {
+        let query = "sum(prometheus_http_requests_total{handler=\"/api/v1/query_range\"}) or vector(0)";
+        World::measure(port, query)
+    };
+    let lines = world.ask(&["source", "query", "--signal", "fleet"]);
+    assert_eq!(lines.len(), SERIES);
+    assert_eq!(
+        lines[4_242]["series"],
+        "{__name__=\"fleet\", app=\"app-04242\", instance=\"127.0.0.1:".to_owned()
+            + &format!("{target}\", job=\"fleet\"}}")
+    );
+    let once = world.wait("Prometheus has counted that query", || asked(port).filter(|it| *it > 0.0));
+    assert_eq!(once, 1.0);
+
+    world.start_tars();
+    let watched = || {
+        let (_, page) = process::get(world.port, "/metrics")?;
+        Some(page.lines().filter(|it| it.starts_with("tars_signal_age_seconds{signal=\"fleet\"")).count())
+    };
+    world.wait("every series is watched", || watched().filter(|it| *it == SERIES));
+    world.wait("it was asked some more times", || asked(port).filter(|it| it - once >= 3.0));
+    let looks = world.number("tars_reconcile_duration_seconds_count").unwrap();
+    let queries = asked(port).unwrap() - once;
+    // A look that finds a new slot asks once; the one that is under way is not counted as a look yet.
+    assert!((3.0..=looks + 1.0).contains(&queries), "{queries} queries in {looks} looks");
+}
