@@ -9,7 +9,7 @@ async fn a_lost_answer_is_unknown_and_reading_again_tells() {
     let commit = place.push(head.as_str(), "a.yaml");
     for kind in ["lost", "cut"] {
         place.fault("POST", "/merge_requests$", json!({ "kind": kind, "times": 1 }));
-        let created = place.open(&head).await.unwrap_err();
+        let created = open(&place.forge, &head).await.unwrap_err();
         assert_eq!((created.trouble, created.outlook()), (Trouble::Lost, Outlook::Unknown), "{created}");
         let found = place.forge.find(&head, &place.main).await.unwrap().unwrap();
         assert_eq!((found.state.clone(), &found.head), (PullState::Open, &commit));

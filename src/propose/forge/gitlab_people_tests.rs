@@ -4,26 +4,15 @@ use super::*;
 use crate::model::forge::Reaction;
 
 #[tokio::test]
-async fn a_review_is_asked_for_and_its_approval_is_of_one_commit() {
+async fn an_approval_that_gitlab_keeps_for_a_new_head_is_outdated() {
     let Some(place) = Place::new("reviews") else { return };
     let (pull, head) = place.proposal("reviews").await;
-    place.forge.request_review(pull.number, &[REVIEWER]).await.unwrap();
-    let asked = place.forge.reviews(pull.number).await.unwrap();
-    assert_eq!((asked.len(), asked[0].verdict), (1, ReviewVerdict::Requested));
     place.approve(&pull);
-    let given = place.forge.reviews(pull.number).await.unwrap();
-    assert_eq!(
-        given.iter().filter(|it| it.by == REVIEWER && it.approves(&pull.head)).count(),
-        1,
-        "{given:?}"
-    );
-    // Without the rule that takes approvals away, GitLab keeps this one for the new head.
-    let moved = place.push(head.as_str(), "more.yaml");
+    // Without the rule that takes approvals away.
+    place.push(head.as_str(), "more.yaml");
     let stale = place.forge.reviews(pull.number).await.unwrap();
     assert!(stale.iter().any(|it| it.verdict == ReviewVerdict::Approved && it.is_outdated), "{stale:?}");
-    assert!(!stale.iter().any(|it| it.approves(&moved) || it.approves(&pull.head)), "{stale:?}");
-    let nobody = place.forge.request_review(pull.number, &["nobody-of-this-name"]).await.unwrap_err();
-    assert_eq!((nobody.trouble, nobody.outlook()), (Trouble::Missing, Outlook::Permanent), "{nobody:?}");
+    assert!(!stale.iter().any(|it| it.approves(&pull.head)), "{stale:?}");
 }
 
 #[tokio::test]
@@ -61,29 +50,16 @@ async fn those_who_were_asked_already_stay_and_the_free_edition_keeps_one() {
 }
 
 #[tokio::test]
-async fn a_comment_is_kept_and_not_repeated_and_nobody_elses_is_touched() {
+async fn gitlabs_own_notes_are_nobodys_words_and_an_edited_comment_says_so() {
     let Some(place) = Place::new("comments") else { return };
     let (pull, _) = place.proposal("comments").await;
-    let notes = format!("/merge_requests/{}/notes", pull.number);
-    let decoy = json!({ "body": "<!-- tars:explanation -->\nnot tars" });
-    place.person(&place.world.reviewer_token, "POST", &notes, &decoy);
-    let say = |text| place.forge.comment(pull.number, Marker::Explanation, text);
-    assert!(say("first").await.unwrap());
-    assert!(!say("first").await.unwrap());
-    assert!(say("second").await.unwrap());
-    // GitLab's own notes about what happened are nobody's words.
+    for text in ["first", "second"] {
+        place.forge.comment(pull.number, Marker::Explanation, text).await.unwrap();
+    }
     place.approve(&pull);
     let said = place.forge.comments(pull.number).await.unwrap();
-    let seen: Vec<(&str, &str, bool)> =
-        said.iter().map(|it| (it.by.as_str(), it.body.as_str(), it.is_edited)).collect();
-    assert_eq!(
-        seen,
-        [
-            (REVIEWER, "<!-- tars:explanation -->\nnot tars", false),
-            (BOT, "<!-- tars:explanation -->\nsecond", true)
-        ]
-    );
-    assert!(said.iter().all(|it| !it.is_bot));
+    let seen: Vec<_> = said.iter().map(|it| (it.by.as_str(), it.is_bot, it.is_edited)).collect();
+    assert_eq!(seen, [(BOT, false, true)], "{said:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The adapter against the stand-in for GitLab: every operation, and what the network, a person or an attacker may do in
-//! between. One server for all tests of this process, one project in a subgroup for each.
+//! The adapter against the stand-in for GitLab: what every forge does alike (`contract_tests`), what only GitLab does, and
+//! what the network may do in between. One server for all tests of this process, one project in a subgroup for each.
 #![allow(clippy::disallowed_methods, reason = "a test that starts a server and looks for it on disk")]
 
 use std::io::Write as _;
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::contract_tests::{BOT, REVIEWER, Stage, branch, open, plays, status};
 use super::error::Outlook;
 use super::gitlab::GitLab;
 use super::stand_in as server;
 use super::*;
-use crate::model::causes::causes;
-use crate::model::forge::{Access, CheckState, ChecksVerdict, Grant, PullState, ReviewVerdict};
+use crate::model::forge::{Access, CheckState, ChecksVerdict, PullState, ReviewVerdict};
 use crate::outside::clock::SystemClock;
 use crate::outside::http::{Http, HttpSettings};
 use crate::outside::secret::Secret;
@@ -25,8 +25,6 @@ mod faults;
 mod people;
 
 const GROUP: &str = "shop/infra";
-const BOT: &str = "tars-bot";
-const REVIEWER: &str = "reviewer";
 
 struct World {
     server: server::Fake,
@@ -138,13 +136,7 @@ impl Place {
     async fn proposal(&self, name: &str) -> (PullRequest, BranchName) {
         let head = branch(&format!("tars/{name}"));
         self.push(head.as_str(), &format!("{name}.yaml"));
-        (self.open(&head).await.unwrap(), head)
-    }
-
-    async fn open(&self, head: &BranchName) -> Result<PullRequest, ForgeError> {
-        let draft =
-            PullDraft { head, base: &self.main, title: "tars: scale out", body: "<details>why</details>" };
-        self.forge.create(draft).await
+        (open(&self.forge, &head).await.unwrap(), head)
     }
 
     async fn merge_as(
@@ -188,92 +180,94 @@ impl Place {
     }
 }
 
-fn branch(name: &str) -> BranchName {
-    BranchName::new(name).unwrap()
+impl Stage for Place {
+    fn forge(&self) -> &dyn Forge {
+        &self.forge
+    }
+
+    fn with_token(&self, token: &str, repository: Option<&str>) -> Box<dyn Forge> {
+        let own = self.path.rsplit_once("%2F").unwrap().1;
+        Box::new(forge_at(&self.world.server.url, repository.unwrap_or(own), token))
+    }
+
+    fn keepers_token(&self) -> String {
+        self.world.server.admin_token.clone()
+    }
+
+    fn wrong_token(&self) -> &'static str {
+        "glpat-0123456789abcdef0123"
+    }
+
+    fn narrow_token(&self) -> String {
+        self.world.server.token(&json!({ "login": BOT, "scopes": ["read_api"] }))
+    }
+
+    fn full_name(&self) -> String {
+        self.path.strip_prefix("/projects/").unwrap().replace("%2F", "/")
+    }
+
+    fn way(&self) -> MergeMethod {
+        MergeMethod::FastForward
+    }
+
+    fn push(&self, name: &str, file: &str) -> ObjectId {
+        Self::push(self, name, file)
+    }
+
+    fn head(&self, name: &str) -> String {
+        Self::head(self, name).unwrap()
+    }
+
+    fn say(&self, number: u64, text: &str) {
+        let path = format!("/merge_requests/{number}/notes");
+        self.person(&self.world.reviewer_token, "POST", &path, &json!({ "body": text }));
+    }
+
+    fn set_label(&self, number: u64, label: &str) {
+        let path = format!("/merge_requests/{number}");
+        self.person(&self.world.reviewer_token, "PUT", &path, &json!({ "add_labels": label }));
+    }
+
+    fn approve(&self, pull: &PullRequest) {
+        Self::approve(self, pull);
+    }
+
+    fn reopen(&self, number: u64) {
+        let path = format!("/merge_requests/{number}");
+        self.person(&self.world.reviewer_token, "PUT", &path, &json!({ "state_event": "reopen" }));
+    }
+
+    fn forge_status(&self, head: &ObjectId) {
+        let ours = json!({ "name": "tars/policy", "state": "success", "description": "inside its budget" });
+        self.person(&self.world.reviewer_token, "POST", &format!("/statuses/{head}"), &ours);
+    }
+
+    fn protect(&self) {
+        let rule = json!({ "branch": "main", "pull": true, "approvals": 1, "merge_level": 30 });
+        self.configure(&json!({ "pipeline_must_succeed": true, "protection": [rule] }));
+    }
+
+    fn pass_check(&self, pull: &PullRequest) {
+        self.pipeline(pull, &pull.head, &json!([{ "name": "build", "status": "success" }]));
+    }
 }
 
-fn status(state: StatusState) -> Status<'static> {
-    Status { context: "tars/policy", state, description: "inside its budget", url: None }
+mod contract {
+    use super::*;
+    plays!(Place);
 }
 
 #[tokio::test]
-async fn the_forge_says_who_asks_and_what_the_repository_allows() {
+async fn a_project_says_how_it_is_merged_and_a_maintainer_administers_it() {
     let Some(place) = Place::with("facts", &json!({ "squash_option": "default_off" })) else { return };
-    let account = place.forge.whoami().await.unwrap();
-    assert_eq!((account.login.as_str(), account.is_site_admin), (BOT, false));
     let facts = place.forge.repository().await.unwrap();
-    assert_eq!((facts.full_name.as_str(), facts.default_branch.as_str()), ("shop/infra/facts", "main"));
-    assert!(facts.permissions.push && !facts.permissions.admin && facts.pull_requests_enabled);
     assert_eq!(facts.merge_methods, [MergeMethod::FastForward, MergeMethod::Squash].into());
-    let skew = place.forge.outside_clock().unwrap();
-    assert!(skew.seen_at.duration_since(skew.says).as_secs().abs() <= 2);
-    let grants = place.forge.grants().await.unwrap();
-    assert_eq!((grants.pull_requests, grants.comments), (Grant::Yes, Grant::Yes));
-    assert_eq!(place.forge.protection(&branch("tars/none")).await.unwrap(), None);
-    let main = place.forge.protection(&place.main).await.unwrap().unwrap();
-    assert!(!main.is_protected && main.may_push && main.may_merge && main.required_checks.is_empty());
-    let keeper = forge_at(&place.world.server.url, "facts", &place.world.server.admin_token);
-    assert!(keeper.whoami().await.unwrap().is_site_admin);
-    assert!(keeper.repository().await.unwrap().permissions.admin);
     place.configure(
         &json!({ "members": { BOT: "maintain" }, "merge_method": "merge", "squash_option": "always" }),
     );
     let facts = place.forge.repository().await.unwrap();
     assert!(facts.permissions.admin);
     assert_eq!(facts.merge_methods, [MergeMethod::Squash].into());
-}
-
-#[tokio::test]
-async fn a_scope_that_is_missing_is_found_without_writing() {
-    let Some(place) = Place::new("scopes") else { return };
-    let token = place.world.server.token(&json!({ "login": BOT, "scopes": ["read_api"] }));
-    let grants = forge_at(&place.world.server.url, "scopes", &token).grants().await.unwrap();
-    for grant in [&grants.pull_requests, &grants.comments] {
-        assert!(matches!(grant, Grant::No(said) if said.contains("higher privileges")), "{grant:?}");
-    }
-}
-
-#[tokio::test]
-async fn one_branch_has_one_open_pull_request_and_it_is_found() {
-    let Some(place) = Place::new("create") else { return };
-    let head = branch("tars/backend-latency/shop.deployment.backend/act-0123456789ab");
-    assert!(place.forge.find(&head, &place.main).await.unwrap().is_none());
-    let commit = place.push(head.as_str(), "a.yaml");
-    let made = place.open(&head).await.unwrap();
-    assert_eq!((&made.head, made.branch.as_str(), &made.state), (&commit, head.as_str(), &PullState::Open));
-    assert!(made.is_ours() && made.author == BOT && made.body == "<details>why</details>");
-    let again = place.open(&head).await.unwrap_err();
-    assert_eq!((again.trouble, again.status), (Trouble::Conflict, Some(409)));
-    assert!(again.said.contains("already exists"), "{again}");
-    let found = place.forge.find(&head, &place.main).await.unwrap().unwrap();
-    assert_eq!((found.number, place.forge.open_pulls().await.unwrap().len()), (made.number, 1));
-    let edited = place.forge.update(made.number, "tars: scale out 3→5", "new evidence").await.unwrap();
-    assert_eq!((edited.title.as_str(), edited.body.as_str()), ("tars: scale out 3→5", "new evidence"));
-    assert_eq!(edited.head, commit);
-}
-
-#[tokio::test]
-async fn the_open_pull_request_wins_over_closed_ones_and_the_newest_of_those_over_the_others() {
-    let Some(place) = Place::new("states") else { return };
-    let (first, head) = place.proposal("states").await;
-    for _ in 0..2 {
-        let closed = place.forge.close(first.number, "Recovered by itself.").await.unwrap();
-        assert_eq!((closed.state, closed.closed_by.as_deref()), (PullState::Closed, Some(BOT)));
-    }
-    let said = place.forge.comments(first.number).await.unwrap();
-    assert_eq!(said.len(), 1);
-    assert!(said[0].body.ends_with("Recovered by itself."), "{said:?}");
-    let second = place.open(&head).await.unwrap();
-    assert!(second.number > first.number);
-    assert_eq!(place.forge.find(&head, &place.main).await.unwrap().unwrap().number, second.number);
-    place.forge.close(second.number, "No.").await.unwrap();
-    let newest = place.forge.find(&head, &place.main).await.unwrap().unwrap();
-    assert_eq!((newest.number, newest.state), (second.number, PullState::Closed));
-    let path = format!("/merge_requests/{}", first.number);
-    place.person(&place.world.reviewer_token, "PUT", &path, &json!({ "state_event": "reopen" }));
-    let reopened = place.forge.find(&head, &place.main).await.unwrap().unwrap();
-    assert_eq!((reopened.number, reopened.state), (first.number, PullState::Open));
-    assert_eq!(reopened.closed_by, None);
 }
 
 #[tokio::test]
@@ -311,51 +305,28 @@ async fn a_text_that_would_give_orders_is_only_shown() {
 }
 
 #[tokio::test]
-async fn labels_are_added_and_those_of_people_stay() {
+async fn a_label_with_a_comma_would_be_two() {
     let Some(place) = Place::new("labels") else { return };
     let (pull, _) = place.proposal("labels").await;
-    let path = format!("/merge_requests/{}", pull.number);
-    place.person(&place.world.reviewer_token, "PUT", &path, &json!({ "add_labels": "tars/hold" }));
-    place.forge.relabel(pull.number, &["tars", "tars/needs-human"], &[]).await.unwrap();
-    let gone = ["tars/needs-human", "not-there"];
-    place.forge.relabel(pull.number, &["tars", "tars/risk:low"], &gone).await.unwrap();
-    place.forge.relabel(pull.number, &["tars"], &[]).await.unwrap();
-    let labels = place.forge.read(pull.number).await.unwrap().labels;
-    assert_eq!(labels.into_iter().collect::<Vec<_>>(), ["tars", "tars/hold", "tars/risk:low"]);
     let comma = place.forge.relabel(pull.number, &["a,b"], &[]).await.unwrap_err();
     assert_eq!(comma.trouble, Trouble::Protocol);
 }
 
 #[tokio::test]
-async fn a_status_is_written_on_change_only_and_counts_for_one_commit() {
+async fn a_status_is_said_as_gitlab_takes_it_and_makes_no_pipeline_a_check() {
     let Some(place) = Place::new("statuses") else { return };
-    let (pull, head) = place.proposal("statuses").await;
-    let set = |state| place.forge.set_status(&pull.head, status(state));
-    assert!(set(StatusState::Pending).await.unwrap());
-    assert!(!set(StatusState::Pending).await.unwrap());
+    let (pull, _) = place.proposal("statuses").await;
+    assert!(place.forge.set_status(&pull.head, status(StatusState::Pending)).await.unwrap());
     // GitLab refuses new words for what is pending already.
     let other = Status { description: "still waiting", ..status(StatusState::Pending) };
     assert!(!place.forge.set_status(&pull.head, other).await.unwrap());
-    assert!(set(StatusState::Failure).await.unwrap());
-    let failed = place.forge.checks(&pull.head).await.unwrap().verdict(&[]);
-    assert_eq!(failed, ChecksVerdict::Failed(vec!["tars/policy".to_owned()]));
-    assert!(set(StatusState::Success).await.unwrap());
-    assert!(!set(StatusState::Success).await.unwrap());
-    let checks = place.forge.checks(&pull.head).await.unwrap();
-    // Its own pipeline is not a check: tars alone is in it.
-    assert_eq!((checks.all.len(), checks.all[0].by.as_str()), (1, BOT));
-    assert_eq!(checks.verdict(&["pipeline".to_owned()]), ChecksVerdict::Waiting(vec!["pipeline".to_owned()]));
-    // The same words from somebody else are not ours, so ours is said again.
-    let forged = json!({ "name": "tars/policy", "state": "success", "description": "inside its budget" });
-    let path = format!("/statuses/{}", pull.head);
-    place.person(&place.world.reviewer_token, "POST", &path, &forged);
-    assert!(set(StatusState::Success).await.unwrap());
     let long = "x".repeat(400);
     let long = Status { description: &long, ..status(StatusState::Success) };
     assert!(place.forge.set_status(&pull.head, long).await.unwrap());
     assert!(!place.forge.set_status(&pull.head, long).await.unwrap());
-    let moved = place.push(head.as_str(), "more.yaml");
-    assert!(place.forge.checks(&moved).await.unwrap().all.is_empty());
+    // tars alone is in its own pipeline.
+    let checks = place.forge.checks(&pull.head).await.unwrap();
+    assert_eq!(checks.verdict(&["pipeline".to_owned()]), ChecksVerdict::Waiting(vec!["pipeline".to_owned()]));
 }
 
 #[tokio::test]
@@ -389,25 +360,6 @@ async fn a_list_of_more_than_one_page_is_read_to_its_end() {
     let checks = place.forge.checks(&pull.head).await.unwrap();
     assert_eq!(checks.all.len(), 131);
     assert_eq!(checks.verdict(&["ci/*".to_owned(), "pipeline".to_owned()]), ChecksVerdict::Green);
-}
-
-#[tokio::test]
-async fn only_the_permitted_head_is_merged_and_only_once() {
-    let Some(place) = Place::new("merges") else { return };
-    let (pull, head) = place.proposal("merges").await;
-    let moved = place.push(head.as_str(), "foreign.yaml");
-    let stale = place.merge(&pull, &pull.head).await.unwrap_err();
-    assert_eq!((stale.trouble, stale.status), (Trouble::Conflict, Some(409)), "{stale}");
-    assert_eq!(place.forge.read(pull.number).await.unwrap().state, PullState::Open);
-    let merged = place.merge(&pull, &moved).await.unwrap();
-    assert_eq!(merged.state, PullState::Merged(Some(moved.clone())));
-    assert_eq!(merged.merged_by.as_deref(), Some(BOT));
-    assert_eq!(place.head("main").as_deref(), Some(moved.as_str()));
-    assert!(place.head(head.as_str()).is_some(), "its branch is tars' to delete");
-    let found = place.forge.find(&head, &place.main).await.unwrap().unwrap();
-    assert_eq!(found.state, PullState::Merged(Some(moved.clone())));
-    let again = place.merge(&pull, &moved).await.unwrap_err();
-    assert_eq!((again.trouble, again.status), (Trouble::NotReady, Some(405)), "{again}");
 }
 
 #[tokio::test]
@@ -458,29 +410,14 @@ async fn a_branch_that_is_behind_is_not_merged_where_history_must_be_linear() {
 }
 
 #[tokio::test]
-async fn a_protected_branch_waits_for_its_approval_its_pipeline_and_its_threads() {
-    let settings = json!({ "pipeline_must_succeed": true, "threads_must_resolve": true, "protection":
-        [{ "branch": "main", "pull": true, "approvals": 1, "merge_level": 30 }] });
-    let Some(place) = Place::with("protected", &settings) else { return };
-    let (pull, _) = place.proposal("protected").await;
-    let rule = place.forge.protection(&place.main).await.unwrap().unwrap();
-    assert!(rule.is_protected && rule.may_merge && !rule.may_push);
-    assert_eq!((rule.required_approvals, rule.required_checks.as_slice()), (1, &["pipeline".to_owned()][..]));
+async fn a_thread_that_is_open_holds_a_merge() {
+    let Some(place) = Place::with("threads", &json!({ "threads_must_resolve": true })) else { return };
+    let (pull, _) = place.proposal("threads").await;
     let thread = format!("{}/pulls/{}", place.control, pull.number);
     place.world.server.control("PATCH", &thread, &json!({ "unresolved": true }));
-    let refused = async |why: &str| {
-        let it = place.merge(&pull, &pull.head).await.unwrap_err();
-        assert_eq!((it.trouble, it.status), (Trouble::NotReady, Some(405)), "{why}: {it}");
-    };
-    refused("approval").await;
-    place.approve(&pull);
-    refused("thread").await;
+    let refused = place.merge(&pull, &pull.head).await.unwrap_err();
+    assert_eq!((refused.trouble, refused.status), (Trouble::NotReady, Some(405)), "{refused}");
     place.world.server.control("PATCH", &thread, &json!({ "unresolved": false }));
-    refused("pipeline").await;
-    place.pipeline(&pull, &pull.head, &json!([{ "name": "build", "status": "success" }]));
-    let required = rule.required_checks;
-    let checks = place.forge.checks(&pull.head).await.unwrap();
-    assert_eq!(checks.verdict(&required), ChecksVerdict::Green);
     let merged = place.merge(&pull, &pull.head).await.unwrap();
     assert_eq!(merged.state, PullState::Merged(Some(pull.head)));
 }
@@ -523,32 +460,4 @@ async fn a_merge_that_somebody_told_the_forge_to_make_is_seen() {
     let merged = place.forge.read(pull.number).await.unwrap();
     assert_eq!((merged.state, merged.auto_merge), (PullState::Merged(Some(pull.head)), false));
     assert_eq!(merged.merged_by.as_deref(), Some(REVIEWER));
-}
-
-#[tokio::test]
-async fn a_no_says_what_failed_and_what_to_do_and_never_the_token() {
-    let Some(place) = Place::new("refusals") else { return };
-    let url = &place.world.server.url;
-    let wrong = "glpat-0123456789abcdef0123";
-    let unknown = forge_at(url, "refusals", wrong).whoami().await.unwrap_err();
-    let missing = forge_at(url, "no-such", &place.world.bot_token).repository().await.unwrap_err();
-    let (pull, _) = place.proposal("refusals").await;
-    let narrow_token = place.world.server.token(&json!({ "login": BOT, "scopes": ["read_api"] }));
-    let narrow = forge_at(url, "refusals", &narrow_token);
-    let forbidden = narrow.relabel(pull.number, &["x"], &[]).await.unwrap_err();
-    for (error, trouble, status, hint) in [
-        (&unknown, Trouble::Unauthenticated, 401, "make a new one"),
-        (&missing, Trouble::Missing, 404, "forge.repository"),
-        (&forbidden, Trouble::Forbidden, 403, "scopes"),
-    ] {
-        assert_eq!((error.trouble, error.status), (trouble, Some(status)), "{error}");
-        assert!(error.hint().contains(hint), "{}", error.hint());
-        let text = format!("{} {error:?}", causes(error));
-        assert!(text.contains("could not ") && text.contains(&status.to_string()), "{text}");
-        assert!(
-            ![wrong, &place.world.bot_token, &narrow_token].iter().any(|it| text.contains(*it)),
-            "{text}"
-        );
-    }
-    assert!(forbidden.said.contains("higher privileges"), "{forbidden}");
 }

@@ -189,6 +189,9 @@ impl Marker {
 mod stand_in;
 
 #[cfg(test)]
+mod contract_tests;
+
+#[cfg(test)]
 #[path = "gitea_tests.rs"]
 pub(crate) mod gitea_tests;
 
