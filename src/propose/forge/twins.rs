@@ -4,7 +4,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
 
-use super::error::ForgeError;
+use super::error::{ForgeError, Trouble};
 use super::reply::decoded;
 use super::{Answer, Forge, Marker};
 use crate::model::forge::{PullRequest, Reaction};
@@ -42,7 +42,12 @@ pub(super) async fn update(
     title: &str,
     body: &str,
 ) -> Result<PullRequest, ForgeError> {
-    edit(forge, "edit the pull request", number, &json!({ "title": title, "body": body })).await
+    let (what, whole) = ("edit the pull request", json!({ "title": title, "body": body }));
+    match edit(forge, what, number, &whole).await {
+        // Gitea refuses an edit of a text that changes at the same moment. This one says all of it, so it may come after.
+        Err(error) if error.trouble == Trouble::Conflict => edit(forge, what, number, &whole).await,
+        outcome => outcome,
+    }
 }
 
 pub(super) async fn close(forge: &impl Twin, number: u64, reason: &str) -> Result<PullRequest, ForgeError> {
