@@ -1,9 +1,14 @@
 //! Deliveries as the vendors document them, and as an attacker would change them.
+#![allow(clippy::disallowed_methods, reason = "a test that looks for GitHub's own examples on disk")]
+
+use std::io::Write as _;
+use std::path::Path;
 
 use base64ct::{Base64, Encoding as _};
 use proptest::prelude::*;
 
 use super::*;
+use crate::outside::files;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const BODY: &[u8] = br#"{"action":"created","repository":{"full_name":"shop/gitops"}}"#;
@@ -163,6 +168,78 @@ fn other_repositories_other_events_and_other_bodies_do_nothing() {
     }
     let deep = [vec![b'['; 100_000], b"{}".to_vec()].concat();
     assert_eq!(hooks().hear(&signed("push", "a", &deep), &deep, now()), Heard::NotJson);
+}
+
+/// GitHub's own examples of what it sends: events with their payloads. `None` after saying that they are not installed.
+fn examples() -> Option<Vec<(String, Vec<serde_json::Value>)>> {
+    const FILE: &str = "node_modules/@octokit/webhooks-examples/api.github.com/index.json";
+    let parts = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/parts");
+    let found = std::fs::read_dir(parts).into_iter().flatten().flatten().map(|it| it.path().join(FILE));
+    let Some(file) = found.into_iter().find(|it| it.is_file()) else {
+        assert!(!std::env::var("CI").is_ok_and(|it| it == "true"), "the examples are missing");
+        let _ = writeln!(std::io::stderr(), "SKIP fakes are missing; run tests/install-parts fakes");
+        return None;
+    };
+    let all: serde_json::Value =
+        serde_json::from_slice(&files::read_bounded(&file, 16 << 20).unwrap()).unwrap();
+    let of = |it: &serde_json::Value| {
+        (it["name"].as_str().unwrap().to_owned(), it["examples"].as_array().unwrap().clone())
+    };
+    Some(all.as_array().unwrap().iter().map(of).collect())
+}
+
+/// What becomes of a payload as GitHub signs and sends it, where the hook is of this repository.
+fn heard(event: &str, payload: &serde_json::Value, repository: &str) -> Heard {
+    let body = payload.to_string().into_bytes();
+    let hooks = ForgeHooks::new(Secret::new(SECRET).unwrap(), repository.to_owned());
+    hooks.hear(&delivery(Sender::GitHub, event, "a", Proof::OverBody(code(&body))), &body, now())
+}
+
+#[test]
+fn githubs_own_examples_nudge_for_their_repository_and_for_no_other() {
+    let Some(examples) = examples() else { return };
+    let mut nudged = 0;
+    for (event, payloads) in &examples {
+        for payload in payloads {
+            let Some(name) = payload["repository"]["full_name"].as_str() else {
+                assert_ne!(heard(event, payload, "shop/gitops"), Heard::Nudged, "{event} of no repository");
+                continue;
+            };
+            let expected = match event.as_str() {
+                "ping" => Heard::Ping,
+                event if EVENTS.contains(&event) => Heard::Nudged,
+                _ => Heard::Ignored,
+            };
+            assert_eq!(heard(event, payload, name), expected, "{event} of {name}");
+            assert_ne!(heard(event, payload, "shop/gitops"), Heard::Nudged, "{event} of {name}");
+            nudged += usize::from(expected == Heard::Nudged);
+        }
+    }
+    assert!(nudged >= 50, "only {nudged} examples are of events that matter");
+}
+
+#[test]
+fn githubs_own_examples_with_any_field_bent_are_judged_without_a_fault() {
+    let Some(examples) = examples() else { return };
+    for (event, payloads) in examples.iter().filter(|(event, _)| EVENTS.contains(&event.as_str())) {
+        let Some(payload) = payloads.first() else { continue };
+        let name = payload["repository"]["full_name"].as_str().unwrap();
+        for field in payload.as_object().unwrap().keys() {
+            for bent in
+                [serde_json::Value::Null, serde_json::json!([7]), serde_json::json!("x".repeat(100_000))]
+            {
+                let mut payload = payload.clone();
+                payload[field] = bent;
+                let heard = heard(event, &payload, name);
+                let expected: &[Heard] = match field.as_str() {
+                    "repository" => &[Heard::OtherRepository, Heard::NotJson],
+                    "project" => &[Heard::Nudged, Heard::NotJson],
+                    _ => &[Heard::Nudged],
+                };
+                assert!(expected.contains(&heard), "{event} with another {field}: {heard:?}");
+            }
+        }
+    }
 }
 
 proptest! {
