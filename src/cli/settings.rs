@@ -49,7 +49,8 @@ const ALERT_AGE_MAX_S: u32 = 7 * 86_400;
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Most bytes of one answer of a forge: a page of fifty pull requests with long bodies.
 const FORGE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Least time between two writes to a forge: what GitHub asks of everybody.
+/// Least time between two writes to a forge, which is what GitHub asks of everybody, and between any two requests to one
+/// that is in trouble.
 const FORGE_PACE: Duration = Duration::from_secs(1);
 /// For one request to a forge.
 const FORGE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -208,7 +209,7 @@ pub fn forge_with(
     access: ForgeAccess,
     ear: Option<Arc<dyn Ear>>,
 ) -> Result<Arc<dyn Forge>, Failure> {
-    let http = forge_http(at, FORGE_TIMEOUT)?;
+    let http = forge_http(at, FORGE_TIMEOUT)?.gently(FORGE_PACE);
     let http = match ear {
         Some(ear) => http.heard_by(ear),
         None => http,

@@ -16,6 +16,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, Url};
 use thiserror::Error;
 
+use super::gentle::Gentle;
 use super::secret::Secret;
 
 /// The headers of an answer that are kept: what says how to ask again, and when, and what a token may do.
@@ -152,6 +153,7 @@ pub trait Ear: Debug + Send + Sync {
 pub struct Http {
     client: Client,
     ear: Option<Arc<dyn Ear>>,
+    gentle: Option<Arc<Gentle>>,
     timeout: Duration,
     body_max: usize,
 }
@@ -182,13 +184,19 @@ impl Http {
         let client = builder
             .build()
             .map_err(|_| HttpError::Request("the client cannot be built from these settings"))?;
-        Ok(Self { client, ear: None, timeout: settings.timeout, body_max: settings.body_max })
+        Ok(Self { client, ear: None, gentle: None, timeout: settings.timeout, body_max: settings.body_max })
     }
 
     /// The same, and `ear` hears of it.
     #[must_use]
     pub fn heard_by(self, ear: Arc<dyn Ear>) -> Self {
         Self { ear: Some(ear), ..self }
+    }
+
+    /// The same, with a pause between two requests while the server is in trouble, shared by all clones.
+    #[must_use]
+    pub fn gently(self, distance: Duration) -> Self {
+        Self { gentle: Some(Arc::new(Gentle::new(distance))), ..self }
     }
 
     /// GET with query parameters.
@@ -251,11 +259,17 @@ impl Http {
             let reply = builder.send().await.map_err(|e| failed(&shown, e))?;
             self.read(reply, &shown).await
         };
+        if let Some(gentle) = &self.gentle {
+            gentle.turn().await;
+        }
         // The client's own deadline covers this too; this one does not depend on how it counts.
         let ended = tokio::time::timeout(self.timeout, exchange).await;
         let ended = ended.unwrap_or_else(|_| Err(HttpError::Timeout { url: shown.clone() }));
         if let Some(ear) = &self.ear {
             ear.ended(ended.as_ref().ok());
+        }
+        if let Some(gentle) = &self.gentle {
+            gentle.ended(ended.as_ref()).await;
         }
         ended
     }

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::outside::clock::Stopwatch;
 
 /// Answers every connection with the same bytes, hands over each request, and keeps the connection open.
 async fn serve(answer: impl Into<Vec<u8>>) -> (SocketAddr, mpsc::Receiver<String>, Arc<AtomicUsize>) {
@@ -159,4 +160,33 @@ fn certificate_authorities_that_are_none_are_refused() {
         };
         assert!(matches!(Http::new(&settings), Err(HttpError::Request(_))), "{pem:?}");
     }
+}
+
+/// Three requests by clones of a client that pauses for `distance` while the server answers so; how long they took.
+async fn three(status: &str, distance: Duration) -> Duration {
+    let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let (address, _requests, _) = serve(answer).await;
+    let http = client(20_000, 10).gently(distance);
+    let started = Stopwatch::start();
+    for http in [http.clone(), http.clone(), http] {
+        http.get(&format!("http://{address}/"), &[], None).await.unwrap();
+    }
+    started.elapsed()
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_is_asked_with_pauses_and_a_healthy_one_is_not() {
+    const DISTANCE: Duration = Duration::from_millis(150);
+    for status in ["503 No", "500 No", "429 Slow down"] {
+        assert!(three(status, DISTANCE).await >= 2 * DISTANCE, "{status}");
+    }
+    for status in ["200 OK", "404 Not Found"] {
+        three(status, Duration::from_hours(24)).await;
+    }
+    let away = client(20_000, 10).gently(DISTANCE);
+    let started = Stopwatch::start();
+    for _ in 0..3 {
+        away.get("http://127.0.0.1:9/", &[], None).await.unwrap_err();
+    }
+    assert!(started.elapsed() >= 2 * DISTANCE);
 }

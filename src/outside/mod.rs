@@ -6,6 +6,7 @@ pub mod api;
 pub mod clock;
 pub mod command;
 pub mod files;
+mod gentle;
 pub mod git;
 pub mod helm;
 pub mod http;
