@@ -2,6 +2,7 @@
 
 use crate::decide::{Evidence, Facts, Guards, decide, incidents};
 use crate::model::action::{MergedBy, RiskClass};
+use crate::model::alert::Alerts;
 use crate::model::anomaly::Score;
 use crate::model::decision::{DecidedAction, Decision, Incident, Verb};
 use crate::model::fixtures::{anomaly, at, oid, policy, proposed, signal, target};
@@ -79,8 +80,13 @@ impl Case {
     fn decide(&self) -> Decision {
         let anomalies = [self.score.clone()];
         let since = |_: &PolicyName, _: usize| Some(at(-30));
-        let evidence =
-            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
+        let evidence = Evidence {
+            anomalies: &anomalies,
+            forecasts: &[],
+            alerts: &Alerts::default(),
+            promql: &[],
+            since: &since,
+        };
         let policies = [Policy { suspend: false, ..self.policy.clone() }];
         let mut incident = incidents(&policies, &evidence, at(0)).remove(0);
         (self.edit)(&mut incident);

@@ -3,16 +3,17 @@
 //! trigger has held is the caller's to know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::model::action::Cause;
-use crate::model::alert::{Alert, AlertStatus};
+use crate::model::alert::{Alert, Alerts};
 use crate::model::anomaly::Anomaly;
 use crate::model::decision::Incident;
 use crate::model::duration;
 use crate::model::forecast::Forecast;
-use crate::model::ids::{Fingerprint, PolicyName, WorkloadRef, digest_hex};
+use crate::model::ids::{Fingerprint, Namespace, PolicyName, WorkloadRef, digest_hex};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
 
@@ -29,7 +30,7 @@ pub struct Evidence<'a> {
     pub anomalies: &'a [Anomaly],
     /// Answers about the limits of forecast triggers; one that is missing is neither yes nor no.
     pub forecasts: &'a [Forecast],
-    pub alerts: &'a [Alert],
+    pub alerts: &'a Alerts,
     /// Policy, index of the trigger in it, and whether the query's result is not empty.
     pub promql: &'a [(PolicyName, usize, bool)],
     /// Since when this trigger (policy and index) has held without a break; `None`: since now. Keep it with
@@ -104,12 +105,9 @@ fn matched<'a>(
             evidence.promql.iter().find(fires).map(|_| Match::default())
         }
         Trigger::Webhook { alertname, labels } => {
-            let wanted = |alert: &&Alert| {
-                alert.status == AlertStatus::Firing
-                    && alert.name() == alertname
-                    && labels.iter().all(|(key, value)| alert.labels.get(key) == Some(value))
-            };
-            let alerts: Vec<_> = evidence.alerts.iter().filter(wanted).collect();
+            let wanted = |it: &&Alert| labels.iter().all(|(key, value)| it.labels.get(key) == Some(value));
+            let named = evidence.alerts.firing(alertname);
+            let alerts: Vec<_> = named.iter().map(Arc::as_ref).filter(wanted).collect();
             (!alerts.is_empty()).then(|| Match { alerts, ..Match::default() })
         }
     }
@@ -131,49 +129,57 @@ pub fn active_triggers(policies: &[Policy], evidence: &Evidence<'_>) -> BTreeSet
 }
 
 /// What one alert says about where it belongs.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Target(WorkloadRef),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Target(&'a WorkloadRef),
     /// Several allowed resources could be meant.
     Unclear,
     /// It names something that the policy may not touch.
     Elsewhere,
 }
 
-fn place_of(policy: &Policy, alert: &Alert) -> Place {
-    let label = |key: &str| alert.labels.get(key).map(String::as_str);
-    if label("namespace").is_some_and(|it| it != policy.namespace.as_str()) {
-        return Place::Elsewhere;
+/// Where the evidence of one policy can belong.
+struct Places<'a> {
+    namespace: &'a Namespace,
+    /// With the label that names such a workload.
+    targets: Vec<(String, WorkloadRef)>,
+}
+
+impl<'a> Places<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        let with_label = |it: WorkloadRef| (it.kind.as_str().to_ascii_lowercase(), it);
+        Self { namespace: &policy.namespace, targets: policy.targets().into_iter().map(with_label).collect() }
     }
-    let targets = policy.targets();
-    let named = |target: &&WorkloadRef| {
-        label(&target.kind.as_str().to_ascii_lowercase()) == Some(target.name.as_str())
-    };
-    let mut hits: Vec<_> = targets.iter().filter(named).collect();
-    if hits.is_empty() {
+
+    fn of_alert(&self, alert: &Alert) -> Place<'_> {
+        let label = |key: &str| alert.labels.get(key).map(String::as_str);
+        if label("namespace").is_some_and(|it| it != self.namespace.as_str()) {
+            return Place::Elsewhere;
+        }
+        let named = |(key, target): &(String, WorkloadRef)| label(key) == Some(target.name.as_str());
+        if self.targets.iter().any(named) {
+            return self.only(named);
+        }
         // An alert about another workload must not move ours, even if ours is the only one allowed.
         if ["deployment", "statefulset", "daemonset"].iter().any(|kind| label(kind).is_some()) {
             return Place::Elsewhere;
         }
         let service = ["service", "app", "workload"].map(label);
-        let by_service = |target: &&WorkloadRef| service.contains(&Some(target.name.as_str()));
-        hits = targets.iter().filter(by_service).collect();
+        self.only(|(_, target)| service.contains(&Some(target.name.as_str())))
     }
-    match (&hits[..], &targets[..]) {
-        ([only], _) => Place::Target((*only).clone()),
-        ([], [only]) => Place::Target(only.clone()),
-        _ => Place::Unclear,
-    }
-}
 
-/// The target of a cause that names a service, or nothing.
-fn place_of_service(policy: &Policy, service: Option<&str>) -> Place {
-    let targets = policy.targets();
-    let hits: Vec<_> = targets.iter().filter(|it| Some(it.name.as_str()) == service).collect();
-    match (&hits[..], &targets[..]) {
-        ([only], _) => Place::Target((*only).clone()),
-        ([], [only]) => Place::Target(only.clone()),
-        _ => Place::Unclear,
+    /// Of a cause that names a service, or nothing.
+    fn of_service(&self, service: Option<&str>) -> Place<'_> {
+        self.only(|(_, target)| Some(target.name.as_str()) == service)
+    }
+
+    /// The only one that is meant, or the only one there is.
+    fn only(&self, is_meant: impl Fn(&(String, WorkloadRef)) -> bool) -> Place<'_> {
+        let mut hits = self.targets.iter().filter(|it| is_meant(it));
+        match (hits.next(), hits.next(), &self.targets[..]) {
+            (Some((_, only)), None, _) | (None, _, [(_, only)]) => Place::Target(only),
+            _ => Place::Unclear,
+        }
     }
 }
 
@@ -185,13 +191,14 @@ pub fn check_target(incident: &Incident, policy: &Policy) -> Result<(), Reason> 
         return Err(Reason::new(ReasonCode::TargetNotAllowed, text));
     }
     let cause = &incident.cause;
-    let mut places: Vec<_> = cause.alerts.iter().map(|alert| place_of(policy, alert)).collect();
+    let all = Places::of(policy);
+    let mut places: Vec<_> = cause.alerts.iter().map(|alert| all.of_alert(alert)).collect();
     let keys = cause.anomalies.iter().map(|it| &it.key).chain(cause.forecasts.iter().map(|it| &it.key));
-    places.extend(keys.map(|it| place_of_service(policy, Some(it.service.as_str()))));
+    places.extend(keys.map(|it| all.of_service(Some(it.service.as_str()))));
     if places.is_empty() {
-        places.push(place_of_service(policy, None));
+        places.push(all.of_service(None));
     }
-    if places.iter().all(|place| *place == Place::Target(incident.target.clone())) {
+    if places.iter().all(|place| *place == Place::Target(&incident.target)) {
         return Ok(());
     }
     let names: Vec<_> = policy.targets().iter().map(ToString::to_string).collect();
@@ -207,17 +214,18 @@ pub fn incidents(policies: &[Policy], evidence: &Evidence<'_>, now: Timestamp) -
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for policy in policies.iter().filter(|it| !it.suspend) {
-        let Some(first) = policy.targets().into_iter().next() else { continue };
+        let places = Places::of(policy);
+        let Some((_, first)) = places.targets.first() else { continue };
         for (index, trigger) in policy.triggers.iter().enumerate() {
             let Some(hit) = matched(policy, index, trigger, evidence) else { continue };
             let since = (evidence.since)(&policy.name, index).unwrap_or(now).min(now);
-            for (place, hit) in by_place(policy, hit) {
+            for (place, hit) in by_place(&places, hit) {
                 let target = match place {
                     Place::Target(target) => target,
-                    Place::Unclear => first.clone(),
+                    Place::Unclear => first,
                     Place::Elsewhere => continue,
                 };
-                let incident = incident(policy, target, trigger, &hit, since);
+                let incident = incident(policy, target.clone(), trigger, &hit, since);
                 if seen.insert(incident.fingerprint.clone()) {
                     found.push(incident);
                 }
@@ -227,16 +235,16 @@ pub fn incidents(policies: &[Policy], evidence: &Evidence<'_>, now: Timestamp) -
     found
 }
 
-fn by_place<'a>(policy: &Policy, hit: Match<'a>) -> Vec<(Place, Match<'a>)> {
+fn by_place<'a, 'b>(places: &'b Places<'_>, hit: Match<'a>) -> Vec<(Place<'b>, Match<'a>)> {
     if hit.alerts.is_empty() {
         let forecast = || hit.forecasts.first().map(|it| &it.key);
         let key = hit.anomalies.first().map(|it| &it.key).or_else(forecast);
         let service = key.map(|it| it.service.as_str());
-        return vec![(place_of_service(policy, service), hit)];
+        return vec![(places.of_service(service), hit)];
     }
-    let mut groups: BTreeMap<Place, Vec<&Alert>> = BTreeMap::new();
+    let mut groups: BTreeMap<Place<'_>, Vec<&Alert>> = BTreeMap::new();
     for alert in hit.alerts {
-        groups.entry(place_of(policy, alert)).or_default().push(alert);
+        groups.entry(places.of_alert(alert)).or_default().push(alert);
     }
     let group = |(place, alerts)| (place, Match { alerts, ..Match::default() });
     groups.into_iter().map(group).collect()

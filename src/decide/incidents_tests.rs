@@ -1,9 +1,11 @@
 //! Incidents: one per cause, bounded, and only about what the evidence names.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::decide::{Evidence, Facts, Guards, active_triggers, decide, incidents};
-use crate::model::alert::{Alert, AlertStatus};
+use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Score;
 use crate::model::decision::{Incident, Verb};
 use crate::model::fixtures::{anomaly, at, labels, policy, signal};
@@ -38,6 +40,7 @@ fn never(_: &PolicyName, _: usize) -> Option<Timestamp> {
 }
 
 fn found(policies: &[Policy], alerts: &[Alert]) -> Vec<Incident> {
+    let alerts = &alerts.iter().cloned().map(Arc::new).collect();
     incidents(
         policies,
         &Evidence { anomalies: &[], forecasts: &[], alerts, promql: &[], since: &never },
@@ -125,8 +128,13 @@ fn an_alert_that_was_acted_on_waits_for_a_new_start() {
 fn the_newest_word_about_a_signal_counts() {
     let key = signal("backend", "latency_p95");
     let anomalies = [anomaly(key.clone(), 0.99, at(-60)), anomaly(key, 0.1, at(0))];
-    let evidence =
-        Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &never };
+    let evidence = Evidence {
+        anomalies: &anomalies,
+        forecasts: &[],
+        alerts: &Alerts::default(),
+        promql: &[],
+        since: &never,
+    };
     assert!(incidents(&[policy()], &evidence, at(0)).is_empty());
 }
 
@@ -138,8 +146,13 @@ fn a_value_that_is_no_number_is_no_anomaly_and_no_record_keeps_one() {
     let since = |_: &PolicyName, _: usize| Some(at(500));
     let seen = |odd: &crate::model::anomaly::Anomaly| {
         let anomalies = [odd.clone()];
-        let evidence =
-            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
+        let evidence = Evidence {
+            anomalies: &anomalies,
+            forecasts: &[],
+            alerts: &Alerts::default(),
+            promql: &[],
+            since: &since,
+        };
         incidents(&[policy()], &evidence, at(0))
     };
     let cause = seen(&odd).remove(0).cause;
@@ -168,7 +181,8 @@ fn a_forecast_counts_for_its_own_limit_and_only_when_it_is_sure_enough() {
         interval: (240.0, 280.0),
     };
     let seen = |forecasts: &[Forecast]| {
-        let evidence = Evidence { anomalies: &[], forecasts, alerts: &[], promql: &[], since: &never };
+        let evidence =
+            Evidence { anomalies: &[], forecasts, alerts: &Alerts::default(), promql: &[], since: &never };
         incidents(std::slice::from_ref(&it), &evidence, at(0))
     };
     let sure = said(crossing, 0.93);
@@ -187,8 +201,13 @@ fn a_query_belongs_to_its_policy_and_index() {
     let name = it.name.clone();
     for (row, count) in [((name.clone(), 0, true), 1), ((name.clone(), 1, true), 0), ((name, 0, false), 0)] {
         let promql = [row];
-        let evidence =
-            Evidence { anomalies: &[], forecasts: &[], alerts: &[], promql: &promql, since: &never };
+        let evidence = Evidence {
+            anomalies: &[],
+            forecasts: &[],
+            alerts: &Alerts::default(),
+            promql: &promql,
+            since: &never,
+        };
         assert_eq!(incidents(std::slice::from_ref(&it), &evidence, at(0)).len(), count);
         assert_eq!(active_triggers(std::slice::from_ref(&it), &evidence).len(), count);
     }

@@ -1,6 +1,7 @@
 //! Alerts as Alertmanager sends them, reduced to what a decision needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -31,5 +32,50 @@ impl Alert {
     #[must_use]
     pub fn name(&self) -> &str {
         self.labels.get("alertname").map_or("", String::as_str)
+    }
+}
+
+/// Every alert that is remembered, found by name or by fingerprint. A storm brings thousands, and every look at the
+/// policies asks; so it is sorted once, when one comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Alerts {
+    all: BTreeMap<String, Arc<Alert>>,
+    firing: BTreeMap<String, Vec<Arc<Alert>>>,
+}
+
+impl Alerts {
+    /// Those that fire under this `alertname`.
+    #[must_use]
+    pub fn firing(&self, name: &str) -> &[Arc<Alert>] {
+        self.firing.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    #[must_use]
+    pub fn find(&self, fingerprint: &str) -> Option<&Alert> {
+        self.all.get(fingerprint).map(Arc::as_ref)
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// In the order of their fingerprints.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Alert> {
+        self.all.values().map(Arc::as_ref)
+    }
+}
+
+impl FromIterator<Arc<Alert>> for Alerts {
+    fn from_iter<I: IntoIterator<Item = Arc<Alert>>>(alerts: I) -> Self {
+        let mut sorted = Self::default();
+        for alert in alerts {
+            if alert.status == AlertStatus::Firing {
+                sorted.firing.entry(alert.name().to_owned()).or_default().push(Arc::clone(&alert));
+            }
+            sorted.all.insert(alert.fingerprint.clone(), alert);
+        }
+        sorted
     }
 }

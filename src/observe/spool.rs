@@ -8,16 +8,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
-use crate::model::alert::{Alert, AlertStatus};
+use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::outside::files::{self, FileError, Lock};
 
 /// Most alerts remembered at the same time.
 pub const MAX_ENTRIES: usize = 10_000;
+/// Most memory that they may take, about.
+const MAX_BYTES: usize = 48 * 1024 * 1024;
+/// What one more text costs, about: where it is, how long, and what the allocator adds.
+const TEXT_BYTES: usize = 48;
 /// Largest file of one alert, bytes: 64 labels of the longest kind, escaped, and change.
 const MAX_FILE_BYTES: usize = 512 * 1024;
 /// Most names looked at in the folder: the entries and what a crash left behind.
@@ -40,7 +44,7 @@ pub enum SpoolError {
     #[error("cannot store an alert")]
     Store(#[source] FileError),
     /// The sender should try again later (HTTP 503).
-    #[error("{MAX_ENTRIES} alerts are firing already")]
+    #[error("as many alerts are firing as can be remembered")]
     Full,
     /// Only a programming error gets here: alerts come from the decoder, which checks them.
     #[error("the fingerprint is not a file name")]
@@ -58,13 +62,60 @@ pub struct Accepted {
     pub out_of_time: u64,
 }
 
+/// What is remembered.
+#[derive(Debug, Default)]
+struct Known {
+    alerts: BTreeMap<String, Arc<Alert>>,
+    /// Memory that they take, about.
+    bytes: usize,
+    /// The same for those who look, until one comes or goes.
+    sorted: Option<Arc<Alerts>>,
+}
+
+impl Known {
+    fn insert(&mut self, alert: Alert) {
+        let fingerprint = alert.fingerprint.clone();
+        self.remove(&fingerprint);
+        self.bytes += bytes_of(&alert);
+        self.alerts.insert(fingerprint, Arc::new(alert));
+    }
+
+    fn remove(&mut self, fingerprint: &str) {
+        self.sorted = None;
+        if let Some(old) = self.alerts.remove(fingerprint) {
+            self.bytes -= bytes_of(&old);
+        }
+    }
+}
+
+/// What one message brings.
+#[derive(Debug, Default)]
+struct Fresh<'a> {
+    alerts: BTreeMap<&'a str, &'a Alert>,
+    bytes: usize,
+}
+
+impl<'a> Fresh<'a> {
+    fn insert(&mut self, alert: &'a Alert) {
+        self.bytes += bytes_of(alert);
+        self.alerts.insert(&alert.fingerprint, alert);
+    }
+}
+
+fn bytes_of(alert: &Alert) -> usize {
+    let text = |it: &String| it.len() + TEXT_BYTES;
+    let labels: usize = alert.labels.iter().map(|(name, value)| text(name) + text(value)).sum();
+    // The fingerprint is a key in three maps.
+    labels + 4 * text(&alert.fingerprint)
+}
+
 /// The inbox. All calls block on the disk: run them where blocking is allowed.
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
     max_age: SignedDuration,
     /// Held over the write, so that the newest status of an alert is also the last one written.
-    known: Mutex<BTreeMap<String, Alert>>,
+    known: Mutex<Known>,
     /// Files that could not be read when the spool was opened.
     unreadable: Vec<String>,
     _lock: Lock,
@@ -80,14 +131,14 @@ impl Spool {
         let failed = |cause| SpoolError::Open { dir: dir.to_owned(), cause };
         files::create_private_dir(dir).map_err(failed)?;
         let lock = files::lock_exclusive(&dir.join(LOCK_NAME)).map_err(failed)?;
-        let mut known = BTreeMap::new();
+        let mut known = Known::default();
         let mut unreadable = Vec::new();
         for name in files::names_in(dir, MAX_NAMES).map_err(failed)? {
             let path = dir.join(&name);
             match name.strip_suffix(SUFFIX) {
                 Some(fingerprint) if is_file_name(fingerprint) => match load_one(&path, fingerprint) {
-                    Some(alert) if known.len() < MAX_ENTRIES => {
-                        known.insert(fingerprint.to_owned(), alert);
+                    Some(alert) if known.alerts.len() < MAX_ENTRIES && known.bytes < MAX_BYTES => {
+                        known.insert(alert);
                     }
                     // Kept for a person to look at; the next message about that alert replaces it.
                     _ => unreadable.push(name),
@@ -116,6 +167,7 @@ impl Spool {
     pub fn accept(&self, alerts: &[Alert], now: Timestamp) -> Result<Accepted, SpoolError> {
         let mut known = self.known();
         let mut accepted = Accepted::default();
+        let (mut fresh, mut room) = (Fresh::default(), Ok(()));
         for alert in alerts {
             if !is_file_name(&alert.fingerprint) {
                 return Err(SpoolError::Fingerprint);
@@ -124,27 +176,41 @@ impl Spool {
                 accepted.out_of_time += 1;
                 continue;
             }
-            if known.get(&alert.fingerprint).is_some_and(|old| !supersedes(alert, old)) {
+            let here = fresh.alerts.get(alert.fingerprint.as_str()).copied();
+            let old = here.or_else(|| known.alerts.get(&alert.fingerprint).map(Arc::as_ref));
+            if old.is_some_and(|old| !supersedes(alert, old)) {
                 accepted.repeated += 1;
                 continue;
             }
-            if known.len() >= MAX_ENTRIES && !known.contains_key(&alert.fingerprint) {
-                self.make_room(&mut known, now)?;
+            if old.is_none() {
+                room = self.make_room(&mut known, &fresh, alert, now);
+                if room.is_err() {
+                    break;
+                }
             }
-            self.store(alert)?;
-            known.insert(alert.fingerprint.clone(), alert.clone());
+            fresh.insert(alert);
             match alert.status {
                 AlertStatus::Firing => accepted.firing += 1,
                 AlertStatus::Resolved => accepted.resolved += 1,
             }
         }
-        Ok(accepted)
+        self.store(&fresh)?;
+        for alert in fresh.alerts.into_values() {
+            known.insert(alert.clone());
+        }
+        room.map(|()| accepted)
     }
 
-    /// All remembered alerts, firing and resolved, in the order of their fingerprints.
+    /// All remembered alerts, firing and resolved.
     #[must_use]
-    pub fn load(&self) -> Vec<Alert> {
-        self.known().values().cloned().collect()
+    pub fn load(&self) -> Arc<Alerts> {
+        let mut known = self.known();
+        let sorted = match known.sorted.take() {
+            Some(sorted) => sorted,
+            None => Arc::new(known.alerts.values().cloned().collect()),
+        };
+        known.sorted = Some(Arc::clone(&sorted));
+        sorted
     }
 
     #[cfg(test)]
@@ -152,7 +218,7 @@ impl Spool {
     #[must_use]
     pub fn firing(&self, now: Timestamp) -> Vec<Alert> {
         let fires = |alert: &&Alert| alert.status == AlertStatus::Firing && !self.is_out_of_time(alert, now);
-        self.known().values().filter(fires).cloned().collect()
+        self.load().iter().filter(fires).cloned().collect()
     }
 
     /// Removes what is older than the maximum age, and says how many that were.
@@ -164,7 +230,7 @@ impl Spool {
         self.expire_locked(&mut known, now)
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Alert>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // Each entry is inserted whole after its write, so a panic elsewhere leaves the map usable.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,41 +240,56 @@ impl Spool {
         age > self.max_age || age < SignedDuration::from_secs(-MAX_AHEAD_S)
     }
 
-    fn expire_locked(
-        &self,
-        known: &mut BTreeMap<String, Alert>,
-        now: Timestamp,
-    ) -> Result<usize, SpoolError> {
-        let old = known.iter().filter(|(_, alert)| now.duration_since(alert.starts_at) > self.max_age);
-        let old: Vec<String> = old.map(|(fingerprint, _)| fingerprint.clone()).collect();
-        for fingerprint in &old {
-            self.remove(known, fingerprint)?;
+    fn expire_locked(&self, known: &mut Known, now: Timestamp) -> Result<usize, SpoolError> {
+        let is_old = |it: &&Arc<Alert>| now.duration_since(it.starts_at) > self.max_age;
+        let old: Vec<Arc<Alert>> = known.alerts.values().filter(is_old).cloned().collect();
+        for alert in &old {
+            self.remove(known, &alert.fingerprint)?;
         }
         Ok(old.len())
     }
 
-    /// Frees at least one entry: what is too old, otherwise the resolved alert that started first.
-    fn make_room(&self, known: &mut BTreeMap<String, Alert>, now: Timestamp) -> Result<(), SpoolError> {
-        if self.expire_locked(known, now)? > 0 {
-            return Ok(());
+    /// Frees room for one more beside what the message brought already: of what is too old, otherwise of the resolved
+    /// alerts that started first.
+    fn make_room(
+        &self,
+        known: &mut Known,
+        fresh: &Fresh<'_>,
+        one: &Alert,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
+        let more = fresh.bytes + bytes_of(one);
+        let has_room = |known: &Known, new: usize| {
+            known.alerts.len() + new < MAX_ENTRIES && known.bytes + more <= MAX_BYTES
+        };
+        let fits = |known: &Known| {
+            // What replaces something known needs no entry of its own; counted only when it matters.
+            let is_new = |it: &&&str| !known.alerts.contains_key(**it);
+            has_room(known, fresh.alerts.len()) || has_room(known, fresh.alerts.keys().filter(is_new).count())
+        };
+        if !fits(known) {
+            self.expire_locked(known, now)?;
         }
-        let resolved = known.iter().filter(|(_, alert)| alert.status == AlertStatus::Resolved);
-        let oldest =
-            resolved.min_by_key(|(_, alert)| alert.starts_at).map(|(fingerprint, _)| fingerprint.clone());
-        self.remove(known, &oldest.ok_or(SpoolError::Full)?)
+        while !fits(known) {
+            let resolved = known.alerts.values().filter(|it| it.status == AlertStatus::Resolved);
+            let oldest = resolved.min_by_key(|it| it.starts_at).cloned().ok_or(SpoolError::Full)?;
+            self.remove(known, &oldest.fingerprint)?;
+        }
+        Ok(())
     }
 
     fn path(&self, fingerprint: &str) -> PathBuf {
         self.dir.join(format!("{fingerprint}{SUFFIX}"))
     }
 
-    fn store(&self, alert: &Alert) -> Result<(), SpoolError> {
+    fn store(&self, fresh: &Fresh<'_>) -> Result<(), SpoolError> {
         // Serialising a map of strings, times and an enum cannot fail.
-        let bytes = serde_json::to_vec(alert).unwrap_or_default();
-        files::write_durable(&self.path(&alert.fingerprint), &bytes).map_err(SpoolError::Store)
+        let file = |it: &&Alert| (self.path(&it.fingerprint), serde_json::to_vec(it).unwrap_or_default());
+        let all: Vec<_> = fresh.alerts.values().map(file).collect();
+        files::write_all_durable(&self.dir, &all).map_err(SpoolError::Store)
     }
 
-    fn remove(&self, known: &mut BTreeMap<String, Alert>, fingerprint: &str) -> Result<(), SpoolError> {
+    fn remove(&self, known: &mut Known, fingerprint: &str) -> Result<(), SpoolError> {
         files::remove_file(&self.path(fingerprint)).map_err(SpoolError::Store)?;
         known.remove(fingerprint);
         Ok(())

@@ -25,6 +25,10 @@ fn resolved(fingerprint: &str, starts_s: i64) -> Alert {
     alert(fingerprint, AlertStatus::Resolved, starts_s)
 }
 
+fn all(spool: &Spool) -> Vec<Alert> {
+    spool.load().iter().cloned().collect()
+}
+
 fn open(dir: &TempDir) -> Spool {
     Spool::open(dir.path(), DAY_S).unwrap()
 }
@@ -36,7 +40,7 @@ fn what_was_accepted_is_there_after_a_restart() {
     let accepted = open(&dir).accept(&sent, at(10)).unwrap();
     assert_eq!((accepted.firing, accepted.resolved), (1, 1));
     let spool = open(&dir);
-    assert_eq!(spool.load(), sent);
+    assert_eq!(all(&spool), sent);
     assert_eq!(spool.firing(at(10)), [firing("aa", 0)]);
 }
 
@@ -84,7 +88,7 @@ fn a_captured_message_replayed_for_two_days_fires_once() {
         }
     }
     assert_eq!(taken, 1);
-    assert!(spool.load().is_empty());
+    assert_eq!(spool.load().len(), 0);
     assert_eq!(files::names_in(dir.path(), 10).unwrap(), ["lock"]);
 }
 
@@ -106,7 +110,7 @@ fn what_a_killed_process_left_behind_is_cleaned_up() {
     files::write_new(&dir.path().join("bb.json"), b"{\"status\":\"fir", 0o600).unwrap();
     files::write_new(&dir.path().join("notes.txt"), b"a person's", 0o600).unwrap();
     let spool = open(&dir);
-    assert_eq!(spool.load(), [firing("aa", 0)]);
+    assert_eq!(all(&spool), [firing("aa", 0)]);
     assert_eq!(spool.unreadable(), ["bb.json"]);
     let names = files::names_in(dir.path(), 10).unwrap();
     assert_eq!(names, ["aa.json", "bb.json", "lock", "notes.txt"]);
@@ -119,24 +123,47 @@ fn what_a_killed_process_left_behind_is_cleaned_up() {
 fn a_full_spool_drops_resolved_alerts_first_and_then_refuses() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir);
-    {
-        // Filling it through the disk would take most of a minute.
-        let mut known = spool.known();
-        for n in 0..MAX_ENTRIES {
-            let alert = if n == 7 { resolved("7", 0) } else { firing(&format!("{n:x}"), 0) };
-            known.insert(alert.fingerprint.clone(), alert);
-        }
+    let of = |n| if n == 7 { resolved("7", 0) } else { firing(&format!("{n:x}"), 0) };
+    let storm: Vec<Alert> = (0..MAX_ENTRIES).map(of).collect();
+    assert_eq!(spool.accept(&storm, at(1)).unwrap().firing, MAX_ENTRIES as u64 - 1);
+    // What came before the one too many is on disk, and that one is not.
+    let more = [resolved("9", 0), firing("aaaaaaaaaaaaaaaa", 1), firing("bbbbbbbbbbbbbbbb", 1)];
+    spool.accept(&more[..2], at(1)).unwrap();
+    assert!(spool.load().find("7").is_none());
+    assert!(matches!(spool.accept(&more[1..], at(1)), Ok(it) if it.firing == 1), "9 made room");
+    assert!(matches!(
+        spool
+            .accept(&[resolved("8", 0), firing("cccccccccccccccc", 1), firing("dddddddddddddddd", 1)], at(1)),
+        Err(SpoolError::Full)
+    ));
+    drop(spool);
+    let spool = open(&dir);
+    let kept = spool.load();
+    assert_eq!(kept.len(), MAX_ENTRIES);
+    assert_eq!(kept.find("8").unwrap().status, AlertStatus::Resolved);
+    assert!(kept.find("dddddddddddddddd").is_none());
+    spool.accept(&[firing("cccccccccccccccc", 1)], at(1)).unwrap();
+    let error = spool.accept(&[firing("dddddddddddddddd", 1)], at(1)).unwrap_err();
+    assert!(matches!(error, SpoolError::Full), "{error}");
+}
+
+#[test]
+fn alerts_of_the_largest_kind_are_refused_before_they_take_more_memory_than_they_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir);
+    let large = |n: usize| {
+        let label = |it: usize| (format!("label{it}"), "x".repeat(1_024));
+        let labels = (0..64).map(label).collect();
+        Alert { labels, ..firing(&format!("{n:x}"), 0) }
+    };
+    let mut taken = 0;
+    while let Ok(accepted) = spool.accept(&[large(2 * taken), large(2 * taken + 1)], at(1)) {
+        assert_eq!(accepted.firing, 2);
+        taken += 1;
+        assert!(2 * taken < MAX_ENTRIES);
     }
-    spool.accept(&[firing("aaaaaaaaaaaaaaaa", 1)], at(1)).unwrap();
-    assert_eq!(spool.load().len(), MAX_ENTRIES);
-    assert!(!spool.known().contains_key("7"));
-    let another = firing("bbbbbbbbbbbbbbbb", 1);
-    assert!(matches!(spool.accept(&[another], at(1)), Err(SpoolError::Full)));
-    assert_eq!(
-        spool.accept(&[resolved("8", 0)], at(1)).unwrap().resolved,
-        1,
-        "a known alert can still resolve"
-    );
+    let bytes: usize = spool.load().iter().map(bytes_of).sum();
+    assert!(bytes <= MAX_BYTES && bytes > MAX_BYTES / 10 * 9, "{bytes}");
 }
 
 #[test]

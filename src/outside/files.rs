@@ -5,10 +5,14 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
+
+/// Most files that are written at the same time.
+const WRITERS_MAX: usize = 16;
 
 /// What went wrong with a file.
 #[derive(Debug, Error)]
@@ -64,10 +68,42 @@ pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
+    replace(dir, path, bytes)?;
+    flush(dir)
+}
+
+/// Replaces many files of the folder `dir`, each as [`write_durable`] does. A disk that takes milliseconds for one flush
+/// takes many of them at once in the same time, and the folder is flushed once.
+///
+/// # Errors
+/// When any step fails; each file is then the old or the new one.
+pub fn write_all_durable(dir: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<(), FileError> {
+    let write =
+        |share: &[(PathBuf, Vec<u8>)]| share.iter().try_for_each(|(path, bytes)| replace(dir, path, bytes));
+    match files {
+        [] => return Ok(()),
+        [_] => write(files)?,
+        _ => std::thread::scope(|scope| {
+            let shares = files.chunks(files.len().div_ceil(WRITERS_MAX));
+            let start = |share| {
+                let started = std::thread::Builder::new().spawn_scoped(scope, move || write(share));
+                started.map_err(|e| FileError::io("start a writer in", dir, e))
+            };
+            let writers = shares.map(start).collect::<Result<Vec<_>, _>>()?;
+            writers.into_iter().try_for_each(|it| it.join().unwrap_or_else(|it| resume_unwind(it)))
+        })?,
+    }
+    flush(dir)
+}
+
+fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut temp = tempfile::NamedTempFile::new_in(dir).map_err(|e| FileError::io("write in", dir, e))?;
     temp.write_all(bytes).map_err(|e| FileError::io("write", path, e))?;
     temp.as_file().sync_all().map_err(|e| FileError::io("flush", path, e))?;
-    temp.persist(path).map_err(|e| FileError::io("replace", path, e.error))?;
+    temp.persist(path).map(|_| ()).map_err(|e| FileError::io("replace", path, e.error))
+}
+
+fn flush(dir: &Path) -> Result<(), FileError> {
     let dir_file = File::open(dir).map_err(|e| FileError::io("open", dir, e))?;
     dir_file.sync_all().map_err(|e| FileError::io("flush", dir, e))
 }

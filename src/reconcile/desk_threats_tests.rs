@@ -24,8 +24,8 @@ use crate::outside::clock::Clock as _;
 const TWO_HOURS: usize = 240;
 /// Most requests in a tick that starts with a forge that does not answer.
 const REQUESTS_MAX: usize = 12;
-/// Alerts that nobody asked for.
-const ALERTS: usize = 500;
+/// Alerts of each of the five incidents.
+const ALERTS: usize = 2_000;
 
 #[tokio::test]
 async fn a_pull_request_that_is_turned_to_another_branch_in_the_last_moment_holds_nobody_up() {
@@ -98,11 +98,23 @@ async fn a_branch_and_pull_request_that_come_back_after_a_no_are_dead() {
     assert!(place.world.file(APP).contains("replicas: 3"));
 }
 
-/// Five incidents: the first two may merge by themselves, and a person has to merge the others.
+/// Five incidents of two thousand alerts each: the first two may merge by themselves, and a person has to merge the others.
 struct Away {
     world: World,
     forge: Scripted,
-    tars: Reconciler,
+    tars: Option<Reconciler>,
+}
+
+/// Every pod of one workload says the same.
+fn storm(number: usize, status: AlertStatus, at: Timestamp) -> Vec<Alert> {
+    let one = |pod: usize| {
+        let mut it = alert(&format!("Slow{number}"), status, at);
+        it.fingerprint = format!("{number:x}{pod:08x}");
+        it.labels.insert("deployment".into(), format!("t{number}"));
+        it.labels.insert("pod".into(), format!("t{number}-{pod}"));
+        it
+    };
+    (0..ALERTS).map(one).collect()
 }
 
 impl Away {
@@ -112,39 +124,52 @@ impl Away {
             let name = format!("t{number}");
             let mode = if number < 2 { "AutoMerge" } else { "Propose" };
             files.push((format!("apps/{name}.yaml"), deployment(&name)));
-            let policy = scale_policy(&name, &name, &format!("slow{number}"), mode);
+            let policy = scale_policy(&name, &name, "x", mode)
+                .replace("type: promql, query: x", &format!("type: webhook, alertname: Slow{number}"));
             files.push((format!("policies/{name}.yaml"), policy));
         }
         let files: Vec<_> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
         let world = World::with(&files);
         let forge = Scripted::new(world.hub.clone());
-        let tars = world.reconciler_with("a", |parts| {
+        let mut away = Self { world, forge, tars: None };
+        away.restart();
+        away
+    }
+
+    /// Ends the process and starts it again: what it knew is on disk and in git.
+    fn restart(&mut self) {
+        self.tars = None;
+        let forge = Arc::new(self.forge.clone());
+        self.tars = Some(self.world.reconciler_with("a", |parts| {
             let (main, me) = (BranchName::new("main").unwrap(), InstanceId::new("a").unwrap());
-            let forge = Arc::new(forge.clone());
             parts.desk = Some(Desk::new(forge, main, me, DeskSettings::default()));
             // What is merged stays merged, whatever comes of it.
             parts.probe = SyncProbe::FixedWait { wait_s: u32::MAX };
             parts.rules.sync_timeout_s = u32::MAX;
-        });
-        Self { world, forge, tars }
+        }));
+    }
+
+    fn take(&self, alerts: &[Alert]) {
+        let taken = self.tars.as_ref().unwrap().spool().accept(alerts, self.world.clock.now()).unwrap();
+        assert_eq!(taken.firing + taken.resolved, ALERTS as u64);
     }
 
     /// A tick; the requests that it made.
     async fn tick(&mut self) -> usize {
         self.forge.requests();
-        self.world.tick(&mut self.tars).await;
+        self.world.tick(self.tars.as_mut().unwrap()).await;
         self.forge.requests()
     }
 
     /// Two hours without an answer, in which the last incident passes.
     async fn outage(&mut self) {
         self.forge.set_down(true);
-        let mut requests = 0;
+        let (mut requests, start) = (0, self.world.clock.now());
         for tick in 0..TWO_HOURS {
             match tick {
-                0..5 => self.world.metrics.fire(&format!("slow{tick}")),
+                0..5 => self.take(&storm(tick, AlertStatus::Firing, start)),
                 100 => {
-                    self.world.metrics.quench("slow4");
+                    self.take(&storm(4, AlertStatus::Resolved, start));
                     self.world.metrics.level(200.0);
                 }
                 _ => {}
@@ -194,14 +219,13 @@ fn resident_kib() -> String {
 #[tokio::test]
 async fn six_hours_without_a_forge_end_with_one_pull_request_for_each_incident_that_still_needs_one() {
     let mut away = Away::new();
-    let now = away.world.clock.now();
-    let noise = |number: usize| Alert {
-        fingerprint: format!("{number:08x}"),
-        ..alert("Noise", AlertStatus::Firing, now)
-    };
-    away.tars.spool().accept(&(0..ALERTS).map(noise).collect::<Vec<_>>(), now).unwrap();
     let (main, before) = (away.world.main(), resident_kib());
     away.outage().await;
+    // The intent whose cause is over ended without the forge; the others wait, and nothing of them is in memory alone.
+    let last = |name: &str| away.world.story().into_iter().rfind(|it| it.0 == name).unwrap().1;
+    assert_eq!(["t0", "t3", "t4"].map(last), [S::Proposed, S::Proposed, S::Closed]);
+    away.restart();
+    assert_eq!(away.tars.as_ref().unwrap().spool().load().len(), 5 * ALERTS);
     away.limits().await;
     assert_eq!(away.world.main(), main, "nothing is merged around the forge");
     assert_eq!(away.forge.pulls(), Vec::new());

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::detect::forecast::Watch;
 use crate::detect::{self, EnsembleSettings};
-use crate::model::alert::{Alert, AlertStatus};
+use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Anomaly;
 use crate::model::forecast::Forecast;
 use crate::model::ids::PolicyName;
@@ -27,7 +27,7 @@ pub struct Evidence {
     pub anomalies: Vec<Anomaly>,
     /// One for every forecast trigger with enough history.
     pub forecasts: Vec<Forecast>,
-    pub alerts: Vec<Alert>,
+    pub alerts: Arc<Alerts>,
     /// Policy, query of its trigger, and whether the query answered with anything. The query and not its
     /// place: the policy may be another one by the time this is used.
     pub promql: Vec<(PolicyName, String, bool)>,
@@ -69,7 +69,7 @@ impl Evidence {
     }
 
     fn has_status(&self, alert: &Alert, status: AlertStatus) -> bool {
-        self.alerts.iter().any(|it| it.fingerprint == alert.fingerprint && it.status == status)
+        self.alerts.find(&alert.fingerprint).is_some_and(|it| it.status == status)
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
             signals: vec![state],
             anomalies: Vec::new(),
             forecasts: Vec::new(),
-            alerts: Vec::new(),
+            alerts: Arc::default(),
             promql: Vec::new(),
             outside_clock: None,
         }

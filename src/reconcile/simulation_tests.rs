@@ -14,6 +14,7 @@ use crate::ledger::{
     Draft, FUTURE_LIMIT_S, MainCommit, audit, fold, from_json, next_envelope, next_seq, step, to_json,
 };
 use crate::model::action::*;
+use crate::model::alert::Alerts;
 use crate::model::anomaly::Score;
 use crate::model::decision::{DecidedAction, Incident, Verb};
 use crate::model::entry::{Entry, EntryKind, Signer};
@@ -213,8 +214,13 @@ impl World {
         let name = TARGETS[usize::from(step.param) % TARGETS.len()];
         let anomalies = [anomaly(signal(name, "latency"), 0.9, now)];
         let since = |_: &PolicyName, _: usize| Some(at(-60));
-        let evidence =
-            Evidence { anomalies: &anomalies, forecasts: &[], alerts: &[], promql: &[], since: &since };
+        let evidence = Evidence {
+            anomalies: &anomalies,
+            forecasts: &[],
+            alerts: &Alerts::default(),
+            promql: &[],
+            since: &since,
+        };
         let all = policies();
         for incident in incidents(&all, &evidence, now) {
             let policy = all.iter().find(|it| it.name == incident.policy).unwrap();
