@@ -261,7 +261,9 @@ fn chart(canvas: &Canvas<'_>, record: &RemediationAction) -> Json {
 }
 
 fn diff(canvas: &Canvas<'_>, record: &RemediationAction) -> Json {
-    let masked = record.spec.change.as_ref().map_or_else(String::new, |change| secrets::masked(&change.diff));
+    let change = record.spec.change.as_ref();
+    let masked = change.map_or_else(String::new, |it| secrets::masked(&it.diff));
+    let recipients = change.map_or_else(String::new, |it| secrets::recipients(&it.recipients, canvas.form));
     // Every line of an empty diff would be cut.
     let text =
         if canvas.form.diff_bytes == 0 { String::new() } else { fenced(&masked, canvas.form.diff_bytes) };
@@ -275,7 +277,7 @@ fn diff(canvas: &Canvas<'_>, record: &RemediationAction) -> Json {
             canvas.inline(&summary)
         },
         "secrets": secrets::listed(text::fields(record), canvas.form),
-        "recipients": record.spec.change.as_ref().map_or_else(String::new, |it| secrets::recipients(&it.recipients, canvas.form)),
+        "recipients": recipients,
     })
 }
 

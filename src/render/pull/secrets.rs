@@ -30,25 +30,24 @@ pub fn masked(diff: &str) -> String {
 
 /// `` `data.password` in `apps/secret.yaml` ``: the encrypted fields that change; empty without any.
 pub fn listed(fields: &[FieldChange], form: &Form) -> String {
-    let sealed: Vec<&FieldChange> = fields.iter().filter(|it| it.is_sealed()).collect();
     let code = |text: &str| code_within(text, form.code_chars);
-    let shown = sealed.iter().take(form.rows);
-    let named = shown.map(|it| format!("`{}` in `{}`", code(&it.field), code(it.file.as_str())));
-    let mut text = named.collect::<Vec<_>>().join(", ");
-    if sealed.len() > form.rows {
-        text.push_str(&format!(" and {} more", sealed.len() - form.rows));
-    }
-    text
+    let sealed = fields.iter().filter(|it| it.is_sealed());
+    some(sealed.map(|it| format!("`{}` in `{}`", code(&it.field), code(it.file.as_str()))), form)
 }
 
 /// `` `age1...` ``, at most as many as the form has rows.
 pub fn recipients(of: &[String], form: &Form) -> String {
-    let shown = of.iter().take(form.rows).map(|it| format!("`{}`", code_within(it, form.code_chars)));
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if of.len() > form.rows {
-        text.push_str(&format!(" and {} more", of.len() - form.rows));
-    }
-    text
+    some(of.iter().map(|it| format!("`{}`", code_within(it, form.code_chars))), form)
+}
+
+/// As many as the form has rows, and how many there are beyond.
+fn some(mut all: impl Iterator<Item = String>, form: &Form) -> String {
+    let shown: Vec<String> = all.by_ref().take(form.rows).collect();
+    let beyond = match all.count() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    shown.join(", ") + &beyond
 }
 
 #[cfg(test)]
