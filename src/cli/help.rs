@@ -88,10 +88,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tars source query", "every signal of the settings: series, gaps, season"),
             ("tars source query --signal latency_p95 -o json", "one of them, for a program"),
-            (
-                "tars source query --ask 'sum by (app) (rate(errors_total[5m]))' --step 1m",
-                "before it is a signal",
-            ),
+            ("tars source query --ask 'up{job=\"api\"}' --step 1m", "a query that is no signal yet"),
         ],
     ),
     ("source calls", &[("tars source calls", "which service calls which, as Jaeger has seen it")]),

@@ -113,6 +113,6 @@ pub struct Signal {
     pub window: Option<String>,
     /// Length of the season (duration), at most half the window. Default: found in the data.
     pub period: Option<String>,
-    /// A sample older than this is no evidence (duration). Default: four steps.
+    /// A sample older than this is no evidence (duration). Default: four steps, and what the source takes to have it.
     pub staleness: Option<String>,
 }

@@ -172,15 +172,15 @@ impl Resolve<'_> {
             Some(text) => Some(self.period(&at("period"), text, step_s, window_s)?),
             None => None,
         };
-        let staleness_s = match &raw.staleness {
-            Some(text) => self.duration(&at("staleness"), text, (step_s, DAY_S))?,
-            None => step_s * 4,
-        };
         let source = match raw.source {
             SignalSource::Prometheus => SourceKind::Prometheus,
             SignalSource::Push => SourceKind::Push,
             SignalSource::Loki => SourceKind::Loki,
             SignalSource::Jaeger => SourceKind::Jaeger,
+        };
+        let staleness_s = match &raw.staleness {
+            Some(text) => self.duration(&at("staleness"), text, (step_s, DAY_S))?,
+            None => step_s * 4 + source.settled_after_s(),
         };
         let query = raw.query.clone();
         Ok(SignalSettings { signal, service, source, query, step_s, window_s, period, staleness_s })
@@ -272,6 +272,8 @@ mod tests {
                 (web, SourceKind::Loki)
             ]
         );
+        let staleness: Vec<u32> = it.signals.iter().map(|it| it.staleness_s).collect();
+        assert_eq!(staleness, [120, 125, 125], "what comes late is not old");
         let loki = it.loki.unwrap();
         assert_eq!((loki.url.as_str(), loki.tenant.as_deref()), ("http://loki:3100", Some("shop")));
     }

@@ -35,6 +35,17 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// How long after its time a sample is there, seconds: a sender waits until a message is full, logs and spans are
+    /// collected in heaps. A slot that is looked at before is a gap, or has the value of the one before.
+    #[must_use]
+    pub fn settled_after_s(self) -> u32 {
+        match self {
+            Self::Prometheus => 0,
+            Self::Push | Self::Loki => 5,
+            Self::Jaeger => 15,
+        }
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -182,8 +182,7 @@ struct Span {
     duration: u64,
     #[serde(rename = "processID")]
     process_id: String,
-    #[serde(default)]
-    tags: Vec<Tag>,
+    tags: Option<Vec<Tag>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,7 +216,8 @@ fn series(
     for trace in traces {
         for span in &trace.spans {
             let service = trace.processes.get(&span.process_id).map(|it| it.service_name.as_str());
-            let kind = span.tags.iter().find(|it| it.key == "span.kind").and_then(|it| it.value.as_str());
+            let mut tags = span.tags.iter().flatten();
+            let kind = tags.find(|it| it.key == "span.kind").and_then(|it| it.value.as_str());
             let kind = kind.unwrap_or_default();
             if service != Some(query.service.as_str()) || !query.means(&span.operation_name, kind) {
                 continue;

@@ -35,16 +35,6 @@ const ANSWER_SAMPLES: usize = 400_000;
 /// Slots of the first part of a long window, asked for when nobody knows yet how many series there are.
 const FIRST_SLOTS: usize = 16;
 
-/// How long after its time a sample is there, seconds: a sender waits until a message is full, logs and spans are
-/// collected in heaps. A slot that is looked at before is a gap, or has the value of the one before.
-fn settled_after_s(source: SourceKind) -> i64 {
-    match source {
-        SourceKind::Prometheus => 0,
-        SourceKind::Push | SourceKind::Loki => 5,
-        SourceKind::Jaeger => 15,
-    }
-}
-
 /// One watched signal: one query, whose answer is one series or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalConfig {
@@ -267,7 +257,7 @@ impl Watched {
 
     /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
     fn wanted(&self, now: Timestamp) -> Option<Span> {
-        let settled = SignedDuration::from_secs(settled_after_s(self.config.source));
+        let settled = SignedDuration::from_secs(i64::from(self.config.source.settled_after_s()));
         let span = self.progress.wanted(now.checked_sub(settled).unwrap_or(now))?;
         if matches!(self.config.service, ServiceOf::Named(_)) {
             return Some(span);

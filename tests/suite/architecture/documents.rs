@@ -137,7 +137,8 @@ fn path(span: &str, document: &str, tree: &Tree) -> Option<String> {
     let last = span.trim_end_matches('/').rsplit('/').next().unwrap_or("");
     let known = ["rs", "md", "toml", "yaml", "yml", "json", "sh", "txt", "lock", "hbs"];
     let extension = last.rsplit_once('.').map_or("", |(_, it)| it);
-    let is_file = known.contains(&extension);
+    // An API group, not a script.
+    let is_file = known.contains(&extension) && !last.ends_with(".keda.sh");
     if !span.contains('/') {
         let named = |it: &String| it.rsplit('/').next() == Some(span);
         return (is_file && !tree.files.iter().any(named)).then(|| format!("no file is called `{span}`"));

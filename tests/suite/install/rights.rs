@@ -69,7 +69,8 @@ fn asking_argo_cd_and_flux_to_look_needs_the_patch_that_the_settings_bring() {
     let count = expected.len();
     assert_eq!(rights("charts/tars/rbac/refresh.yaml"), expected.into());
     let Some(helm) = parts::find("helm", test) else { return };
-    let more = ["--skip-schema-validation", "--set", "settings.cluster.access=inCluster"];
+    let server = "networkPolicy.egress.cluster.to[0].ipBlock.cidr=192.0.2.20/32";
+    let more = ["--skip-schema-validation", "--set", "settings.cluster.access=inCluster", "--set", server];
     let rules = |more: &[&str]| {
         let all = objects(&rendered(&helm, "charts/tars/ci/minimal-values.yaml", more));
         of_kind(&all, "ClusterRole")[0]["rules"].as_array().unwrap().clone()

@@ -33,7 +33,7 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
     const TEST: &str = "latency_of_spans_and_the_calls_between_services_are_read";
     let Some(jaeger) = parts::find("jaeger", TEST) else { return };
     let (query, otlp, admin) = (free_port(), free_port(), free_port());
-    let others: Vec<u16> = (0..8).map(|_| free_port()).collect();
+    let others: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let settings = format!(
         "jaeger: {{url: 'http://127.0.0.1:{query}'}}\nsignals:\n\
          \x20 - {{signal: pay_p50, service: web, source: jaeger, step: 10s, window: 3m, \
@@ -49,10 +49,6 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
         at("collector.http-server.host-port", others[2]),
         at("collector.grpc-server.host-port", others[3]),
         at("admin.http.host-port", admin),
-        at("http-server.host-port", others[4]),
-        at("processor.jaeger-binary.server-host-port", others[5]),
-        at("processor.jaeger-compact.server-host-port", others[6]),
-        at("processor.zipkin-compact.server-host-port", others[7]),
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     world.start("jaeger", &jaeger, &args);
