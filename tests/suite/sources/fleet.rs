@@ -44,8 +44,8 @@ fn ten_thousand_series_are_one_query_for_each_look() {
         ),
     );
     world.start_prometheus(&prometheus, port, &[]);
-    world.wait("everything is scraped", || {
-        World::measure(port, "count(fleet)").filter(|it| *it == SERIES as f64)
+    world.wait("everything is there at the newest slot of the grid", || {
+        World::measure(port, "count(fleet offset 5s)").filter(|it| *it == SERIES as f64)
     });
 
     let asked = |port| {
