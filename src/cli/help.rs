@@ -131,7 +131,7 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "suspend",
         &[
             ("tars suspend --reason incident -C gitops", "nothing merges by itself any more, at once"),
-            ("tars suspend --for 2h --reason load-test", "until then only"),
+            ("tars suspend --for 2h --reason load-test", "for two hours"),
             ("tars suspend checkout-latency --reason tuning --review", "one policy, after a review"),
         ],
     ),

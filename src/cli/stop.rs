@@ -284,6 +284,14 @@ impl Switch {
         }
     }
 
+    /// The same, when it was so before. Somebody else's stop may last longer than this one asks for.
+    fn already(&self) -> String {
+        match self.until {
+            Some(until) => format!("suspended already, at least until {until}: nothing merges by itself"),
+            None => format!("{} already", self.effect()),
+        }
+    }
+
     fn undo(&self, clone: &OwnClone) -> String {
         let verb = if self.suspend { "resume" } else { "suspend --reason TEXT" };
         let policy = self.policy.as_ref().map_or_else(String::new, |it| format!(" {it}"));
@@ -315,7 +323,7 @@ fn show_plan(
     console.answer(&names, &value, || {
         let mut page = Page::new();
         let Some((head, change)) = planned else {
-            page.put(Symbol::Done).put(format!(" {} already", switch.effect())).line();
+            page.put(Symbol::Done).put(format!(" {}", switch.already())).line();
             return page;
         };
         page.put(format!("would commit on {} at {}, and write nothing now", own.main, head.short())).line();
@@ -368,16 +376,18 @@ fn tell(
         }
     };
     let undo = switch.undo(clone);
+    // Of a stop that was there before nothing is said but that it lasts as long.
+    let until = switch.until.filter(|_| state != "Unchanged");
     let value = json!({
         "apiVersion": "cli.tars/v1", "kind": "Suspension", "policy": switch.policy, "suspend": switch.suspend,
-        "reason": switch.reason, "until": switch.until, "by": switch.by, "state": state, "commit": commit, "branch": branch,
+        "reason": switch.reason, "until": until, "by": switch.by, "state": state, "commit": commit, "branch": branch,
         "remote": own.remote, "signed": signed, "undo": undo,
     });
     console.answer(&[commit.unwrap_or_default().to_owned()], &value, || {
         let mut page = Page::new();
         let short = |commit: &str| commit.chars().take(12).collect::<String>();
         let Some((commit, branch)) = commit.zip(branch) else {
-            page.put(Symbol::Done).put(format!(" {} already; nothing was written", switch.effect())).line();
+            page.put(Symbol::Done).put(format!(" {}; nothing was written", switch.already())).line();
             return page;
         };
         let how = match signed {
@@ -393,7 +403,8 @@ fn tell(
         if state == "Done" {
             page.put(format!("  undo    {undo}")).line();
         } else {
-            page.put(format!("  next    merge {branch} into {}", own.main)).line();
+            let or = if straight { "" } else { ", or the same with --push" };
+            page.put(format!("  next    merge {branch} into {}{or}", own.main)).line();
         }
         page
     })?;

@@ -42,7 +42,7 @@ pub struct Suspend {
     /// Why, for everybody who finds tars stopped
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// End by itself after this long, for example 30m or 2h; a single policy has no such end
+    /// End by itself after this long, for example 30m or 2h; for a single policy see tars snooze
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting, conflicts_with = "policy")]
     pub lasting_s: Option<u32>,
     #[command(flatten)]

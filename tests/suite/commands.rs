@@ -150,7 +150,7 @@ fn a_stop_that_ends_by_itself_says_when_and_is_only_ever_made_longer() {
     let until = said.json()["until"].as_str().unwrap().to_owned();
     assert!(file().starts_with(&format!("load test\n\nUntil: {until}\nSince ")), "{}", file());
     let shorter = tars(dir, &["suspend", "--for", "1h", "--reason", "mine", "-C", "bob"]);
-    says(&shorter, 0, &["already; nothing was written"]);
+    says(&shorter, 0, &["suspended already, at least until ", "nothing was written"]);
     says(
         &tars(dir, &["suspend", "--for", "3h", "--reason", "longer", "-C", "bob"]),
         0,
