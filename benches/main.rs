@@ -17,6 +17,9 @@
 #[path = "../src/crd/mod.rs"]
 mod crd;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/detect/mod.rs"]
+mod detect;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
 #[path = "../src/layout/mod.rs"]
 mod layout;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
@@ -43,6 +46,7 @@ mod observe {
 mod generator;
 mod index;
 mod pushed_commit;
+mod stream;
 
 use std::path::Path;
 
@@ -54,11 +58,14 @@ fn main() {
             index::table();
             println!();
             pushed_commit::table();
+            println!();
+            stream::table();
         }
         ["index"] => index::table(),
         ["index", row, folder] => index::row(row, Path::new(folder)),
         ["pushed_commit"] => pushed_commit::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit]"),
+        ["stream"] => stream::table(),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|stream]"),
     }
 }
 
