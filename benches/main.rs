@@ -17,6 +17,9 @@
 #[path = "../src/crd/mod.rs"]
 mod crd;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
+#[path = "../src/detect/mod.rs"]
+mod detect;
+#[allow(unused, reason = "part of the room, and none of its tests, is used here")]
 #[path = "../src/layout/mod.rs"]
 mod layout;
 #[allow(unused, reason = "part of the room, and none of its tests, is used here")]
@@ -51,6 +54,7 @@ mod generator;
 mod index;
 mod pushed_commit;
 mod samples;
+mod stream;
 
 use std::path::Path;
 
@@ -64,12 +68,15 @@ fn main() {
             pushed_commit::table();
             println!();
             samples::table();
+            println!();
+            stream::table();
         }
         ["index"] => index::table(),
         ["index", row, folder] => index::row(row, Path::new(folder)),
         ["pushed_commit"] => pushed_commit::table(),
         ["samples"] => samples::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples]"),
+        ["stream"] => stream::table(),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples|stream]"),
     }
 }
 
