@@ -26,12 +26,14 @@ mod own_commit;
 mod pace;
 mod policy;
 mod preview;
+mod rights;
 mod run;
 mod selector;
 mod settings;
 mod sops;
 mod status;
 mod stop;
+mod telling;
 mod tree;
 mod writing;
 

@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
-use super::cluster;
 use super::failure::{Failure, Kind, denied};
 use super::inbox::{self, Inbox};
 use super::output::Console;
 use super::pace::{NUDGE_DISTANCE, Pace};
 use super::settings;
+use super::telling::Telling;
 use crate::config::{self, Overrides, Settings};
 use crate::outside::clock::Stopwatch;
 use crate::outside::system;
@@ -24,7 +24,6 @@ use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
-use crate::report::actions::Actions;
 use crate::report::pushgateway::Pushgateway;
 use crate::serve::server::{self, Check, Readiness, Server};
 use crate::telemetry::events::Event;
@@ -92,7 +91,7 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let keys: Vec<_> = settings.signals.iter().map(|it| it.key.clone()).collect();
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), keys));
-    let parts = settings::parts(settings, &metrics)?;
+    let mut parts = settings::parts(settings, &metrics)?;
     let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
@@ -103,14 +102,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let forge_hooks = hooks.is_some();
     let backend =
         Inbox { spool: Arc::clone(&parts.spool), hooks, pace: Arc::clone(&pace), ready: Arc::clone(&ready) };
+    let mut cluster = Telling::start(settings, &mut parts, &pace).await?;
     let mut reconciler = Reconciler::new(parts);
-    let mut cluster = match &settings.cluster {
-        Some(at) => {
-            let kube = cluster::client(at).await?;
-            Some(Actions::new(kube, at.namespaces.clone(), &settings.repo_id))
-        }
-        None => None,
-    };
     if once {
         let watch = Stopwatch::start();
         let (evidence, report) = reconciler.tick().await;
@@ -120,7 +113,10 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
             &reconciler,
             watch.elapsed(),
         );
-        show(&reconciler, cluster.as_mut()).await;
+        if let Some(cluster) = &mut cluster {
+            cluster.tell(&mut reconciler, &evidence).await;
+            cluster.end().await;
+        }
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = inbox::token_check(settings)?;
@@ -144,6 +140,9 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let mut notes = Notes { metrics, ready, said: Said::default() };
     let mut told = Told { push, cluster };
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
+    if let Some(cluster) = &mut told.cluster {
+        cluster.end().await;
+    }
     stop.notify_one();
     Event::Stopped.emit();
     match server.await {
@@ -192,7 +191,9 @@ async fn turn(
         if let Some(push) = &told.push {
             push.push(&notes.metrics).await;
         }
-        show(reconciler, told.cluster.as_mut()).await;
+        if let (Some(cluster), Some((evidence, _))) = (&mut told.cluster, &outcome) {
+            cluster.tell(reconciler, evidence).await;
+        }
         tokio::select! {
             () = pace.next(&watch, tick) => {}
             _ = &mut stop => return Ok(()),
@@ -203,17 +204,7 @@ async fn turn(
 /// Who is told after a tick, besides log and metrics.
 struct Told {
     push: Option<Pushgateway>,
-    cluster: Option<Actions>,
-}
-
-/// Shows the ledger in the cluster. A ledger that could not be read yet is not shown as an empty one.
-async fn show(reconciler: &Reconciler, cluster: Option<&mut Actions>) {
-    let history = reconciler.memory().history();
-    let Some(cluster) = cluster.filter(|_| history.seq.is_some()) else { return };
-    let in_force = history.effects.values().map(|it| &it.record);
-    let records: Vec<_> =
-        reconciler.memory().ended().iter().chain(in_force).chain(history.open.values()).collect();
-    cluster.show(&records, &|branch| reconciler.pull_number(branch)).await;
+    cluster: Option<Telling>,
 }
 
 fn starting() -> Readiness {

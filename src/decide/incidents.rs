@@ -146,6 +146,10 @@ fn place_of(policy: &Policy, alert: &Alert) -> Place {
         return Place::Elsewhere;
     }
     let targets = policy.targets();
+    // Who owns the pod is a fact of the cluster, not a guess from labels.
+    if let Some(owner) = &alert.owner {
+        return if targets.contains(owner) { Place::Target(owner.clone()) } else { Place::Elsewhere };
+    }
     let named = |target: &&WorkloadRef| {
         label(&target.kind.as_str().to_ascii_lowercase()) == Some(target.name.as_str())
     };

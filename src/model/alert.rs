@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::WorkloadRef;
+
 /// Alertmanager's two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,6 +27,9 @@ pub struct Alert {
     pub ends_at: Option<Timestamp>,
     /// Alertmanager's fingerprint of the label set.
     pub fingerprint: String,
+    /// The workload that owns the pod it is about, where the cluster was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<WorkloadRef>,
 }
 
 impl Alert {

@@ -7,6 +7,8 @@ mod blobs;
 pub mod charts;
 pub mod forge_hooks;
 pub mod metrics;
+pub mod owners;
+pub mod policies;
 pub mod prometheus;
 pub mod prometheus_wire;
 mod releases;
