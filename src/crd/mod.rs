@@ -21,6 +21,8 @@ mod tree;
 mod wire;
 
 #[cfg(test)]
+mod fields_tests;
+#[cfg(test)]
 pub mod tests;
 
 use crate::model::ids::{ObjectId, RepoPath};
