@@ -54,7 +54,6 @@ mod generator;
 mod index;
 mod pushed_commit;
 mod samples;
-mod stream;
 
 use std::path::Path;
 
@@ -68,15 +67,12 @@ fn main() {
             pushed_commit::table();
             println!();
             samples::table();
-            println!();
-            stream::table();
         }
         ["index"] => index::table(),
         ["index", row, folder] => index::row(row, Path::new(folder)),
         ["pushed_commit"] => pushed_commit::table(),
         ["samples"] => samples::table(),
-        ["stream"] => stream::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples|stream]"),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples]"),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::checklist::{Line, fail, pass};
 use super::failure::{Failure, Kind};
+use super::rights;
 use crate::config::{ClusterAt, ClusterSettings};
 use crate::model::causes::causes;
 use crate::outside::kube::{Access, Kube, KubeError};
@@ -39,7 +40,11 @@ pub async fn check(settings: &ClusterSettings) -> Vec<Line> {
         }
     };
     match kube.version().await {
-        Ok(version) => vec![pass("cluster", format!("{}, Kubernetes {version}", kube.server()))],
+        Ok(version) => {
+            let mut lines = vec![pass("cluster", format!("{}, Kubernetes {version}", kube.server()))];
+            lines.extend(rights::check(&kube, settings).await);
+            lines
+        }
         Err(error) => vec![unusable(&error)],
     }
 }

@@ -11,6 +11,7 @@ use crate::crd;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
 use crate::model::ids::ObjectId;
 use crate::model::playbook::PlaybookName;
+use crate::model::policy::CLUSTER_FOLDER;
 use crate::model::reason::ReasonCode;
 use crate::render;
 
@@ -91,7 +92,8 @@ fn explain(page: &mut Page, record: &RemediationAction, line: &[&RemediationActi
     fact(page, "incident", format!("{} (fingerprint {})", spec.incident, spec.fingerprint.short()));
     page.put("  ").padded("policy", NAME_WIDTH, Style::Dim);
     page.put(format!(" {}, mode {:?} ({} at ", spec.policy, spec.mode, spec.policy_path));
-    page.put(commit(&spec.policy_commit, forge)).put(")").line();
+    let forge_of_policy = forge.filter(|_| !spec.policy_path.as_str().starts_with(CLUSTER_FOLDER));
+    page.put(commit(&spec.policy_commit, forge_of_policy)).put(")").line();
     fact(page, "risk", format!("{:?}: {}", spec.risk.class, spec.risk.reason));
     evidence(page, record);
     for line in &spec.budget {

@@ -28,6 +28,7 @@ mod pace;
 mod policy;
 mod preview;
 mod record;
+mod rights;
 mod run;
 mod selector;
 mod settings;
@@ -36,6 +37,7 @@ mod source;
 mod sourcing;
 mod status;
 mod stop;
+mod telling;
 mod tree;
 mod writing;
 

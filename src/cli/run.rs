@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
-use super::cluster;
 use super::failure::{Failure, Kind, denied};
 use super::inbox::{self, Inbox};
 use super::output::Console;
 use super::pace::{NUDGE_DISTANCE, Pace};
 use super::settings::{self, Feeds};
+use super::telling::Telling;
 use crate::config::{self, Overrides, Settings};
 use crate::model::ids::InstanceId;
 use crate::outside::clock::{Clock, Stopwatch, SystemClock};
@@ -25,7 +25,6 @@ use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
-use crate::report::actions::Actions;
 use crate::report::pushgateway::Pushgateway;
 use crate::report::remote_write::RemoteWrite;
 use crate::serve::server::{self, Check, Readiness, Server};
@@ -95,7 +94,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Feeds { sources, pushed } = settings::feeds(settings, &clock)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
-    let parts = settings::parts(settings, sources, &metrics).await?;
+    let mut parts = settings::parts(settings, sources, &metrics).await?;
     let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
@@ -111,14 +110,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         ready: Arc::clone(&ready),
         pushed,
     };
+    let mut cluster = Telling::start(settings, &mut parts, &pace).await?;
     let mut reconciler = Reconciler::new(parts);
-    let mut cluster = match &settings.cluster {
-        Some(at) => {
-            let kube = cluster::client(at).await?;
-            Some(Actions::new(kube, at.namespaces.clone(), &settings.repo_id))
-        }
-        None => None,
-    };
     if once {
         let watch = Stopwatch::start();
         let (evidence, report) = reconciler.tick().await;
@@ -128,7 +121,10 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
             &reconciler,
             watch.elapsed(),
         );
-        show(&reconciler, cluster.as_mut()).await;
+        if let Some(cluster) = &mut cluster {
+            cluster.tell(&mut reconciler, &evidence).await;
+            cluster.end().await;
+        }
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = inbox::token_check(settings)?;
@@ -146,6 +142,9 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let mut notes = Notes { metrics, ready, said: Said::default() };
     let mut told = Told::of(settings, reconciler.memory().instance(), cluster)?;
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
+    if let Some(cluster) = &mut told.cluster {
+        cluster.end().await;
+    }
     stop.notify_one();
     Event::Stopped.emit();
     match server.await {
@@ -197,7 +196,9 @@ async fn turn(
         if let Some(write) = &told.write {
             write.push(&notes.metrics, SystemClock.now()).await;
         }
-        show(reconciler, told.cluster.as_mut()).await;
+        if let (Some(cluster), Some((evidence, _))) = (&mut told.cluster, &outcome) {
+            cluster.tell(reconciler, evidence).await;
+        }
         tokio::select! {
             () = pace.next(&watch, tick) => {}
             _ = &mut stop => return Ok(()),
@@ -209,11 +210,11 @@ async fn turn(
 struct Told {
     push: Option<Pushgateway>,
     write: Option<RemoteWrite>,
-    cluster: Option<Actions>,
+    cluster: Option<Telling>,
 }
 
 impl Told {
-    fn of(settings: &Settings, instance: &InstanceId, cluster: Option<Actions>) -> Result<Self, Failure> {
+    fn of(settings: &Settings, instance: &InstanceId, cluster: Option<Telling>) -> Result<Self, Failure> {
         let push = match settings.pushgateway_url.as_deref() {
             Some(url) => {
                 let http = settings::http(PUSH_TIMEOUT)?;
@@ -231,16 +232,6 @@ impl Told {
         };
         Ok(Self { push, write, cluster })
     }
-}
-
-/// Shows the ledger in the cluster. A ledger that could not be read yet is not shown as an empty one.
-async fn show(reconciler: &Reconciler, cluster: Option<&mut Actions>) {
-    let history = reconciler.memory().history();
-    let Some(cluster) = cluster.filter(|_| history.seq.is_some()) else { return };
-    let in_force = history.effects.values().map(|it| &it.record);
-    let records: Vec<_> =
-        reconciler.memory().ended().iter().chain(in_force).chain(history.open.values()).collect();
-    cluster.show(&records, &|branch| reconciler.pull_number(branch)).await;
 }
 
 fn starting() -> Readiness {

@@ -494,6 +494,8 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
         repository: Repository::new(settings.policies_path.clone())
             .in_surroundings(surroundings(settings)?)
             .with_facts(settings.state_dir.join("index.facts")),
+        policies: None,
+        owners: None,
         templates: Templates::built_in().map_err(|error| failed("the templates")(error.into()))?,
         rules: Rules {
             limits: settings.limits.clone(),

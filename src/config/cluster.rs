@@ -7,6 +7,7 @@ use super::ConfigError;
 use super::raw::{self, ClusterAccess};
 use super::resolve::Resolve;
 use crate::model::ids::Namespace;
+use crate::model::policy::PoliciesFrom;
 
 /// Most namespaces that are looked at one by one; whoever has more looks at all.
 const NAMESPACES_MAX: usize = 100;
@@ -27,6 +28,7 @@ pub struct ClusterSettings {
     pub at: ClusterAt,
     /// Empty: all.
     pub namespaces: Vec<Namespace>,
+    pub policies: PoliciesFrom,
 }
 
 impl Resolve<'_> {
@@ -56,13 +58,23 @@ impl Resolve<'_> {
             }
             namespaces.push(name);
         }
-        Ok(Some(ClusterSettings { at, namespaces }))
+        let policies = match raw.policies {
+            raw::PoliciesFrom::Repository => PoliciesFrom::Repository,
+            raw::PoliciesFrom::Cluster => PoliciesFrom::Cluster,
+            raw::PoliciesFrom::Both => PoliciesFrom::Both,
+        };
+        Ok(Some(ClusterSettings { at, namespaces, policies }))
     }
 
     fn without_a_cluster(&self, raw: &raw::Cluster) -> Result<(), ConfigError> {
         self.is_absent("kubeconfig", raw.kubeconfig.as_ref())?;
         self.is_absent("context", raw.context.as_ref())?;
-        self.is_absent("namespaces", raw.namespaces.first())
+        self.is_absent("namespaces", raw.namespaces.first())?;
+        if raw.policies == raw::PoliciesFrom::Repository {
+            return Ok(());
+        }
+        let message = "policies cannot be read from a cluster that is not asked";
+        Err(self.origins.error("cluster.policies", message, "see cluster.access, or remove it"))
     }
 
     fn is_absent(&self, field: &str, value: Option<&String>) -> Result<(), ConfigError> {
@@ -93,10 +105,13 @@ mod tests {
         let expected = ClusterSettings {
             at: ClusterAt::Kubeconfig { path: "/k".into(), context: Some("c".into()) },
             namespaces: vec![Namespace::new("shop").unwrap()],
+            policies: PoliciesFrom::Repository,
         };
         assert_eq!(resolved(lines).unwrap().cluster, Some(expected));
         let it = resolved("cluster: {access: inCluster}").unwrap().cluster.unwrap();
         assert_eq!(it.at, ClusterAt::InCluster);
+        let it = resolved("cluster: {access: inCluster, policies: both}").unwrap().cluster.unwrap();
+        assert_eq!(it.policies, PoliciesFrom::Both);
     }
 
     #[test]
@@ -104,6 +119,7 @@ mod tests {
         for (lines, field) in [
             ("cluster: {kubeconfig: /k}", "cluster.kubeconfig"),
             ("cluster: {namespaces: [shop]}", "cluster.namespaces"),
+            ("cluster: {policies: cluster}", "cluster.policies"),
             ("cluster: {access: inCluster, context: c}", "cluster.context"),
             ("cluster: {access: kubeconfig}", "cluster.kubeconfig"),
             ("cluster: {access: inCluster, namespaces: [Shop]}", "cluster.namespaces.0"),

@@ -332,6 +332,18 @@ pub enum ClusterAccess {
     Kubeconfig,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PoliciesFrom {
+    /// Files below repository.policies_path.
+    #[default]
+    Repository,
+    /// RemediationPolicy objects.
+    Cluster,
+    /// Both; of two with one name the repository's is in force.
+    Both,
+}
+
 /// The cluster that the repository reaches. tars reads it and tells about itself there; it changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -343,6 +355,8 @@ pub struct Cluster {
     pub context: Option<String>,
     /// Namespaces that are looked at. Default: all.
     pub namespaces: Vec<String>,
+    /// Where policies are read.
+    pub policies: PoliciesFrom,
 }
 
 /// Alertmanager's webhook.

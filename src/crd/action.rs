@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::condition::{Condition, Conditions, Truth, sentence, time};
+use super::policy_status::mode;
 use crate::model::action::{
     API_VERSION, ActionState, MergedBy, Phase, Purpose, RemediationAction, RiskClass,
 };
@@ -260,14 +261,6 @@ fn spec(record: &RemediationAction) -> ActionSpec {
                 after: cut(it.after()),
             })
             .collect(),
-    }
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Observe => "Observe",
-        Mode::Propose => "Propose",
-        Mode::AutoMerge => "AutoMerge",
     }
 }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::action::{ActionSpec, ActionStatus};
+use super::policy_status::PolicyStatus;
 use super::rules;
 use super::structural::structural;
 use super::wire::PolicyFile;
@@ -39,14 +40,14 @@ pub fn definitions() -> Result<String, yaml_serde::Error> {
     let policy = definition(
         &POLICY,
         &structural(&policy["properties"]["spec"], &policy["$defs"], "spec"),
-        None,
+        &schemars::schema_for!(PolicyStatus).to_value(),
         (&policy_columns(), &[]),
     );
     let spec = schemars::schema_for!(ActionSpec).to_value();
     let action = definition(
         &ACTION,
         &structural(&spec, &spec["$defs"], "action.spec"),
-        Some(&schemars::schema_for!(ActionStatus).to_value()),
+        &schemars::schema_for!(ActionStatus).to_value(),
         (&action_columns(), &ACTION_FIELDS),
     );
     Ok(format!("---\n{}---\n{}", yaml_serde::to_string(&policy)?, yaml_serde::to_string(&action)?))
@@ -55,22 +56,15 @@ pub fn definitions() -> Result<String, yaml_serde::Error> {
 /// `kubectl get rem --field-selector spec.action=Rollback`
 const ACTION_FIELDS: [&str; 4] = [".spec.action", ".spec.policy", ".spec.risk", ".spec.target"];
 
-fn definition(
-    kind: &Kind,
-    spec: &Json,
-    status: Option<&Json>,
-    (columns, fields): (&[Json], &[&str]),
-) -> Json {
+fn definition(kind: &Kind, spec: &Json, status: &Json, (columns, fields): (&[Json], &[&str])) -> Json {
     let (group, version) = API_VERSION.split_once('/').unwrap_or((API_VERSION, ""));
-    let mut properties = json!({
+    let properties = json!({
         "apiVersion": { "type": "string" },
         "kind": { "type": "string" },
         "metadata": { "type": "object" },
         "spec": spec,
+        "status": structural(status, &status["$defs"], "status"),
     });
-    if let Some(status) = status {
-        properties["status"] = structural(status, &status["$defs"], "status");
-    }
     let mut schema = json!({
         "type": "object", "description": kind.about, "required": ["spec"], "properties": properties,
     });
@@ -86,10 +80,8 @@ fn definition(
         "name": version, "served": true, "storage": true,
         "additionalPrinterColumns": columns,
         "schema": { "openAPIV3Schema": schema },
+        "subresources": { "status": {} },
     });
-    if status.is_some() {
-        served["subresources"] = json!({ "status": {} });
-    }
     if !fields.is_empty() {
         let fields: Vec<Json> = fields.iter().map(|it| json!({ "jsonPath": it })).collect();
         served["selectableFields"] = json!(fields);
@@ -119,6 +111,10 @@ fn condition(name: &str, kind: &str) -> Json {
     column(name, &format!(".status.conditions[?(@.type==\"{kind}\")].status"))
 }
 
+fn reason() -> Json {
+    column("Reason", ".status.conditions[?(@.type==\"Ready\")].reason")
+}
+
 /// Shown with `-o wide` only.
 fn wide(mut column: Json) -> Json {
     column["priority"] = json!(1);
@@ -131,10 +127,17 @@ fn age(name: &str, path: &str) -> Json {
 
 fn policy_columns() -> Vec<Json> {
     vec![
-        column("Mode", ".spec.mode"),
+        column("Mode", ".status.mode"),
+        condition("Ready", "Ready"),
         json!({ "name": "Suspended", "type": "boolean", "jsonPath": ".spec.suspend" }),
-        json!({ "name": "Per hour", "type": "integer", "jsonPath": ".spec.maxExecutionsPerHour" }),
+        json!({ "name": "Open", "type": "integer", "jsonPath": ".status.open" }),
+        column("Budget", ".status.budget"),
+        age("Last", ".status.lastActionTime"),
         age("Age", ".metadata.creationTimestamp"),
+        wide(reason()),
+        wide(column("Source", ".status.source")),
+        wide(column("Repo", ".status.repository")),
+        wide(column("Signals", ".status.signals")),
     ]
 }
 
@@ -150,7 +153,7 @@ fn action_columns() -> Vec<Json> {
         age("Age", ".status.proposedAt"),
         wide(json!({ "name": "Score", "type": "integer", "jsonPath": ".spec.scorePercent" })),
         wide(column("Policy", ".spec.policy")),
-        wide(column("Reason", ".status.conditions[?(@.type==\"Ready\")].reason")),
+        wide(reason()),
     ]
 }
 

@@ -9,6 +9,9 @@ pub mod action;
 mod check;
 mod condition;
 mod definition;
+pub mod event;
+pub mod object;
+pub mod policy_status;
 mod problem;
 mod quantity;
 mod rules;
@@ -17,6 +20,8 @@ mod structural;
 mod tree;
 mod wire;
 
+#[cfg(test)]
+mod fields_tests;
 #[cfg(test)]
 pub mod tests;
 

@@ -156,6 +156,11 @@ impl<'a> Places<'a> {
         if label("namespace").is_some_and(|it| it != self.namespace.as_str()) {
             return Place::Elsewhere;
         }
+        // Who owns the pod is a fact of the cluster, not a guess from labels.
+        if let Some(owner) = &alert.owner {
+            let own = self.targets.iter().find(|(_, target)| target == owner);
+            return own.map_or(Place::Elsewhere, |(_, target)| Place::Target(target));
+        }
         let named = |(key, target): &(String, WorkloadRef)| label(key) == Some(target.name.as_str());
         if self.targets.iter().any(named) {
             return self.only(named);

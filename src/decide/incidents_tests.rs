@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decide::incidents::check_target;
 use crate::decide::{Evidence, Facts, Guards, active_triggers, decide, incidents};
 use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Score;
@@ -21,7 +22,7 @@ fn alert<const N: usize>(index: i64, extra: [(&str, &str); N]) -> Alert {
     labels.insert("alertname".into(), "Slow".into());
     labels.insert("pod".into(), index.to_string());
     let (starts_at, fingerprint) = (at(-index), format!("{index:016x}"));
-    Alert { status: AlertStatus::Firing, labels, starts_at, ends_at: None, fingerprint }
+    Alert { status: AlertStatus::Firing, labels, starts_at, ends_at: None, fingerprint, owner: None }
 }
 
 fn webhook(names: &[&str]) -> Policy {
@@ -222,4 +223,25 @@ fn an_alert_as_large_as_its_sender_liked_is_cut() {
     let kept = found(&[webhook(&["backend"])], &[huge]).remove(0).cause.alerts.remove(0);
     assert!(kept.labels.len() <= 32 && kept.labels.values().all(|it| it.len() <= 256));
     assert_eq!((kept.name(), kept.labels["namespace"].as_str()), ("Slow", "shop"));
+}
+
+#[test]
+fn an_alert_about_a_pod_is_about_the_workload_that_owns_it() {
+    let policy = webhook(&["checkout", "payments"]);
+    let mut about = alert(1, []);
+    let found = |alert: &Alert| {
+        let alerts: Alerts = [Arc::new(alert.clone())].into_iter().collect();
+        let evidence =
+            Evidence { anomalies: &[], forecasts: &[], alerts: &alerts, promql: &[], since: &|_, _| None };
+        incidents(std::slice::from_ref(&policy), &evidence, at(0))
+    };
+    let unclear = &found(&about)[0];
+    assert!(check_target(unclear, &policy).is_err(), "two workloads could be meant");
+    about.owner = Some(policy.targets()[1].clone());
+    let clear = &found(&about)[0];
+    assert_eq!((clear.target.name.as_str(), check_target(clear, &policy)), ("payments", Ok(())));
+    // Somebody else's pod moves nothing of ours, even when only one workload is allowed.
+    about.owner =
+        Some(WorkloadRef { name: ObjectName::new("other").unwrap(), ..policy.targets()[0].clone() });
+    assert_eq!(found(&about), []);
 }

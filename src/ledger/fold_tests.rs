@@ -375,6 +375,7 @@ fn an_alert_is_handled_once_something_was_done_about_it() {
         starts_at: at(s),
         ends_at: None,
         fingerprint: s.to_string(),
+        owner: None,
     };
     record.spec.cause.alerts = vec![alert(-5), alert(-9)];
     script.try_record(&record, at(0)).unwrap();

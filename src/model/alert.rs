@@ -6,6 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::ids::WorkloadRef;
+
 /// Alertmanager's two states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,6 +28,9 @@ pub struct Alert {
     pub ends_at: Option<Timestamp>,
     /// Alertmanager's fingerprint of the label set.
     pub fingerprint: String,
+    /// The workload that owns the pod it is about, where the cluster was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<WorkloadRef>,
 }
 
 impl Alert {
@@ -61,9 +66,23 @@ impl Alerts {
     }
 
     /// In the order of their fingerprints.
-    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Alert> {
         self.all.values().map(Arc::as_ref)
+    }
+
+    /// All of them, some replaced by what `change` makes of them; `None` when it changes none.
+    #[must_use]
+    pub fn changed(&self, change: impl Fn(&Alert) -> Option<Alert>) -> Option<Self> {
+        let mut is_changed = false;
+        let all = self.all.values().map(|alert| match change(alert) {
+            Some(other) => {
+                is_changed = true;
+                Arc::new(other)
+            }
+            None => Arc::clone(alert),
+        });
+        let all = all.collect();
+        is_changed.then_some(all)
     }
 }
 

@@ -19,6 +19,23 @@ pub enum Mode {
     AutoMerge,
 }
 
+/// Where policies are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PoliciesFrom {
+    /// Files of the watched branch.
+    #[default]
+    Repository,
+    /// Objects of the cluster.
+    Cluster,
+    /// Both: of two with one name the repository's is in force.
+    Both,
+}
+
+/// The folder in [`Policy::path`] of a policy that is an object of the cluster; its `commit` is a digest of what was
+/// read.
+pub const CLUSTER_FOLDER: &str = "@cluster";
+
 /// What starts a policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase", deny_unknown_fields)]
@@ -100,7 +117,7 @@ pub struct VerifySpec {
 pub struct Policy {
     pub name: PolicyName,
     pub namespace: Namespace,
-    /// File in the repository, and the commit it was read at: the audit names both.
+    /// File in the repository, and the commit it was read at: the audit names both. See [`CLUSTER_FOLDER`].
     pub path: RepoPath,
     pub commit: ObjectId,
     pub mode: Mode,
@@ -125,6 +142,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Is it an object of the cluster, and no file of the repository?
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.path.as_str().split('/').next() == Some(CLUSTER_FOLDER)
+    }
+
     /// Is `target` one of the allowed resources, in the policy's own namespace?
     #[must_use]
     pub fn allows(&self, target: &WorkloadRef) -> bool {

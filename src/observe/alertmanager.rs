@@ -112,6 +112,7 @@ fn decode_alert(alert: &Value) -> Result<Alert, InvalidField> {
             AlertStatus::Resolved => Some(time(alert, "endsAt")?),
         },
         fingerprint: fingerprint.to_owned(),
+        owner: None,
     })
 }
 

@@ -9,6 +9,8 @@ pub mod forge_hooks;
 pub mod jaeger;
 pub mod landing;
 pub mod metrics;
+pub mod owners;
+pub mod policies;
 pub mod prometheus;
 pub mod prometheus_wire;
 pub mod pushed;

@@ -14,6 +14,7 @@ fn alert(fingerprint: &str, status: AlertStatus, starts_s: i64) -> Alert {
         starts_at: at(starts_s),
         ends_at: (status == AlertStatus::Resolved).then(|| at(starts_s + 60)),
         fingerprint: fingerprint.into(),
+        owner: None,
     }
 }
 

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::ledger::{CheckpointError, GrammarError, RecordError, Violation};
 use crate::model::ids::{InvalidName, ObjectId};
+use crate::observe::policies::PoliciesError;
 use crate::observe::repository::RepositoryError;
 use crate::observe::rivals::RivalError;
 use crate::observe::spool::SpoolError;
@@ -26,6 +27,8 @@ pub enum TurnError {
     NoMain(String),
     #[error("could not read the watched branch")]
     Repository(#[source] RepositoryError),
+    #[error("could not read the policies in force")]
+    Policies(#[source] PoliciesError),
     #[error("could not see who else changes the same field")]
     Rivals(#[source] RivalError),
     #[error("ledger commit {commit} is not a ledger entry")]
@@ -119,7 +122,7 @@ impl TurnError {
         match self {
             Self::Fetch(GitError::Settings { .. }) => ErrorCategory::Configuration,
             Self::Fetch(error) if is_local(error) => ErrorCategory::Local,
-            Self::Fetch(_) | Self::Refused(_) | Self::Forge(_) => ErrorCategory::Remote,
+            Self::Fetch(_) | Self::Policies(_) | Self::Refused(_) | Self::Forge(_) => ErrorCategory::Remote,
             Self::NoMain(_) | Self::Repository(_) | Self::Text(_) | Self::SigningKey(_) => {
                 ErrorCategory::Configuration
             }
@@ -184,6 +187,9 @@ impl TurnError {
     pub fn hint(&self) -> &'static str {
         if let Self::Forge(error) = self {
             return error.hint();
+        }
+        if let Self::Policies(_) = self {
+            return "nothing is decided on policies that may have changed; tars check says what is wrong with the cluster";
         }
         if let Self::Refused(_) = self {
             return "check that tars may push to the watched branch, the ledger branch and tars/* \

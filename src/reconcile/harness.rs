@@ -247,6 +247,8 @@ impl World {
             ),
             git,
             repository: Repository::new(RepoPath::new("policies").unwrap()),
+            policies: None,
+            owners: None,
             templates: Templates::built_in().unwrap(),
             rules: Rules {
                 limits: GlobalLimits::default(),
@@ -507,5 +509,6 @@ pub fn alert(name: &str, status: AlertStatus, starts_at: Timestamp) -> Alert {
         status,
         starts_at,
         ends_at: None,
+        owner: None,
     }
 }

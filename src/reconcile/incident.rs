@@ -14,7 +14,7 @@ use crate::observe::sync_probe::SyncProbe;
 /// Decides about `incident`.
 pub async fn decide(turn: &Turn<'_>, incident: &Incident, repository: &mut Repository) -> Decision {
     let Some(policy) = turn.policies.iter().find(|it| it.name == incident.policy) else {
-        let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
+        let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in force any more");
         return Decision { incident: incident.clone(), verb: Verb::Hold(vec![gone]) };
     };
     let wants_history = policy.actions.iter().any(|it| matches!(it, PlaybookSpec::Rollback { .. }));

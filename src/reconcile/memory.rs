@@ -143,7 +143,7 @@ pub struct Memory {
     reserved: BTreeSet<ActionId>,
     /// Actions this very process proposed.
     proposed: BTreeSet<ActionId>,
-    /// Actions that ended, oldest first: those since the newest checkpoint, and no more than [`ENDED_MAX`].
+    /// Actions that ended or were only observed, oldest first: those since the newest checkpoint, and no more than [`ENDED_MAX`].
     ended: Vec<RemediationAction>,
     last_seen: PathBuf,
 }
@@ -258,15 +258,15 @@ impl Memory {
         &self.instance
     }
 
-    /// Actions that ended lately, oldest first.
+    /// Actions that ended lately, or were only observed, oldest first.
     #[must_use]
     pub fn ended(&self) -> &[RemediationAction] {
         &self.ended
     }
 
     fn note_ended(&mut self, record: &RemediationAction) {
-        use ActionState::{Closed, Expired, Reverted};
-        if matches!(record.state(), Closed | Expired | Reverted) {
+        use ActionState::{Closed, Expired, Observed, Reverted};
+        if matches!(record.state(), Closed | Expired | Observed | Reverted) {
             self.ended.push(record.clone());
             let excess = self.ended.len().saturating_sub(ENDED_MAX);
             self.ended.drain(..excess);

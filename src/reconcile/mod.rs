@@ -16,6 +16,7 @@ pub mod report;
 mod batch;
 mod branches;
 mod follow;
+mod in_force;
 mod incident;
 mod open;
 mod perform;
@@ -27,6 +28,8 @@ mod view;
 mod asked_tests;
 #[cfg(test)]
 mod batch_tests;
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod desk_races;
 #[cfg(test)]
@@ -52,11 +55,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::branches::{Branches, Refs, apply, read_branches, read_others};
+use self::branches::{Branches, apply, read_branches, read_others};
 use self::desk::Desk;
 use self::desk::show::Showing;
 use self::error::TurnError;
 use self::evidence::{Evidence, Observer, Since};
+use self::in_force::{look_at_cluster, look_at_main};
 use self::memory::Memory;
 use self::perform::{Done, Performer};
 use self::report::{Held, TickReport};
@@ -64,6 +68,7 @@ use self::step::{About, Step};
 pub use self::turn::Rules;
 use self::turn::Turn;
 use self::view::View;
+use crate::crd::object::Together;
 use crate::decide::{self, Undoing};
 use crate::ledger;
 use crate::model::action::RemediationAction;
@@ -73,12 +78,14 @@ use crate::model::ids::{ActionId, BranchName, Fingerprint, ObjectId};
 use crate::model::limits::GlobalLimits;
 use crate::model::policy::{Mode, Policy};
 use crate::model::reason::{Reason, ReasonCode};
+use crate::observe::owners::Owners;
+use crate::observe::policies::ClusterPolicies;
 use crate::observe::repository::{Repository, Snapshot};
 use crate::observe::rivals::Rivals;
 use crate::observe::spool::Spool;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::clock::{self, Clock, Stopwatch};
-use crate::outside::git::{GitSettings, Mirror, Objects};
+use crate::outside::git::{GitSettings, Mirror};
 use crate::outside::http::Http;
 use crate::outside::random;
 use crate::propose::Writer;
@@ -111,6 +118,10 @@ pub struct Parts {
     pub writer: Writer,
     pub memory: Memory,
     pub repository: Repository,
+    /// Those of the cluster; `None`: no cluster is asked.
+    pub policies: Option<ClusterPolicies>,
+    /// Whose pod an alert is about; as above.
+    pub owners: Option<Owners>,
     pub templates: Templates,
     pub rules: Rules,
     pub probe: SyncProbe,
@@ -141,7 +152,7 @@ pub struct Reconciler {
     known: Option<Known>,
     since: Since,
     /// As of the last look; `None`: there was none yet.
-    policies: Option<Vec<Policy>>,
+    in_force: Option<Together>,
     suspended: bool,
     /// The remote's branches as of the last look.
     seen: BTreeMap<String, String>,
@@ -211,7 +222,7 @@ impl Reconciler {
             copied_at: None,
             known: None,
             since: Since::default(),
-            policies: None,
+            in_force: None,
             suspended: false,
             seen: BTreeMap::new(),
             rivals: Rivals::default(),
@@ -244,7 +255,7 @@ impl Reconciler {
     /// Policies as read at the last tick.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
-        self.policies.as_deref().unwrap_or_default()
+        self.in_force.as_ref().map(|it| it.policies.as_slice()).unwrap_or_default()
     }
 
     /// Did the watched branch say stop at the last tick?
@@ -265,8 +276,7 @@ impl Reconciler {
         self.keep_house(now, &mut report);
         let knows = self.know_policies(&mut report).await;
         doubts_copy |= report.errors.iter().any(TurnError::doubts_copy);
-        let policies = self.policies.as_deref().unwrap_or_default();
-        let evidence = self.parts.observer.look(&self.parts.spool, policies, now).await;
+        let evidence = self.look(now).await;
         let mut lost_in_a_row = 0;
         for _ in 0..if knows { STEPS_MAX } else { 0 } {
             // Only the last look counts: what was held while another step was due may be free now.
@@ -356,12 +366,12 @@ impl Reconciler {
 
     /// Are there policies to look with? The first tick has to read them; when it cannot, there is nothing to do.
     async fn know_policies(&mut self, report: &mut TickReport) -> bool {
-        if self.policies.is_none()
+        if self.in_force.is_none()
             && let Err(error) = self.read_policies().await
         {
             report.errors.push(error);
         }
-        self.policies.is_some()
+        self.in_force.is_some()
     }
 
     /// Reads the policies alone. Their queries are asked before the repository is looked at, so that a slow one
@@ -371,8 +381,9 @@ impl Reconciler {
         let Some(mirror) = &self.mirror else { return Ok(()) };
         let main = format!("refs/heads/{}", self.parts.writer.main);
         let refs = mirror.fetch(&[&main]).await.map_err(TurnError::Fetch)?;
+        look_at_cluster(&mut self.parts).await?;
         let snapshot = look_at_main(&mut self.parts, mirror.objects(), &refs).await?;
-        self.policies = Some(ceiling(&snapshot.policies, self.parts.mode_ceiling));
+        self.in_force = Some(in_force::in_force(&self.parts, &snapshot));
         Ok(())
     }
 
@@ -397,11 +408,13 @@ impl Reconciler {
         parts.memory.refresh(objects, refs.get(&ledger_ref).map(String::as_str), now)?;
         if steps == 0 {
             read_desk(parts, &mut self.desk_is_fresh, now, report).await;
+            look_at_cluster(parts).await?;
         }
         let snapshot = look_at_main(parts, objects, &refs).await?;
-        let policies = &*self.policies.insert(ceiling(&snapshot.policies, parts.mode_ceiling));
+        let together = &*self.in_force.insert(in_force::in_force(parts, &snapshot));
+        let policies = together.policies.as_slice();
         self.suspended = snapshot.suspended.as_ref().is_some_and(|it| it.holds(now));
-        report.problems.clone_from(&snapshot.problems);
+        report.problems = [snapshot.problems.clone(), in_force::problems(parts, together)].concat();
         report.template_problem = own_words(&mut parts.templates, &mut self.worded, &snapshot);
         // What is open may merge by itself, after a fresh look only; what is new asks when its change is known.
         if others.is_none() && steps == 0 && !parts.memory.history().open.is_empty() {
@@ -429,9 +442,12 @@ impl Reconciler {
             Next::Stuck(about, error) => return Ok(Some(Done::Failed(about, error))),
         };
         // A slot is taken only for what the watched branch is now; and a forge is asked to merge only what
-        // everything that was read after the reservation allows.
-        let through_forge = parts.desk.is_some() && matches!(step, Step::Merge { .. });
-        if steps > 0 && (step.reserves() || through_forge) {
+        // everything that was read after the reservation allows. No push holds a policy of the cluster either.
+        let reads_first = match &step {
+            Step::Merge { record, .. } => parts.desk.is_some() || in_force::is_of_cluster(together, record),
+            step => step.reserves(),
+        };
+        if steps > 0 && reads_first {
             return Ok(Some(Done::ReadFirst));
         }
         self.desk_is_fresh = false;
@@ -469,22 +485,6 @@ async fn read_desk(parts: &mut Parts, is_fresh: &mut bool, now: Timestamp, repor
         report.errors.push(TurnError::Forge(error));
     }
     *is_fresh = true;
-}
-
-/// What the watched branch holds.
-async fn look_at_main(parts: &mut Parts, objects: &Objects, refs: &Refs) -> Result<Arc<Snapshot>, TurnError> {
-    let main = refs.get(&format!("refs/heads/{}", parts.writer.main));
-    let main = main.ok_or_else(|| TurnError::NoMain(parts.writer.main.to_string()))?;
-    let main = ObjectId::new(main.as_str())?;
-    let charts = parts.repository.charts();
-    let snapshot = charts.settle(|| parts.repository.snapshot(objects, &main)).await;
-    snapshot.map_err(TurnError::Repository)
-}
-
-/// Policies with their mode lowered to what the settings allow at most.
-fn ceiling(policies: &[Policy], most: Mode) -> Vec<Policy> {
-    let lowered = |policy: &Policy| Policy { mode: policy.mode.min(most), ..policy.clone() };
-    policies.iter().map(lowered).collect()
 }
 
 /// What a look at everything came to.

@@ -184,7 +184,7 @@ impl Performer<'_> {
         let Verb::Propose(action) = &decision.verb else { return Ok(Done::Wrote) };
         let policy = self.policies.iter().find(|it| it.name == decision.incident.policy).cloned();
         let Some(policy) = policy.or_else(|| self.last_word(&action.purpose)) else {
-            let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in the repository any more");
+            let gone = Reason::new(ReasonCode::PolicyChanged, "the policy is not in force any more");
             return Ok(Done::Refused(Box::new(decision.incident), vec![gone]));
         };
         let record = self.sketch().record(&decision, action, &policy);
@@ -328,7 +328,7 @@ impl Performer<'_> {
         };
         let policy = self.policies.iter().find(|it| it.name == record.spec.policy).cloned();
         let Some(policy) = policy else {
-            let text = "the policy is not in the repository any more";
+            let text = "the policy is not in force any more";
             return pointless(ReasonCode::PolicyChanged, text.to_owned());
         };
         let good = past_tree(&record.spec.plan, self.parts, self.view)?;

@@ -49,7 +49,7 @@ pub struct Turn<'a> {
     pub view: &'a View<'a>,
     pub memory: &'a Memory,
     pub rules: &'a Rules,
-    /// Policies of the watched branch, their modes under the ceiling of the settings.
+    /// Policies in force, their modes under the ceiling of the settings.
     pub policies: &'a [Policy],
     pub probe: &'a SyncProbe,
     /// `None`: Argo CD and Flux look when they look.

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::projection::{MANAGER, Outage, correction, put_status};
 use crate::crd::action;
 use crate::model::action::RemediationAction;
 use crate::model::ids::{BranchName, Namespace, RepoId, digest_hex};
 use crate::outside::kube::{Kube, KubeError, Part, Patch, Place, Resource, Selection};
-use crate::telemetry::events::Event;
 
 /// Most objects that are looked at; beyond, the oldest names are left alone.
 const OBJECTS_MAX: usize = 2_000;
@@ -19,7 +19,6 @@ const OBJECTS_MAX: usize = 2_000;
 pub const FINISHED_MAX: usize = 50;
 /// Most writes of one tick; what is left waits for the next one.
 const WRITES_MAX: usize = 100;
-const MANAGER: &str = "tars";
 /// Whose objects: two instances for two repositories may share a cluster.
 const REPOSITORY_LABEL: &str = "aiops.tars/repository";
 
@@ -36,8 +35,7 @@ pub struct Actions {
     /// Empty: all.
     namespaces: Vec<Namespace>,
     repository: String,
-    /// Ticks that failed since the last that did not: an outage is logged when it begins and when it ends.
-    failed: u64,
+    outage: Outage,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,25 +61,13 @@ impl Actions {
     #[must_use]
     pub fn new(kube: Kube, namespaces: Vec<Namespace>, repository: &RepoId) -> Self {
         let repository = digest_hex(&["repository", repository.as_str()])[..16].to_owned();
-        Self { kube, namespaces, repository, failed: 0 }
+        Self { kube, namespaces, repository, outage: Outage::default() }
     }
 
     /// Brings the objects in line with `records`. What cannot be written is logged and tried again at the next tick.
     pub async fn show(&mut self, records: &[&RemediationAction], pull_of: PullOf<'_>) {
-        match Box::pin(self.bring_in_line(records, pull_of)).await {
-            Ok(()) => {
-                if self.failed > 0 {
-                    Event::Recovered { stage: "cluster", failed: self.failed }.emit();
-                }
-                self.failed = 0;
-            }
-            Err(error) => {
-                if self.failed == 0 {
-                    Event::Failed { stage: "cluster", error: &error }.emit();
-                }
-                self.failed += 1;
-            }
-        }
+        let outcome = Box::pin(self.bring_in_line(records, pull_of)).await;
+        self.outage.note(outcome);
     }
 
     async fn bring_in_line(
@@ -173,19 +159,7 @@ impl Actions {
         let Some(now) = made.as_ref().or(found) else { return Ok(()) };
         let pull = record.spec.change.as_ref().and_then(|it| pull_of(&it.branch));
         let status = action::status(record, pull, now.metadata.generation);
-        if now.status != status {
-            let object = json!({
-                "apiVersion": object["apiVersion"], "kind": object["kind"],
-                "metadata": { "name": name, "namespace": namespace }, "status": status,
-            });
-            let after: Seen = self.kube.patch(place, Part::Status, apply, &object).await?;
-            *writes += 1;
-            if after.status != status {
-                let back = json!({ "status": correction(&after.status, &status) });
-                let _: Seen = self.kube.patch(place, Part::Status, Patch::Merge, &back).await?;
-                *writes += 1;
-            }
-        }
+        *writes += put_status(&self.kube, place, &object, &now.status, &status).await?;
         Ok(())
     }
 
@@ -225,24 +199,3 @@ fn is_finished(it: &Seen) -> bool {
     matches!(it.status["phase"].as_str(), Some("Succeeded" | "Failed" | "Cancelled"))
         || it.spec["decision"] == "Observe"
 }
-
-/// A merge patch that makes `actual` into `wanted`: a list as a whole, and null for what is too much.
-fn correction(actual: &Value, wanted: &Value) -> Value {
-    let (Value::Object(have), Value::Object(want)) = (actual, wanted) else { return wanted.clone() };
-    let mut patch = serde_json::Map::new();
-    for (field, value) in want {
-        match have.get(field) {
-            Some(now) if now == value => {}
-            Some(now) => drop(patch.insert(field.clone(), correction(now, value))),
-            None => drop(patch.insert(field.clone(), value.clone())),
-        }
-    }
-    for field in have.keys().filter(|it| !want.contains_key(*it)) {
-        patch.insert(field.clone(), Value::Null);
-    }
-    Value::Object(patch)
-}
-
-#[cfg(test)]
-#[path = "actions_tests.rs"]
-mod tests;

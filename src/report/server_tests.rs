@@ -1,62 +1,31 @@
-//! Against a real API server, whose kubeconfig `TARS_TEST_KUBECONFIG` names: the definitions are taken, the server
-//! judges policies as `tars policy lint` does, and the actions are shown, set back and pruned.
+//! Against a real API server: the definitions are taken, the server judges policies as `tars policy lint` does, the actions are
+//! shown, set back and pruned, and policies get their status.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::actions::{ACTIONS, Actions, FINISHED_MAX};
+use super::events::Events;
+use super::lease::{LEASES, Lease};
+use super::policies::Policies;
+use crate::crd::object::{PolicyObject, RawPolicy, Standing};
+use crate::crd::policy_status::Facts;
 use crate::crd::{self, ProblemSeverity};
 use crate::model::action::{ActionState, MergeRecord, MergedBy, RemediationAction};
 use crate::model::fixtures::{at, oid, proposed, target};
-use crate::model::ids::{RepoId, RepoPath};
+use crate::model::ids::{PolicyName, RepoId, RepoPath};
+use crate::model::policy::Mode;
 use crate::model::verdict::{Outcome, Verdict};
-use crate::outside::kube::{Access, Kube, KubeError, Part, Patch, Place, Resource, Selection};
+use crate::outside::kube::{Kube, KubeError, Part, Patch, Place, Resource, Selection, real};
 
 const POLICIES: Resource =
     Resource { group: "aiops.tars", version: "v1alpha1", plural: "remediationpolicies" };
-const DEFINITIONS: Resource =
-    Resource { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
-const NAMESPACES: Resource = Resource { group: "", version: "v1", plural: "namespaces" };
 
-/// The server with our definitions and a namespace; `None`, said aloud, where there is none.
-#[allow(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a test reads where its server is, or says so"
-)]
+/// A real server with our definitions, and a namespace of the test's own.
 async fn server(namespace: &str) -> Option<Kube> {
-    let Ok(path) = std::env::var("TARS_TEST_KUBECONFIG") else {
-        eprintln!("SKIPPED: TARS_TEST_KUBECONFIG names no kubeconfig of a real API server");
-        return None;
-    };
-    let access = Access::Kubeconfig { path: PathBuf::from(path), context: None };
-    let kube = Kube::new(&access).await.unwrap();
-    assert!(
-        kube.server().contains("127.0.0.1"),
-        "{} is not a server that a test may write to",
-        kube.server()
-    );
-    let apply = Patch::Apply { manager: "tars-test" };
-    for text in crd::definitions().unwrap().split("---\n").filter(|it| !it.is_empty()) {
-        let object: Value = yaml_serde::from_str(text).unwrap();
-        let name = object["metadata"]["name"].as_str().unwrap();
-        let place = Place { resource: DEFINITIONS, namespace: None, name };
-        let _: Value = kube.patch(place, Part::Whole, apply, &object).await.unwrap();
-        while !is_established(&kube, place).await {
-            tokio::task::yield_now().await;
-        }
-    }
-    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-    let place = Place { resource: NAMESPACES, namespace: None, name: namespace };
-    let _: Value = kube.patch(place, Part::Whole, apply, &object).await.unwrap();
-    Some(kube)
-}
-
-async fn is_established(kube: &Kube, place: Place<'_>) -> bool {
-    let now: Value = kube.get(place).await.unwrap();
-    let conditions = now["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.iter().any(|it| it["type"] == "Established" && it["status"] == "True")
+    real::server(namespace, &crd::definitions().unwrap()).await
 }
 
 /// Codes about a file, or that a server judges by leaving out: it prunes fields it does not know. The case of P034 is
@@ -110,7 +79,8 @@ async fn the_server_takes_exactly_the_policies_that_lint_has_nothing_against() {
 
 /// A record that was merged, applied and found helpful.
 fn verified(policy: &str, name: &str, seq: u64) -> RemediationAction {
-    let mut record = proposed(policy, &target(&format!("shop/Deployment/{name}")), seq, at(0));
+    // The namespace of each test has the name of its policy.
+    let mut record = proposed(policy, &target(&format!("{policy}/Deployment/{name}")), seq, at(0));
     record.status.merge = Some(MergeRecord { commit: oid('c'), by: MergedBy::Tars, at: at(60) });
     record.status.synced_at = Some(at(90));
     record.status.verdict = Some(Verdict {
@@ -138,13 +108,13 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
 
 #[tokio::test]
 async fn actions_are_shown_set_back_and_made_again_and_the_second_time_nothing_is_written() {
-    let Some(kube) = server("shop").await else { return };
+    let Some(kube) = server("shown").await else { return };
     let label = "aiops.tars/policy=shown";
     let repository = RepoId::new("git.example.com/shown").unwrap();
     let mut actions = Actions::new(kube.clone(), Vec::new(), &repository);
-    let open = proposed("shown", &target("shop/Deployment/checkout"), 1, at(0));
+    let open = proposed("shown", &target("shown/Deployment/checkout"), 1, at(0));
     let done = verified("shown", "backend", 2);
-    let place = |name| Place { resource: ACTIONS, namespace: Some("shop"), name };
+    let place = |name| Place { resource: ACTIONS, namespace: Some("shown"), name };
     actions.show(&[&open, &done], &|_| Some(812)).await;
     let first = objects(&kube, label).await;
     assert_eq!(first.len(), 2, "{first:#?}");
@@ -177,7 +147,7 @@ async fn actions_are_shown_set_back_and_made_again_and_the_second_time_nothing_i
 
 #[tokio::test]
 async fn only_the_newest_finished_actions_stay() {
-    let Some(kube) = server("shop").await else { return };
+    let Some(kube) = server("many").await else { return };
     let repository = RepoId::new("git.example.com/many").unwrap();
     let mut actions = Actions::new(kube.clone(), Vec::new(), &repository);
     let many: Vec<_> = (0..60).map(|it| verified("many", &format!("w{it}"), it)).collect();
@@ -190,11 +160,127 @@ async fn only_the_newest_finished_actions_stay() {
 
 #[tokio::test]
 async fn an_action_in_a_namespace_that_is_not_there_hides_no_other() {
-    let Some(kube) = server("shop").await else { return };
+    let Some(kube) = server("nowhere").await else { return };
     let repository = RepoId::new("git.example.com/nowhere").unwrap();
     let mut actions = Actions::new(kube.clone(), Vec::new(), &repository);
     let lost = proposed("nowhere", &target("not-there/Deployment/a"), 1, at(0));
-    let open = proposed("nowhere", &target("shop/Deployment/nowhere"), 2, at(0));
+    let open = proposed("nowhere", &target("nowhere/Deployment/nowhere"), 2, at(0));
     actions.show(&[&lost, &open], &|_| None).await;
     assert_eq!(objects(&kube, "aiops.tars/policy=nowhere").await.len(), 1);
+}
+
+fn facts(used: u32) -> Facts {
+    Facts {
+        mode: Mode::AutoMerge,
+        brake: None,
+        open: 1,
+        used,
+        limit: 2,
+        last_action: Some(at(60)),
+        signals: 1,
+        missing: Vec::new(),
+    }
+}
+
+async fn policies(kube: &Kube, namespace: &str) -> Vec<PolicyObject> {
+    let selection = Selection { namespace: Some(namespace), ..Selection::default() };
+    let listed = kube.list::<RawPolicy>(POLICIES, selection, 100).await.unwrap();
+    listed.items.into_iter().map(|it| PolicyObject::new(it, None)).collect()
+}
+
+#[tokio::test]
+async fn a_policy_gets_a_status_that_is_written_when_it_changed_and_set_back_when_somebody_edits_it() {
+    let Some(kube) = server("status").await else { return };
+    let place = Place { resource: POLICIES, namespace: Some("status"), name: "checkout" };
+    let object = json!({
+        "apiVersion": "aiops.tars/v1alpha1", "kind": "RemediationPolicy",
+        "metadata": { "name": "checkout", "namespace": "status" },
+        "spec": {
+            "mode": "AutoMerge",
+            "triggers": [{ "type": "anomaly", "signal": "latency_p95", "service": "checkout" }],
+            "actions": [{ "type": "ScaleOut" }],
+            "allowedResources": [{ "kind": "Deployment", "name": "checkout" }],
+        },
+    });
+    let _: Value = kube.create(POLICIES, Some("status"), &object).await.unwrap();
+    let mut shown = Policies::new(kube.clone(), POLICIES, RepoId::new("git.example.com/a").unwrap());
+    let mut show = async |used: u32, second: i64| {
+        let all = policies(&kube, "status").await;
+        let facts = BTreeMap::from([(PolicyName::new("checkout").unwrap(), facts(used))]);
+        shown.show(all.iter().map(|it| (it, &Standing::Used)), &facts, at(second)).await;
+        kube.get::<Value>(place).await.unwrap()
+    };
+    let first = show(1, 100).await;
+    assert_eq!(
+        (&first["status"]["budget"], condition(&first, "Ready")),
+        (&json!("1/2"), "True"),
+        "{first:#}"
+    );
+    assert_eq!(show(1, 200).await, first, "the second time nothing is written");
+    let spent = show(2, 300).await;
+    assert_eq!(condition(&spent, "BudgetAvailable"), "False");
+    let edit = json!({"status": {"open": 7, "lastActionTime": "2026-11-23T10:00:00Z", "conditions": []}});
+    let _: Value = kube.patch(place, Part::Status, Patch::Merge, &edit).await.unwrap();
+    let back = show(2, 400).await;
+    assert_eq!((&back["status"]["open"], condition(&back, "Ready")), (&json!(1), "True"), "{back:#}");
+    let edit = json!({"spec": {"cooldownSeconds": 60}});
+    let _: Value = kube.patch(place, Part::Whole, Patch::Merge, &edit).await.unwrap();
+    assert_eq!(show(2, 500).await["status"]["observedGeneration"], 2);
+}
+
+#[tokio::test]
+async fn one_replica_holds_the_lease_until_it_gives_it_back_or_is_gone() {
+    let Some(kube) = server("lease").await else { return };
+    let kube = kube.in_namespace("lease");
+    let lease = |us: &str, lasts: u64| Lease::new(kube.clone(), us, Duration::from_secs(lasts));
+    let (mut one, mut two) = (lease("tars-0", 600), lease("tars-1", 600));
+    assert!(one.is_ours(at(0)).await);
+    assert!(!two.is_ours(at(1)).await);
+    assert!(one.is_ours(at(30)).await, "it is renewed");
+    let place = Place { resource: LEASES, namespace: Some("lease"), name: "tars" };
+    let now: Value = kube.get(place).await.unwrap();
+    assert_eq!(now["spec"]["holderIdentity"], "tars-0");
+    assert_eq!(now["spec"]["acquireTime"], "2026-11-23T10:00:00.000000Z");
+    assert_eq!(now["spec"]["renewTime"], "2026-11-23T10:00:30.000000Z");
+    one.release().await;
+    assert!(two.is_ours(at(40)).await && !one.is_ours(at(41)).await);
+    // For whom it is over as soon as nobody renewed it while they looked.
+    let mut three = lease("tars-2", 0);
+    assert!(three.is_ours(at(50)).await && !two.is_ours(at(51)).await);
+    let now: Value = kube.get(place).await.unwrap();
+    assert_eq!(
+        (&now["spec"]["holderIdentity"], &now["spec"]["leaseTransitions"]),
+        (&json!("tars-2"), &json!(2))
+    );
+    let mut nowhere = Lease::new(kube.in_namespace("not-there"), "tars-0", Duration::from_secs(600));
+    assert!(nowhere.is_ours(at(0)).await, "where there can be no Lease everybody speaks");
+}
+
+#[tokio::test]
+async fn describe_shows_what_happened_beside_the_workload_and_the_policy() {
+    let Some(kube) = server("events").await else { return };
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "checkout", "namespace": "events"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "a"}},
+            "template": {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
+        },
+    });
+    let deployments = Resource { group: "apps", version: "v1", plural: "deployments" };
+    let made: Value = kube.create(deployments, Some("events"), &deployment).await.unwrap();
+    let record = verified("events", "checkout", 1);
+    let mut one = Events::new(kube.clone(), Vec::new(), "tars-0");
+    let mut two = Events::new(kube.clone(), Vec::new(), "tars-1");
+    one.tell(&[&record], &[], at(710)).await;
+    two.tell(&[&record], &[], at(720)).await;
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    // As kubectl describe asks.
+    let events = Resource { group: "", version: "v1", plural: "events" };
+    let fields =
+        format!("involvedObject.uid={uid},involvedObject.kind=Deployment,involvedObject.name=checkout");
+    let selection = Selection { namespace: Some("events"), fields: Some(&fields), ..Selection::default() };
+    let found = kube.list::<Value>(events, selection, 100).await.unwrap().items;
+    let mut told: Vec<_> = found.iter().map(|it| it["reason"].as_str().unwrap().to_owned()).collect();
+    told.sort();
+    assert_eq!(told, ["Merged", "Proposed", "Synced", "Verified"], "{found:#?}");
 }

@@ -184,6 +184,8 @@ fn reconciler(
         memory: Memory::new(allowed, known(RepoId::new("demo"))?, instance, &state_dir),
         git,
         repository: Repository::new(world::policies_path()?),
+        policies: None,
+        owners: None,
         templates: known(Templates::built_in())?,
         rules: Rules {
             limits: GlobalLimits::default(),

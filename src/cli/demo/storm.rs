@@ -97,6 +97,7 @@ fn alerts(start: Timestamp) -> Vec<Alert> {
         starts_at: start,
         ends_at: None,
         fingerprint: format!("{:016x}", index % PODS),
+        owner: None,
     };
     (0..ALERTS).map(alert).collect()
 }

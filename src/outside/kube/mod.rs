@@ -4,11 +4,13 @@
 //! resource failed and how. Nothing is sent twice: the next look of the caller is the retry. It never runs a program
 //! for a credential, never skips the check of a certificate, never prints a token.
 
-#![expect(dead_code, unused_imports, reason = "what reads policies and tells about tars is built on this")]
-
 mod access;
 mod error;
 mod follow;
+#[cfg(all(test, feature = "cluster-tests"))]
+pub mod real;
+#[cfg(test)]
+pub mod stand_in;
 mod watch;
 
 use std::fmt;
@@ -28,7 +30,7 @@ use super::secret::{Secret, SecretError};
 pub use access::Access;
 pub use error::{KubeError, Verb};
 pub use follow::{Heard, follow};
-pub use watch::{Change, Watch};
+pub use watch::Change;
 
 /// For one whole exchange, body included; a watch has [`watch::WATCH_S`].
 pub const TIMEOUT: Duration = Duration::from_secs(15);
@@ -147,6 +149,13 @@ impl Kube {
     #[must_use]
     pub fn default_namespace(&self) -> &str {
         &self.default_namespace
+    }
+
+    /// The same client, at home in another namespace.
+    #[cfg(all(test, feature = "cluster-tests"))]
+    #[must_use]
+    pub fn in_namespace(&self, name: &str) -> Self {
+        Self { default_namespace: name.to_owned(), ..self.clone() }
     }
 
     /// The server's own version, such as `v1.37.2`.

@@ -42,6 +42,7 @@ pub fn alert(name: &str) -> Alert {
         starts_at: at(0),
         ends_at: None,
         fingerprint: "f".into(),
+        owner: None,
     }
 }
 
