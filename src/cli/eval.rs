@@ -30,7 +30,7 @@ pub struct Eval {
     pub folder: PathBuf,
     /// Which detectors
     #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
-    #[arg(default_values = ["ewma", "gaussian", "seasonal"])]
+    #[arg(default_values = ["ewma", "gaussian", "seasonal", "stream"])]
     pub models: Vec<DetectorArg>,
     /// Which data sets [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -63,6 +63,10 @@ pub enum DetectorArg {
     Gaussian,
     /// Trend and seasons, refitted every day
     Seasonal,
+    /// The declared models, updated by every value
+    Stream,
+    /// The same, less what it said in the last hours: what a page is worth
+    StreamNews,
 }
 
 /// One line of the answer.
@@ -135,6 +139,8 @@ fn candidate(name: DetectorArg) -> CandidateName {
         DetectorArg::Ewma => CandidateName::Ewma,
         DetectorArg::Gaussian => CandidateName::Gaussian,
         DetectorArg::Seasonal => CandidateName::Seasonal,
+        DetectorArg::Stream => CandidateName::Stream,
+        DetectorArg::StreamNews => CandidateName::StreamNews,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Scores one window of one signal with the ensemble (STL, isolation forest, EWMA).
-//! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls.
+//! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls; the
+//! detector that remembers is in `stream`, its memory in the hands of the caller.
 
 mod ewma;
 pub mod forecast;
@@ -9,6 +10,15 @@ mod prepared;
 mod robust;
 mod sparkline;
 mod stl;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the live loop does not keep bytes, reasons and episodes yet"
+    )
+)]
+pub mod stream;
 
 #[cfg(test)]
 mod story_tests;

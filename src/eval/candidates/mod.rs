@@ -5,6 +5,7 @@ mod batch;
 mod ewma;
 mod gaussian;
 mod seasonal;
+mod stream;
 
 /// What a detector is told of a series before its first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +32,16 @@ pub enum CandidateName {
     Gaussian,
     /// Trend and seasons, refitted every day.
     Seasonal,
+    /// The ensemble, updated by every value.
+    Stream,
+    /// The same, less what it said in the last hours: what a page is worth.
+    StreamNews,
 }
 
 impl CandidateName {
     #[cfg(test)]
-    pub const ALL: [Self; 4] = [Self::Batch, Self::Ewma, Self::Gaussian, Self::Seasonal];
+    pub const ALL: [Self; 6] =
+        [Self::Batch, Self::Ewma, Self::Gaussian, Self::Seasonal, Self::Stream, Self::StreamNews];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -44,6 +50,8 @@ impl CandidateName {
             Self::Ewma => "ewma",
             Self::Gaussian => "gaussian",
             Self::Seasonal => "seasonal",
+            Self::Stream => "stream",
+            Self::StreamNews => "stream-news",
         }
     }
 
@@ -61,6 +69,8 @@ impl CandidateName {
             Self::Ewma => Box::new(ewma::Ewma::default()),
             Self::Gaussian => Box::new(gaussian::Gaussian::default()),
             Self::Seasonal => Box::new(seasonal::Seasonal::new(meta)),
+            Self::Stream => Box::new(stream::Stream::new(meta, false)),
+            Self::StreamNews => Box::new(stream::Stream::new(meta, true)),
         }
     }
 }

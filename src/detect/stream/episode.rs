@@ -1,0 +1,82 @@
+//! From scores to episodes: when one began, its peak, its end, and how much of a score is news after what the
+//! last hours already said. Surprises come in. Never: a page of its own.
+
+use super::pack::Pack;
+
+/// A page says enough for this long, seconds, unless something worse comes.
+const QUIET_S: i64 = 4 * 3600;
+/// An episode that began at the alert goes on until the surprise was below this share of it for `END_S`.
+const STAY: f32 = 0.6;
+const END_S: i64 = 600;
+
+/// A stretch of anomalous values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Episode {
+    pub start_s: i64,
+    pub peak_s: i64,
+    /// ln of hours.
+    pub peak: f32,
+    pub end_s: Option<i64>,
+}
+
+/// What is remembered of the last episode and of the last page.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Episodes {
+    start_s: i64,
+    peak_s: i64,
+    peak: f32,
+    last_s: i64,
+    open: u16,
+    said: f32,
+    said_s: i64,
+}
+
+impl Episodes {
+    /// The surprise less what a higher one of the last hours already said.
+    pub fn step(&mut self, at_s: i64, surprise: f32, alert: f32) -> f32 {
+        self.follow(at_s, surprise, alert);
+        let old = at_s.saturating_sub(self.said_s) > QUIET_S;
+        let news = if old || surprise > self.said { surprise } else { surprise - self.said };
+        if old || surprise > self.said {
+            (self.said, self.said_s) = (surprise, at_s);
+        }
+        news.max(0.0)
+    }
+
+    fn follow(&mut self, at_s: i64, surprise: f32, alert: f32) {
+        if self.open == 0 {
+            if surprise >= alert {
+                *self = Self { start_s: at_s, peak_s: at_s, peak: surprise, last_s: at_s, open: 1, ..*self };
+            }
+            return;
+        }
+        if surprise > self.peak {
+            (self.peak, self.peak_s) = (surprise, at_s);
+        }
+        if surprise >= STAY * alert {
+            self.last_s = at_s;
+        } else if at_s.saturating_sub(self.last_s) >= END_S {
+            self.open = 0;
+        }
+    }
+
+    #[must_use]
+    pub fn newest(&self) -> Option<Episode> {
+        let end_s = (self.open == 0).then_some(self.last_s);
+        (self.peak > 0.0).then_some(Episode {
+            start_s: self.start_s,
+            peak_s: self.peak_s,
+            peak: self.peak,
+            end_s,
+        })
+    }
+
+    pub fn pack(&mut self, pack: &mut impl Pack) {
+        for at in [&mut self.start_s, &mut self.peak_s, &mut self.last_s, &mut self.said_s] {
+            pack.i64(at);
+        }
+        pack.f32(&mut self.peak);
+        pack.u16(&mut self.open);
+        pack.f32(&mut self.said);
+    }
+}

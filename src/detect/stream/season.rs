@@ -1,0 +1,220 @@
+//! The STL vote: what is left of a value after its season and its trend. Seasons are tables by time of day, by
+//! time of week and by a period found in the data; the trend follows what they leave. A value goes in, a
+//! surprise and an expectation come out. Never: a season that predicts worse than none.
+
+use super::pack::{EMPTY, Pack, long, short};
+use super::tail::{Blocks, Tail, of_pair};
+use super::{Point, rate, rate_of_hours};
+
+const DAY_S: i64 = 86_400;
+const WEEK_S: i64 = 7 * DAY_S;
+const DAY_BINS: usize = 288;
+const WEEK_BINS: usize = 168;
+const PERIOD_BINS: usize = 64;
+/// Share of the newest cycle in a bin, once it was filled often enough.
+const DAY_SHARE: f32 = 0.25;
+const WEEK_SHARE: f32 = 0.5;
+const PERIOD_SHARE: f32 = 0.15;
+/// Hours of the level that seasons deviate from, and days over which their errors are compared.
+const LEVEL_H: f32 = 48.0;
+const ERROR_H: f32 = 24.0;
+/// Points of the trend of what the season leaves, and hours of the smoothed remainder.
+const TREND: f32 = 8.0;
+const REMAINDER_H: f32 = 1.0;
+/// A season is used while its error is below this share of the error without it.
+const BETTER: f32 = 0.95;
+
+/// One table of a season: deviations from the level, and the mean of the bin that is being filled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Table<const BINS: usize> {
+    bins: [u16; BINS],
+    sum: f32,
+    points: u16,
+    bin: u16,
+    /// Mean absolute error of what the table said.
+    error: f32,
+}
+
+impl<const BINS: usize> Default for Table<BINS> {
+    fn default() -> Self {
+        Self { bins: [EMPTY; BINS], sum: 0.0, points: 0, bin: 0, error: 0.0 }
+    }
+}
+
+impl<const BINS: usize> Table<BINS> {
+    /// The bin of a moment: a cycle has at most one bin per step.
+    fn place(cycle_s: i64, at_s: i64, step_s: u32) -> usize {
+        let bins = (cycle_s / i64::from(step_s.max(1))).clamp(1, BINS as i64);
+        (at_s.rem_euclid(cycle_s) * bins / cycle_s) as usize
+    }
+
+    fn get(&self, bin: usize) -> Option<f32> {
+        self.bins.get(bin).filter(|it| **it != EMPTY).map(|it| long(*it))
+    }
+
+    fn learn(&mut self, bin: usize, deviation: f32, share: f32) {
+        if bin != usize::from(self.bin) {
+            if self.points > 0 {
+                let mean = self.sum / f32::from(self.points);
+                if let Some(slot) = self.bins.get_mut(usize::from(self.bin)) {
+                    let old = long(*slot);
+                    *slot = short(if *slot == EMPTY { mean } else { old + share * (mean - old) });
+                }
+            }
+            (self.bin, self.sum, self.points) = (bin as u16, 0.0, 0);
+        }
+        self.sum += deviation;
+        self.points = self.points.saturating_add(1);
+    }
+
+    fn pack(&mut self, pack: &mut impl Pack) {
+        pack.u16s(&mut self.bins);
+        pack.f32(&mut self.sum);
+        pack.u16(&mut self.points);
+        pack.u16(&mut self.bin);
+        pack.f32(&mut self.error);
+    }
+}
+
+/// Level, seasons and trend of one series, and the tails of what they leave.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Seasons {
+    level: f32,
+    day: Table<DAY_BINS>,
+    week: Table<WEEK_BINS>,
+    cycle: Table<PERIOD_BINS>,
+    /// Length of the found period, seconds; 0: none.
+    pub cycle_s: u32,
+    /// Mean absolute error without a season.
+    error: f32,
+    trend: f32,
+    remainder: f32,
+    noise: f32,
+    pairs: [[Tail; 2]; 3],
+}
+
+/// Names of the features, in the order of their surprises.
+pub const FEATURES: [&str; 3] =
+    ["remainder", "deviation from the season", "smoothed deviation from the season"];
+
+/// Which season is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Season {
+    None,
+    Day,
+    Week,
+    /// Found in the data, seconds.
+    Found(u32),
+}
+
+impl Seasons {
+    fn said(&self, at_s: i64, step_s: u32) -> [Option<f32>; 3] {
+        let cycle = i64::from(self.cycle_s.max(1));
+        [
+            self.day.get(Table::<DAY_BINS>::place(DAY_S, at_s, step_s)),
+            self.week.get(Table::<WEEK_BINS>::place(WEEK_S, at_s, step_s)),
+            if self.cycle_s > 0 {
+                self.cycle.get(Table::<PERIOD_BINS>::place(cycle, at_s, step_s))
+            } else {
+                None
+            },
+        ]
+    }
+
+    /// The season that errs least, and what it says of this moment.
+    fn best(&self, said: [Option<f32>; 3]) -> (Season, f32) {
+        let kinds = [Season::Day, Season::Week, Season::Found(self.cycle_s)];
+        let errors = [self.day.error, self.week.error, self.cycle.error];
+        let mut best = (Season::None, 0.0);
+        let mut least = self.error * BETTER;
+        for index in 0..3 {
+            if let Some(value) = said[index]
+                && errors[index] < least
+            {
+                (best, least) = ((kinds[index], value), errors[index]);
+            }
+        }
+        best
+    }
+
+    pub fn season(&self, at_s: i64, step_s: u32) -> Season {
+        self.best(self.said(at_s, step_s)).0
+    }
+
+    pub fn step(&mut self, point: &Point) -> [f32; 3] {
+        let first = 1.0 / point.count;
+        if point.count <= 1.0 {
+            self.level = point.value;
+        }
+        let deviation = point.value - self.level;
+        let said = self.said(point.at_s, point.step_s);
+        let (_, season) = self.best(said);
+        let left = deviation - season;
+        let off = left - self.trend;
+        self.judge(point, deviation, said);
+        self.remainder += rate_of_hours(REMAINDER_H, point.step_h).max(first) * (left - self.remainder);
+        let cut = 3.0 * self.noise.sqrt() + point.floor;
+        let near = if point.count > 30.0 { off.clamp(-cut, cut) } else { off };
+        self.noise += rate(120.0).max(first) * (near * near - self.noise);
+        self.trend += rate(TREND).max(first) * off;
+        self.level += rate_of_hours(LEVEL_H, point.step_h).max(first) * deviation;
+        [
+            of_pair(&mut self.pairs[0], off, point.floor),
+            of_pair(&mut self.pairs[1], left, point.floor),
+            of_pair(&mut self.pairs[2], self.remainder, point.floor),
+        ]
+    }
+
+    /// Errors of every season first, then the value becomes part of them.
+    fn judge(&mut self, point: &Point, deviation: f32, said: [Option<f32>; 3]) {
+        let rate = rate_of_hours(ERROR_H, point.step_h).max(1.0 / point.count);
+        self.error += rate * (deviation.abs() - self.error);
+        let errors = [&mut self.day.error, &mut self.week.error, &mut self.cycle.error];
+        for (error, said) in errors.into_iter().zip(said) {
+            *error += rate * ((deviation - said.unwrap_or(0.0)).abs() - *error);
+        }
+        let (at_s, step_s) = (point.at_s, point.step_s);
+        self.day.learn(Table::<DAY_BINS>::place(DAY_S, at_s, step_s), deviation, DAY_SHARE);
+        self.week.learn(Table::<WEEK_BINS>::place(WEEK_S, at_s, step_s), deviation, WEEK_SHARE);
+        if self.cycle_s > 0 {
+            let bin = Table::<PERIOD_BINS>::place(i64::from(self.cycle_s), at_s, step_s);
+            self.cycle.learn(bin, deviation, PERIOD_SHARE);
+        }
+    }
+
+    /// A period was found in the data, or none: the table of another one is of no use.
+    pub fn found(&mut self, cycle_s: u32) {
+        if cycle_s != self.cycle_s {
+            self.cycle = Table::default();
+            self.cycle.error = self.error;
+            self.cycle_s = cycle_s;
+        }
+    }
+
+    /// What is expected at a moment, and how far values lie around it.
+    pub fn band(&self, at_s: i64, step_s: u32) -> (f32, f32) {
+        let (_, season) = self.best(self.said(at_s, step_s));
+        (self.level + season + self.trend, self.noise.sqrt())
+    }
+
+    /// Deviation of a value from the level.
+    pub fn off_level(&self, value: f32) -> f32 {
+        value - self.level
+    }
+
+    pub fn close(&mut self, blocks: &Blocks) {
+        blocks.close_pairs(&mut self.pairs);
+    }
+
+    pub fn pack(&mut self, pack: &mut impl Pack) {
+        pack.f32(&mut self.level);
+        self.day.pack(pack);
+        self.week.pack(pack);
+        self.cycle.pack(pack);
+        pack.u32(&mut self.cycle_s);
+        for value in [&mut self.error, &mut self.trend, &mut self.remainder, &mut self.noise] {
+            pack.f32(value);
+        }
+        self.pairs.iter_mut().flatten().for_each(|tail| tail.pack(pack));
+    }
+}
