@@ -51,7 +51,7 @@ fn settings(policies: PoliciesFrom) -> ClusterSettings {
     ClusterSettings { at: ClusterAt::InCluster, namespaces: Vec::new(), policies }
 }
 
-fn said(rules: Value) -> Allowed {
+fn said(rules: &Value) -> Allowed {
     serde_json::from_value(json!({ "resourceRules": rules })).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn lines(all: &[Line]) -> Vec<String> {
 
 #[test]
 fn a_missing_right_is_named_with_what_it_is_for_and_fails_only_what_decides() {
-    let allowed = said(json!([
+    let allowed = said(&json!([
         { "verbs": ["list"], "apiGroups": ["aiops.tars"], "resources": ["*"] },
         { "verbs": ["*"], "apiGroups": ["", "apps", "events.k8s.io"], "resources": ["*"] },
         { "verbs": ["create", "patch", "delete"], "apiGroups": ["*"],
@@ -78,7 +78,7 @@ fn a_missing_right_is_named_with_what_it_is_for_and_fails_only_what_decides() {
     assert_eq!(found(PoliciesFrom::Cluster), [format!("fail {about}")]);
     assert_eq!(found(PoliciesFrom::Repository), [format!("warn {about}")]);
     let named = |name: &str| {
-        said(json!([{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": [name] }]))
+        said(&json!([{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": [name] }]))
     };
     assert_eq!(lines(&missing(&named("tars"), "tars", OWN, &settings(PoliciesFrom::Both))), [""; 0]);
     assert_eq!(missing(&named("other"), "tars", OWN, &settings(PoliciesFrom::Both)).len(), 1);

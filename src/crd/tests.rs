@@ -348,6 +348,7 @@ fn rule_cases() -> Vec<ProblemCase> {
 }
 
 /// Every policy of these tests that is one document, for a real API server to judge.
+#[cfg(feature = "cluster-tests")]
 pub fn documents() -> Vec<String> {
     let whole = |it: ProblemCase| it.0;
     let cases = shape_cases().into_iter().chain(rule_cases()).map(whole);

@@ -130,7 +130,7 @@ impl Lease {
         let is_renewed = before.filter(|it| it.spec.holder_identity.as_deref() == Some(self.us.as_str()));
         let acquired = is_renewed.and_then(|it| it.spec.acquire_time.clone());
         let changes = before.map_or(0, |it| it.spec.lease_transitions + i64::from(is_renewed.is_none()));
-        let mut object = self.named(json!({
+        let mut object = self.named(&json!({
             "holderIdentity": self.us, "leaseDurationSeconds": self.lasts.as_secs().max(1),
             "acquireTime": acquired.unwrap_or_else(|| now.clone()), "renewTime": now,
             "leaseTransitions": changes,
@@ -141,7 +141,7 @@ impl Lease {
         object
     }
 
-    fn named(&self, spec: Value) -> Value {
+    fn named(&self, spec: &Value) -> Value {
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": { "name": NAME, "namespace": self.namespace }, "spec": spec,
@@ -151,7 +151,7 @@ impl Lease {
     /// Gives it back, so that another replica speaks at once. One that cannot be given back runs out.
     pub async fn release(&mut self) {
         let Some(held) = self.held.take() else { return };
-        let mut object = self.named(json!({ "leaseTransitions": held.spec.lease_transitions }));
+        let mut object = self.named(&json!({ "leaseTransitions": held.spec.lease_transitions }));
         object["metadata"]["resourceVersion"] = json!(held.metadata.resource_version);
         let _ = self.kube.replace::<Value>(self.place(), &object).await;
     }
