@@ -11,5 +11,6 @@ pub mod pushgateway;
 pub mod refresh;
 pub mod remote_write;
 
-#[cfg(all(test, feature = "cluster-tests"))]
+#[cfg(feature = "cluster-tests")]
+#[cfg(test)]
 mod server_tests;

@@ -15,7 +15,6 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-pub use episode::Episode;
 pub use pack::InvalidState;
 pub use state::State;
 

@@ -46,8 +46,8 @@ impl Tail {
     }
 
     fn absorb(&mut self, blocks: f32) {
-        for index in 0..2 {
-            let rate = (1.0 / blocks).max(1.0 / MEMORY[index]);
+        for (index, memory) in MEMORY.into_iter().enumerate() {
+            let rate = (1.0 / blocks).max(1.0 / memory);
             let distance = self.highest - self.mean[index];
             self.mean[index] += rate * distance;
             self.variance[index] = (1.0 - rate) * (self.variance[index] + rate * distance * distance);
@@ -56,10 +56,10 @@ impl Tail {
     }
 
     fn refit(&mut self, at_least: [f32; 2]) {
-        for index in 0..2 {
+        for (index, least) in at_least.into_iter().enumerate() {
             let scale = self.scale(index);
             self.place[index] = self.mean[index] - EULER * scale;
-            self.slope[index] = 1.0 / scale.max(at_least[index]).max(SCALE_MIN);
+            self.slope[index] = 1.0 / scale.max(least).max(SCALE_MIN);
         }
     }
 

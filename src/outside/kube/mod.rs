@@ -7,7 +7,8 @@
 mod access;
 mod error;
 mod follow;
-#[cfg(all(test, feature = "cluster-tests"))]
+#[cfg(feature = "cluster-tests")]
+#[cfg(test)]
 pub mod real;
 #[cfg(test)]
 pub mod stand_in;

@@ -379,6 +379,10 @@ scrape_configs:
 "
     );
     fs::write(folder.join("rules.yml"), rules).unwrap();
+    write_routes(folder, tars);
+}
+
+fn write_routes(folder: &Path, tars: u16) {
     let routes = format!(
         "route: {{receiver: tars, group_by: [alertname], group_wait: 1s, group_interval: 2s, repeat_interval: 1h}}
 receivers:
