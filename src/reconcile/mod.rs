@@ -441,13 +441,7 @@ impl Reconciler {
             Next::Step(step) => step,
             Next::Stuck(about, error) => return Ok(Some(Done::Failed(about, error))),
         };
-        // A slot is taken only for what the watched branch is now; and a forge is asked to merge only what
-        // everything that was read after the reservation allows. No push holds a policy of the cluster either.
-        let reads_first = match &step {
-            Step::Merge { record, .. } => parts.desk.is_some() || in_force::is_of_cluster(together, record),
-            step => step.reserves(),
-        };
-        if steps > 0 && reads_first {
+        if steps > 0 && reads_first(&step, parts, together) {
             return Ok(Some(Done::ReadFirst));
         }
         self.desk_is_fresh = false;
@@ -460,6 +454,16 @@ impl Reconciler {
             self.known = Some(Known { refs, steps: steps + 1 });
         }
         Ok(Some(done))
+    }
+}
+
+/// Is `step` taken only on what was read just now? A slot is taken only for what the watched branch is now; and a forge
+/// is asked to merge only what everything that was read after the reservation allows. No push holds a policy of the
+/// cluster either.
+fn reads_first(step: &Step, parts: &Parts, together: &Together) -> bool {
+    match step {
+        Step::Merge { record, .. } => parts.desk.is_some() || in_force::is_of_cluster(together, record),
+        step => step.reserves(),
     }
 }
 
