@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, START};
-use super::delivery::{ArgoCd, Flux};
+use super::delivery::{ArgoCd, Flux, LOOK_S};
 use super::exporter::Exporter;
 use super::kube::{Kube, is_rolled_out};
 use super::process::wait_for;
@@ -207,7 +207,13 @@ spec:
     let imported = repository.push(&files, "Import");
     repository.protect(cluster);
     let kube = &cluster.admin;
-    kube.apply(&Flux::objects(NAME, &repository.url, "./apps/backend"));
+    // Flux does not look by itself before this is over.
+    let seldom = Flux::objects(NAME, &repository.url, "./apps/backend").replacen(
+        &format!("interval: {LOOK_S}s"),
+        "interval: 10m",
+        1,
+    );
+    kube.apply(&seldom);
     flux_applied(kube, NAME, &imported);
     wait_for("the autoscaler made it three", START, || runs(kube, NAME, 3));
     let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
