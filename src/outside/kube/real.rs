@@ -7,7 +7,6 @@
     reason = "tests start their own server, or say why not"
 )]
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,7 +14,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use self::ports::free_port;
 use super::{Access, Kube, Part, Patch, Place, Resource, Selection};
+
+#[path = "../../../tests/suite/support/ports.rs"]
+mod ports;
 
 const ADMIN_TOKEN: &str = "admin-of-the-real-server";
 /// Service accounts whose requests the server knows, as if it had made their tokens.
@@ -87,10 +90,6 @@ fn kept(program: &Path, folder: &Path, args: &[String]) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", KEEPER, "sh"]).arg(program).args(args).current_dir(folder);
     command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn start_etcd(program: &Path, folder: &Path) -> (Child, String) {
