@@ -12,6 +12,9 @@ pub mod helm;
 pub mod http;
 pub mod kube;
 pub mod pager;
+#[cfg(test)]
+#[path = "../../tests/suite/support/ports.rs"]
+pub mod ports;
 pub mod protobuf;
 pub mod random;
 mod remembered;

@@ -14,11 +14,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use self::ports::free_port;
+use super::super::ports::free_port;
 use super::{Access, Kube, Part, Patch, Place, Resource, Selection};
-
-#[path = "../../../tests/suite/support/ports.rs"]
-mod ports;
 
 const ADMIN_TOKEN: &str = "admin-of-the-real-server";
 /// Service accounts whose requests the server knows, as if it had made their tokens.

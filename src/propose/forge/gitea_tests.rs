@@ -19,12 +19,11 @@ use super::*;
 use crate::model::forge::{CheckState, ChecksVerdict, PullState};
 use crate::outside::clock::{SystemClock, wait};
 use crate::outside::http::{Http, HttpSettings};
+use crate::outside::ports;
 use crate::outside::secret::Secret;
 
 #[path = "gitea_people_tests.rs"]
 mod people;
-#[path = "../../../tests/suite/support/ports.rs"]
-mod ports;
 #[path = "../../../tests/suite/support/gitea.rs"]
 pub(crate) mod server;
 
