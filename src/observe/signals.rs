@@ -90,6 +90,8 @@ pub struct SignalState {
     pub age_s: Option<u64>,
     /// The newest value is too old to act on, or there is none.
     pub stale: bool,
+    /// From which age on it is, seconds.
+    pub staleness_s: u32,
     /// Why the newest read failed; `None` when it worked.
     pub error: Option<Arc<SourceError>>,
 }
@@ -344,6 +346,7 @@ impl Watched {
             key,
             age_s,
             stale: age_s.is_none_or(|age_s| age_s > u64::from(self.config.staleness_s)),
+            staleness_s: self.config.staleness_s,
             error: self.error.clone(),
         }
     }

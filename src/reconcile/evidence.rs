@@ -41,7 +41,12 @@ pub struct Evidence {
 impl Evidence {
     #[must_use]
     pub fn series(&self, key: &SignalKey) -> Option<&Series> {
-        self.signals.iter().map(|state| &state.series).find(|series| series.key == *key)
+        self.state(key).map(|it| &it.series)
+    }
+
+    #[must_use]
+    pub fn state(&self, key: &SignalKey) -> Option<&SignalState> {
+        self.signals.iter().find(|it| it.key == *key)
     }
 
     #[must_use]
@@ -199,7 +204,14 @@ mod tests {
     fn evidence(key: &SignalKey, newest: f64) -> Evidence {
         let series =
             Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(100.0), Some(newest)] };
-        let state = SignalState { key: key.clone(), series, age_s: Some(0), stale: false, error: None };
+        let state = SignalState {
+            key: key.clone(),
+            series,
+            age_s: Some(0),
+            stale: false,
+            staleness_s: 120,
+            error: None,
+        };
         Evidence {
             at: at(30),
             signals: vec![state],

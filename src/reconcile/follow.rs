@@ -334,10 +334,12 @@ fn synced(turn: &Turn<'_>, record: &RemediationAction) -> Option<Step> {
     let dependants: Vec<_> =
         spec.dependants.iter().filter_map(|key| turn.evidence.series(key)).cloned().collect();
     let alerts = &record.spec.cause.alerts;
+    let state = turn.evidence.state(&spec.signal);
     let verdict = verify::judge(
         &VerifyInput {
             spec,
-            signal: turn.evidence.series(&spec.signal),
+            signal: state.map(|it| &it.series),
+            staleness_s: state.map_or(0, |it| it.staleness_s),
             dependants: &dependants,
             incident_since: record.spec.cause.since,
             merged_at: merge.at,

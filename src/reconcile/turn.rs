@@ -272,12 +272,12 @@ impl Turn<'_> {
     #[must_use]
     pub fn calm(&self, record: &RemediationAction) -> Option<bool> {
         let spec = &record.spec.verify;
-        let series = self.evidence.series(&spec.signal)?;
+        let state = self.evidence.state(&spec.signal)?;
         // An undo is judged by what its action was judged by.
         let undone = record.undoes().and_then(|of| self.history().effects.get(of));
         let cause = undone.map_or(&record.spec.cause, |it| &it.record.spec.cause);
         let expected = cause.anomalies.first().map(|it| it.expected);
-        verify::calm(series, spec.below, expected, spec.window_s, self.now)
+        verify::calm((&state.series, state.staleness_s), spec.below, expected, spec.window_s, self.now)
     }
 
     /// Is the newest value of the signal that `policy` verifies by inside its target? `None`: no data.

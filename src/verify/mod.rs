@@ -23,9 +23,6 @@ pub const MIN_SAMPLES: usize = 5;
 /// Share of the samples that must be inside the target for "recovered", percent.
 pub const INSIDE_PERCENT: usize = 90;
 
-/// The newest sample may be this many slots old; beyond that the source is silent, and silence is no proof.
-pub const STALE_SLOTS: u32 = 5;
-
 /// Worse means farther off by more than this share of the value before.
 pub const WORSE_SHARE: f64 = 0.25;
 
@@ -35,6 +32,9 @@ pub struct VerifyInput<'a> {
     pub spec: &'a VerifySpec,
     /// The signal of `spec`; `None` when its source did not answer.
     pub signal: Option<&'a Series>,
+    /// The newest sample of `signal` may be this old, seconds; beyond that its source is silent, and silence is no
+    /// proof. How late samples arrive depends on the source, so it is the signal's setting.
+    pub staleness_s: u32,
     /// The signals of `spec.dependants` for which there is data. Higher is worse.
     pub dependants: &'a [Series],
     /// When the incident started.
@@ -68,11 +68,11 @@ pub fn judge(input: &VerifyInput<'_>, now: Timestamp) -> Option<Verdict> {
 
 /// Whether the signal has been inside its target (below `below`, or inside `expected` when that is `None`)
 /// for the last `window_s` seconds, so that the end of a remediation may be proposed. `None`: not enough
-/// data to say. A signal whose newest value is outside is not calm, however quiet the window before it was:
+/// data to say, or the newest sample is older than `staleness_s`. A signal whose newest value is outside is not calm, however quiet the window before it was:
 /// otherwise a surge would count as over in the moment it begins.
 #[must_use]
 pub fn calm(
-    series: &Series,
+    (series, staleness_s): (&Series, u32),
     below: Option<f64>,
     expected: Option<(f64, f64)>,
     window_s: u32,
@@ -80,7 +80,7 @@ pub fn calm(
 ) -> Option<bool> {
     let target = Target::of(below, expected)?;
     let window = Window::of(series, earlier(now, window_s), now);
-    let (_, newest) = series.last().filter(|(at, _)| is_fresh(series, *at, now))?;
+    let (_, newest) = series.last().filter(|(at, _)| is_fresh(*at, staleness_s, now))?;
     if target.off(newest) > 0.0 {
         return Some(false);
     }
@@ -132,7 +132,7 @@ struct Evidence {
 impl Evidence {
     fn of(input: &VerifyInput<'_>, signal: &Series, now: Timestamp) -> Self {
         let start = input.incident_since.max(earlier(input.merged_at, input.spec.window_s));
-        let start = in_force(signal, start);
+        let start = in_force(signal, input.staleness_s, start);
         let mut before = Window::of(signal, start, input.merged_at);
         if !before.is_enough() {
             // A merge may follow the start of the incident within seconds. Until the sync the change has not
@@ -143,7 +143,7 @@ impl Evidence {
             target: Target::of(input.spec.below, input.expected),
             before,
             after: Window::of(signal, earlier(now, input.spec.window_s), now),
-            fresh: signal.newest().is_some_and(|newest| is_fresh(signal, newest, now)),
+            fresh: signal.newest().is_some_and(|newest| is_fresh(newest, input.staleness_s, now)),
         }
     }
 }
@@ -271,14 +271,14 @@ impl Case<'_> {
 /// Time of the sample that is in force at `at`: the newest one that is not later, unless it is too old to count.
 /// An incident is noticed between two samples, and the one that showed it lies before that moment; a merge and
 /// its sync may both be over before the next one.
-fn in_force(series: &Series, at: Timestamp) -> Timestamp {
+fn in_force(series: &Series, staleness_s: u32, at: Timestamp) -> Timestamp {
     let is_known = |index: &usize| series.values[*index].is_some() && series.at(*index) <= at;
     let newest = (0..series.values.len()).rev().find(is_known).map(|index| series.at(index));
-    newest.filter(|newest| is_fresh(series, *newest, at)).unwrap_or(at)
+    newest.filter(|newest| is_fresh(*newest, staleness_s, at)).unwrap_or(at)
 }
 
-fn is_fresh(series: &Series, newest: Timestamp, now: Timestamp) -> bool {
-    now <= later(newest, series.step_s.saturating_mul(STALE_SLOTS))
+fn is_fresh(newest: Timestamp, staleness_s: u32, now: Timestamp) -> bool {
+    now <= later(newest, staleness_s)
 }
 
 fn later(time: Timestamp, seconds: u32) -> Timestamp {

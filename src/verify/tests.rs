@@ -61,6 +61,7 @@ impl Story {
         let input = VerifyInput {
             spec: &self.spec,
             signal: known.as_ref(),
+            staleness_s: STALENESS_S,
             dependants: &self.dependants,
             incident_since: at(self.since),
             merged_at: at(self.merged),
@@ -76,6 +77,7 @@ impl Story {
     }
 }
 
+const STALENESS_S: u32 = 150;
 /// The end of the first full window behind the sync and the settle time.
 const FULL_S: i64 = 180 + 60 + 600;
 /// The end of the time for a verdict.
@@ -261,15 +263,28 @@ fn the_time_for_a_verdict_is_never_shorter_than_one_window() {
 }
 
 #[test]
+fn samples_that_always_arrive_late_are_judged_within_the_staleness_of_their_signal() {
+    let late_s = i64::from(STALENESS_S);
+    for (silent_s, expected) in [(late_s, Outcome::Recovered), (late_s + 30, Outcome::Unknown)] {
+        let newest = OVER_S - silent_s;
+        let story = Story::new(move |s| match s {
+            ..=200 => Some(if s < 0 { 180.0 } else { 520.0 }),
+            _ => (s <= newest).then_some(180.0),
+        });
+        assert_eq!(story.outcome(OVER_S), Some(expected), "silent for {silent_s} s");
+    }
+}
+
+#[test]
 fn calm_needs_data_and_a_target() {
     let quiet = series("latency_p95", 600, |_| Some(180.0));
-    assert_eq!(calm(&quiet, Some(250.0), None, 600, at(600)), Some(true));
-    assert_eq!(calm(&quiet, Some(150.0), None, 600, at(600)), Some(false));
-    assert_eq!(calm(&quiet, None, Some((100.0, 200.0)), 600, at(600)), Some(true));
-    assert_eq!(calm(&quiet, None, None, 600, at(600)), None);
-    assert_eq!(calm(&quiet, Some(250.0), None, 600, at(1000)), None);
+    assert_eq!(calm((&quiet, STALENESS_S), Some(250.0), None, 600, at(600)), Some(true));
+    assert_eq!(calm((&quiet, STALENESS_S), Some(150.0), None, 600, at(600)), Some(false));
+    assert_eq!(calm((&quiet, STALENESS_S), None, Some((100.0, 200.0)), 600, at(600)), Some(true));
+    assert_eq!(calm((&quiet, STALENESS_S), None, None, 600, at(600)), None);
+    assert_eq!(calm((&quiet, STALENESS_S), Some(250.0), None, 600, at(1000)), None);
     let empty = series("latency_p95", 600, |_| None);
-    assert_eq!(calm(&empty, Some(250.0), None, 600, at(600)), None);
+    assert_eq!(calm((&empty, STALENESS_S), Some(250.0), None, 600, at(600)), None);
 }
 
 proptest! {
@@ -304,6 +319,7 @@ proptest! {
         let input = VerifyInput {
             spec: &spec,
             signal: Some(&signal),
+            staleness_s: STALENESS_S,
             dependants: std::slice::from_ref(&signal),
             incident_since: at(since),
             merged_at: at(merged),
@@ -324,7 +340,7 @@ fn a_surge_is_not_calm_in_the_moment_it_begins() {
     let newest = surging.values.iter().rposition(Option::is_some).unwrap();
     surging.values[newest] = Some(900.0);
     let now = surging.at(newest);
-    assert_eq!(calm(&surging, Some(250.0), None, 600, now), Some(false));
+    assert_eq!(calm((&surging, STALENESS_S), Some(250.0), None, 600, now), Some(false));
     surging.values[newest] = Some(180.0);
-    assert_eq!(calm(&surging, Some(250.0), None, 600, now), Some(true));
+    assert_eq!(calm((&surging, STALENESS_S), Some(250.0), None, 600, now), Some(true));
 }
