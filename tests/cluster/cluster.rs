@@ -62,6 +62,7 @@ pub(crate) struct Programs {
     pub redis: PathBuf,
     pub kustomize: PathBuf,
     pub gitea: PathBuf,
+    pub helm: PathBuf,
     pub prometheus: PathBuf,
 }
 
@@ -80,6 +81,7 @@ impl Programs {
             redis: find("redis-server")?,
             kustomize: find("kustomize")?,
             gitea: find("gitea")?,
+            helm: find("helm")?,
             prometheus: find("prometheus")?,
         })
     }
@@ -99,6 +101,7 @@ pub(crate) struct Cluster {
     /// Known to the API server, and nothing is allowed to them.
     pub stranger: Kube,
     pub url: String,
+    pub helm: PathBuf,
     pub prometheus: PathBuf,
     pub gitea: Gitea,
     _flux: Flux,
@@ -145,6 +148,7 @@ impl Cluster {
             tars,
             stranger,
             url,
+            helm: programs.helm.clone(),
             prometheus: programs.prometheus.clone(),
             gitea,
             _flux: flux,

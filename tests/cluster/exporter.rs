@@ -2,13 +2,13 @@
 //! the ready replicas and the image that the API server reports. Comes in: the cluster; out: `/metrics` for Prometheus. Never: a
 //! figure from git, or one that tars said.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::kube::Kube;
+use super::support::workload_http;
 
 /// Requests that one replica serves at once.
 const SLOTS_PER_REPLICA: usize = 4;
@@ -74,10 +74,11 @@ impl Exporter {
                 std::thread::sleep(BEAT);
             }
         });
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let seen = Arc::clone(&seen);
-                std::thread::spawn(move || answer(connection, &seen, namespace));
+        workload_http::serve(listener, move |_| {
+            let seen = Arc::clone(&seen);
+            move |path: &str| match path {
+                "/metrics" => metrics(&seen.lock().unwrap(), namespace),
+                _ => String::new(),
             }
         });
         exporter
@@ -116,24 +117,6 @@ fn beat(seen: &mut Seen, clients: usize, dice: &mut u64) {
         // Even a good image fails now and then: a series without any change is not one.
         let fails = if seen.is_bad { number % 10 < FAILING_OF_TEN } else { dice.is_multiple_of(200) };
         if fails { seen.failed += 1 } else { seen.good += 1 }
-    }
-}
-
-fn answer(mut connection: TcpStream, seen: &Mutex<Seen>, namespace: &str) {
-    let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
-    while let Some(Ok(first)) = lines.next() {
-        while lines.next().is_some_and(|line| line.is_ok_and(|it| !it.is_empty())) {}
-        let body = match first.split(' ').nth(1) {
-            Some("/metrics") => metrics(&seen.lock().unwrap(), namespace),
-            _ => String::new(),
-        };
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        if connection.write_all(format!("{head}{body}").as_bytes()).is_err() {
-            return;
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::watch::{WITHIN, Watch};
 const AWAY: Duration = Duration::from_secs(5);
 
 /// A repository with three replicas of `backend` that Flux applied, and the load on them.
-fn shop(cluster: &Cluster, name: &'static str) -> (Repository, Exporter) {
+pub(crate) fn shop(cluster: &Cluster, name: &'static str) -> (Repository, Exporter) {
     let repository = Repository::new(cluster, name);
     let imported = repository.push(&repository.files(3, "1.0.0", &scale_out(name, "")), "Import");
     repository.protect(cluster);
@@ -29,7 +29,7 @@ fn shop(cluster: &Cluster, name: &'static str) -> (Repository, Exporter) {
     (repository, exporter)
 }
 
-fn done(kube: &Kube, args: &[&str]) {
+pub(crate) fn done(kube: &Kube, args: &[&str]) {
     let (code, said) = kube.kubectl(args, "");
     assert_eq!(code, 0, "kubectl {args:?}: {said}");
 }

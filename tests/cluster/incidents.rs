@@ -104,6 +104,18 @@ pub(crate) fn is_verified_for_kubectl(kube: &Kube, namespace: &str) {
     assert!(code == 0 && said.contains("condition met"), "{said}");
 }
 
+/// What somebody sees who asks for all of it: which policy, on what, how far; printed, for people to judge.
+#[allow(clippy::print_stderr, reason = "a table is to be looked at")]
+fn reads_well(kube: &Kube, namespace: &str) {
+    let (code, table) = kube.kubectl(&["get", "rpol,rem", "-A"], "");
+    eprintln!("{table}");
+    let line = |what: &str| table.lines().find(|it| it.starts_with(namespace) && it.contains(what));
+    assert!(code == 0 && table.lines().all(|it| it.chars().count() <= 160), "{table}");
+    let (policy, action) = (line("remediationpolicy").unwrap(), line("remediationaction").unwrap());
+    assert!(policy.contains("True") && policy.contains("AutoMerge"), "{policy}");
+    assert!(action.contains("Deployment/backend") && action.contains("Verified"), "{action}");
+}
+
 #[allow(clippy::print_stderr, reason = "the split of the time is what a run of this tier reports")]
 pub(crate) fn report(incident: &str, split: &[String]) {
     eprintln!("{incident}: {}", split.join(", "));
@@ -136,6 +148,7 @@ pub(crate) fn surge_with_flux(cluster: &Cluster) {
     let changed = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
     assert_eq!(changed, format!("1\t1\t{DEPLOYMENT}"));
     is_verified_for_kubectl(kube, NAME);
+    reads_well(kube, NAME);
     exporter.set_clients(CALM_CLIENTS);
     since = Instant::now();
     split.push(watch.step("scale back", &mut since, || watch.has("Expired")));

@@ -11,6 +11,7 @@
     reason = "test code: a panic is a failed test, and the suite plays the outside world itself"
 )]
 
+mod chart;
 mod cluster;
 mod delivery;
 mod exporter;
@@ -33,7 +34,7 @@ use self::cluster::{Cluster, Programs};
 type Scenario = fn(&Cluster);
 
 /// All in one cluster, at the same time: each waits for minutes and works for seconds.
-const TOGETHER: [(&str, Scenario); 12] = [
+const TOGETHER: [(&str, Scenario); 13] = [
     ("the pods of a Deployment become ready", first::pods_become_ready),
     ("who has no role is refused", first::strangers_are_refused),
     ("Flux applies a commit", first::flux_applies_a_commit),
@@ -42,6 +43,7 @@ const TOGETHER: [(&str, Scenario); 12] = [
     ("B: a person merges the rollback of a bad image, Argo CD brings it", incidents::bad_image_with_argo_cd),
     ("C: the bounds of an autoscaler are edited", incidents::surge_under_an_autoscaler),
     ("D: what was merged does not arrive", incidents::sync_is_broken),
+    ("the chart is installed, checked, upgraded, rolled back and removed", chart::installs),
     ("fault: somebody scaled by hand", faults::scaled_by_hand),
     ("fault: tars may not look", faults::may_not_look),
     ("fault: Argo CD refuses", faults::argo_cd_refuses),

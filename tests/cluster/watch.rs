@@ -27,6 +27,7 @@ const EVERYTHING: &str = "+refs/heads/*:refs/heads/*";
 pub(crate) struct Watch {
     pub name: &'static str,
     folder: PathBuf,
+    prometheus: u16,
     pub mirror: PathBuf,
     source: String,
     settings: String,
@@ -77,6 +78,7 @@ webhook: {{enabled: false}}
         let mut watch = Self {
             name,
             folder,
+            prometheus,
             mirror,
             source: url.clone(),
             settings,
@@ -102,6 +104,15 @@ webhook: {{enabled: false}}
         let name = ["tars", "tars-1", "tars-2"][number];
         command.env("HOME", &self.folder).env("TARS_CONFIG", file).arg("run");
         self.tars.push(start(name, &self.folder, &mut command));
+    }
+
+    /// A file of its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(crate) fn prometheus_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.prometheus)
     }
 
     /// What a verb of tars prints about the repository, as the forge has it now.

@@ -4,6 +4,7 @@
 
 mod hooks;
 mod login;
+mod outage;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -33,13 +33,6 @@ const IMPURE: &[&str] = &[
     "futures_util",
     "getrandom",
     "git2",
-    "k8s_openapi",
-    "kube::Client",
-    "kube::Config",
-    "kube::api",
-    "kube::client",
-    "kube::config",
-    "kube::core",
     "prometheus_client",
     "reqwest",
     "rustix",
@@ -65,14 +58,6 @@ const OUTSIDE_ONLY: &[&str] = &[
     "std::time::SystemTime",
     "getrandom",
     "git2",
-    "k8s_openapi",
-    // Not the bare name of the crate, which is also what a client is called.
-    "kube::Client",
-    "kube::Config",
-    "kube::api",
-    "kube::client",
-    "kube::config",
-    "kube::core",
     "reqwest",
     "rustix",
     "tokio::fs",
@@ -80,6 +65,18 @@ const OUTSIDE_ONLY: &[&str] = &[
     "tokio::process",
     "tokio::time::Instant",
     "tokio::time::sleep",
+];
+
+/// The client of Kubernetes, for `outside` alone too. Not the bare name of the crate, which is also what a client is
+/// called.
+const KUBERNETES: &[&str] = &[
+    "k8s_openapi",
+    "kube::Client",
+    "kube::Config",
+    "kube::api",
+    "kube::client",
+    "kube::config",
+    "kube::core",
 ];
 
 /// (room, prefix): openings in [`OUTSIDE_ONLY`].
@@ -141,7 +138,7 @@ fn pure(reference: &Reference) -> Option<String> {
     if NOISY.contains(&last) {
         return Some("a pure room does not print or log: return the reason as data".to_owned());
     }
-    names(&segments, IMPURE).or_else(|| reads(&segments))
+    names(&segments, &[IMPURE, KUBERNETES]).or_else(|| reads(&segments))
 }
 
 fn worldly(room: &str, reference: &Reference) -> Option<String> {
@@ -151,11 +148,12 @@ fn worldly(room: &str, reference: &Reference) -> Option<String> {
         return None;
     }
     let terminal = segments.contains(&"io");
-    names(&segments, OUTSIDE_ONLY).or_else(|| if terminal { None } else { reads(&segments) })
+    names(&segments, &[OUTSIDE_ONLY, KUBERNETES]).or_else(|| if terminal { None } else { reads(&segments) })
 }
 
-fn names(segments: &[&str], banned: &[&str]) -> Option<String> {
-    if let Some(prefix) = banned.iter().find(|prefix| starts_with(segments, prefix)) {
+fn names(segments: &[&str], banned: &[&[&str]]) -> Option<String> {
+    let banned = || banned.iter().copied().flatten();
+    if let Some(prefix) = banned().find(|prefix| starts_with(segments, prefix)) {
         return Some(format!("`{prefix}` touches the world; `outside` does that, with bounds"));
     }
     // `use std::time;` or `use std::*;` would let the name in through the back door.
@@ -164,7 +162,7 @@ fn names(segments: &[&str], banned: &[&str]) -> Option<String> {
         let through = segments.contains(&"*") || named == ["std", "time"];
         through && starts_with(&prefix.split("::").collect::<Vec<_>>(), &named.join("::"))
     };
-    banned.iter().find(wider).map(|prefix| format!("this lets `{prefix}` in unseen: import single items"))
+    banned().find(wider).map(|prefix| format!("this lets `{prefix}` in unseen: import single items"))
 }
 
 fn reads(segments: &[&str]) -> Option<String> {

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NUDGE_DISTANCE_S: u64 = 5;
 
 /// `tars run`, which ends with its test.
-struct Running {
+pub(super) struct Running {
     child: Child,
     port: u16,
     home: TempDir,
@@ -40,7 +40,7 @@ impl Drop for Running {
 }
 
 /// Keys, a repository with one commit, and settings for this forge; a tick comes every ten minutes.
-fn prepared(url: &str, name: &str, port: u16, secret_file: bool) -> TempDir {
+pub(super) fn prepared(url: &str, name: &str, port: u16, secret_file: bool) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path();
     shell(dir, "ssh-keygen -q -t ed25519 -N '' -f key && sed 's/^/tars@example.com /' key.pub > allowed")
@@ -71,7 +71,11 @@ fn prepared(url: &str, name: &str, port: u16, secret_file: bool) -> TempDir {
 impl Running {
     fn start(url: &str, name: &str, secret_file: bool) -> Self {
         let port = free_port();
-        let home = prepared(url, name, port, secret_file);
+        Self::of(prepared(url, name, port, secret_file), port)
+    }
+
+    /// On what was prepared, or left by one that ended.
+    pub(super) fn of(home: TempDir, port: u16) -> Self {
         let log = fs::File::create(home.path().join("log")).unwrap();
         let child = Command::new(support::tars())
             .args(["run", "--config", "tars.yaml"])
@@ -85,16 +89,25 @@ impl Running {
             .spawn()
             .unwrap();
         let running = Self { child, port, home };
-        running.wait_until("the first tick", |it| it.ticks() == 1);
+        running.wait_until("the first tick", |it| it.ticks() >= 1);
         running
     }
 
-    fn dir(&self) -> &Path {
+    pub(super) fn dir(&self) -> &Path {
         self.home.path()
     }
 
+    /// Ends it, and leaves what it had on disk.
+    pub(super) fn end(mut self) -> TempDir {
+        std::mem::replace(&mut self.home, tempfile::tempdir().unwrap())
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The answer to a request, whole; empty when there is none.
-    fn ask(&self, request: &str) -> String {
+    pub(super) fn ask(&self, request: &str) -> String {
         let mut answer = String::new();
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -105,13 +118,13 @@ impl Running {
     }
 
     /// A number of the metrics; 0 when it is not there.
-    fn metric(&self, name: &str) -> u64 {
+    pub(super) fn metric(&self, name: &str) -> u64 {
         let text = self.ask("GET /metrics HTTP/1.0\r\n\r\n");
         let line = text.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0, |it| it.trim().parse().unwrap())
     }
 
-    fn ticks(&self) -> u64 {
+    pub(super) fn ticks(&self) -> u64 {
         self.metric("tars_reconcile_duration_seconds_count")
     }
 
@@ -120,7 +133,7 @@ impl Running {
     }
 
     #[track_caller]
-    fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(super) fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !holds(self) {
             let log = || fs::read_to_string(self.dir().join("log")).unwrap_or_default();

@@ -6,14 +6,15 @@
 //! environment says so and is an empty test otherwise. A binary target would be installed with `tars`, and an
 //! example would not be built by `cargo test --test suite`.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::process::{self, Process};
+use crate::support::workload_http;
 
 /// Folder with `repo.git`; its presence makes the test below the program.
 const FOLDER: &str = "TARS_LIVE_WORKLOAD";
@@ -95,11 +96,9 @@ fn serve(folder: &Path) {
     let unfinished = folder.join("workload.port.new");
     std::fs::write(&unfinished, port.to_string()).unwrap();
     std::fs::rename(&unfinished, folder.join(PORT_FILE)).unwrap();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let service = Arc::clone(&service);
-            std::thread::spawn(move || service.answer(connection));
-        }
+    workload_http::serve(listener, move |peer| {
+        let (service, mut dice) = (Arc::clone(&service), u64::from(peer) | 1 << 40);
+        move |path: &str| service.answer(path, &mut dice)
     });
     // Until the test ends, however it ends.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -120,23 +119,12 @@ impl Service {
         self.freed.notify_all();
     }
 
-    fn answer(&self, mut connection: TcpStream) {
-        let mut requests = BufReader::new(connection.try_clone().unwrap());
-        let mut dice = u64::from(connection.peer_addr().map_or(1, |peer| peer.port())) | 1 << 40;
-        while let Some(path) = read_request(&mut requests) {
-            let body = match path.as_str() {
-                "/work" => self.work(&mut dice),
-                "/metrics" => self.metrics(),
-                "/revision" => self.slots.lock().unwrap().revision.clone(),
-                _ => String::new(),
-            };
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            if connection.write_all(format!("{head}{body}").as_bytes()).is_err() {
-                return;
-            }
+    fn answer(&self, path: &str, dice: &mut u64) -> String {
+        match path {
+            "/work" => self.work(dice),
+            "/metrics" => self.metrics(),
+            "/revision" => self.slots.lock().unwrap().revision.clone(),
+            _ => String::new(),
         }
     }
 
@@ -190,21 +178,4 @@ impl Service {
 pub(super) fn replicas(overlay: &str) -> usize {
     let count = overlay.lines().find_map(|line| line.trim().strip_prefix("count:"));
     count.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).expect("the overlay has a count")
-}
-
-/// The path of the next request on this connection, its head read to the end.
-fn read_request(requests: &mut impl BufRead) -> Option<String> {
-    let mut first = String::new();
-    if requests.read_line(&mut first).ok()? == 0 {
-        return None;
-    }
-    loop {
-        let mut line = String::new();
-        if requests.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if line.trim().is_empty() {
-            return first.split_whitespace().nth(1).map(str::to_owned);
-        }
-    }
 }

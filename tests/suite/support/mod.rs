@@ -7,6 +7,7 @@ pub(crate) mod metric_stub;
 pub(crate) mod parts;
 pub(crate) mod ports;
 pub(crate) mod program;
+pub(crate) mod workload_http;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
