@@ -18,7 +18,7 @@ use super::support::{self, gitea::ORGANISATION};
 use super::watch::Watch;
 
 const NAME: &str = "chart";
-const RELEASE: &str = "tars";
+const RELEASE: &str = "tars-here";
 /// Kinds of the Prometheus operator, which this server does not serve; kubeconform judges them in the suite.
 const NOT_SERVED: &str = "apiVersion: monitoring.coreos.com/";
 
