@@ -32,9 +32,9 @@ const GLOBAL_MAX: u32 = 3;
 const HOUR_S: i64 = 3_600;
 /// The person acts at most this long after the pull request is there.
 const LATE_MS_MAX: u64 = 1_500;
-/// Looks for the pull request before the person goes home, a twentieth of a second apart.
-const LOOKS_MAX: usize = 2_400;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Looks for the pull request before the person goes home, a fifth of a second apart: each is work for Gitea.
+const LOOKS_MAX: usize = 600;
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Deed {

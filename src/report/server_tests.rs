@@ -107,6 +107,17 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
 }
 
 #[tokio::test]
+async fn a_watch_from_before_the_server_remembers_is_expired_by_that_name() {
+    let Some(kube) = server("expired").await else { return };
+    let watch = kube.watch(ACTIONS, Selection::default(), "1").await;
+    let refused = match watch {
+        Ok(mut watch) => watch.next::<Value>().await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(refused, Err(KubeError::Expired { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn actions_are_shown_set_back_and_made_again_and_the_second_time_nothing_is_written() {
     let Some(kube) = server("shown").await else { return };
     let label = "aiops.tars/policy=shown";

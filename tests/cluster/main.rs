@@ -51,8 +51,10 @@ const TOGETHER: [(&str, Scenario); 13] = [
 ];
 
 /// What takes the cluster away from everybody, after that.
-const ALONE: [(&str, Scenario); 1] =
-    [("fault: the control plane restarts under two replicas", faults::control_plane_restarts)];
+const ALONE: [(&str, Scenario); 1] = [(
+    "fault: the control plane restarts under two replicas, and the kinds of tars come late",
+    faults::control_plane_restarts,
+)];
 
 /// Plays what is wanted, and names what failed.
 fn play(cluster: &Cluster, scenarios: &[(&'static str, Scenario)]) -> Vec<&'static str> {

@@ -204,6 +204,25 @@ async fn a_watch_gives_changes_one_by_one_and_says_when_its_point_is_too_old() {
 }
 
 #[tokio::test]
+async fn who_follows_lists_again_when_the_watch_is_too_old_and_is_not_told_of_a_failure() {
+    let gone = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+    let expired = json!({"type": "ERROR", "object": gone}).to_string() + "\n";
+    let list =
+        |version: &str| (200, json!({"metadata": {"resourceVersion": version}, "items": []}).to_string());
+    let it = stand_in(vec![list("7"), (200, expired), list("9")]).await;
+    let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let following = follow(&it.kube, PODS, None, move |what| drop(tell.send(matches!(what, Heard::Changed))));
+    let two = async { [heard.recv().await, heard.recv().await] };
+    tokio::select! {
+        () = following => unreachable!("nobody ends it"),
+        both = two => assert_eq!(both, [Some(true); 2]),
+    }
+    let asked = it.asked.lock().unwrap();
+    assert!(asked[1].contains("watch=true") && asked[1].contains("resourceVersion=7"), "{asked:?}");
+    assert!(!asked[2].contains("watch=true"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn an_apply_names_its_manager_and_a_merge_its_part() {
     let it = stand_in(vec![(200, pod("a").to_string()), (200, pod("a").to_string())]).await;
     let object = json!({"metadata": {"name": "a"}});
