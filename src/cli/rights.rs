@@ -178,21 +178,30 @@ pub async fn check(kube: &Kube, settings: &ClusterSettings) -> Vec<Line> {
 
 fn missing(allowed: &Allowed, place: &str, rights: &[Right], settings: &ClusterSettings) -> Vec<Line> {
     let mut lines = Vec::new();
-    for right in rights.iter().filter(|it| it.feature != Feature::Delivery) {
+    let mut delivery = Vec::new();
+    let fix = "the roles of the chart have it (rbac.create); SECURITY.md has the table";
+    let unsure = if allowed.incomplete { " (the server says that it does not know all)" } else { "" };
+    for right in rights {
         let verbs = allowed.lacks(right);
         if verbs.is_empty() {
             continue;
         }
         let dot = if right.group.is_empty() { "" } else { "." };
-        let unsure = if allowed.incomplete { " (the server says that it does not know all)" } else { "" };
-        let (verbs, about) = (verbs.join(", "), right.feature.about());
-        let detail =
-            format!("no {verbs} on {}{dot}{} in {place}: {about}{unsure}", right.resource, right.group);
-        let fix = "the roles of the chart have it (rbac.create); SECURITY.md has the table";
+        let what = format!("{} on {}{dot}{}", verbs.join(", "), right.resource, right.group);
+        if right.feature == Feature::Delivery {
+            delivery.push(what);
+            continue;
+        }
+        let detail = format!("no {what} in {place}: {}{unsure}", right.feature.about());
         let decides = right.feature == Feature::Policies
             && settings.policies != PoliciesFrom::Repository
             && !right.resource.contains('/');
         lines.push(if decides { fail("rights", detail, fix) } else { warn("rights", detail, fix) });
+    }
+    // Somebody who has no Argo CD gives no rights on it: one line for all of these, and what is needed is theirs to say.
+    if !delivery.is_empty() {
+        let detail = format!("no {} in {place}: {}{unsure}", delivery.join("; "), Feature::Delivery.about());
+        lines.push(warn("rights", detail, fix));
     }
     lines
 }

@@ -75,8 +75,17 @@ fn a_missing_right_is_named_with_what_it_is_for_and_fails_only_what_decides() {
     let found = |policies| lines(&missing(&allowed, "shop", WATCHED, &settings(policies)));
     let about =
         "no watch on remediationpolicies.aiops.tars in shop: policies kept in the cluster, and their status";
-    assert_eq!(found(PoliciesFrom::Cluster), [format!("fail {about}")]);
-    assert_eq!(found(PoliciesFrom::Repository), [format!("warn {about}")]);
+    for (from, verdict) in [(PoliciesFrom::Cluster, "fail"), (PoliciesFrom::Repository, "warn")] {
+        let lines = found(from);
+        assert_eq!((lines.len(), &lines[0]), (2, &format!("{verdict} {about}")), "{lines:#?}");
+        let delivers = &lines[1];
+        assert!(
+            delivers.starts_with("warn no ") && delivers.ends_with(Feature::Delivery.about()),
+            "{delivers}"
+        );
+        assert!(delivers.contains("get on rollouts.argoproj.io; "), "{delivers}");
+        assert!(!delivers.contains("deployments"), "what is allowed is not lacking: {delivers}");
+    }
     let named = |name: &str| {
         said(&json!([{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": [name] }]))
     };

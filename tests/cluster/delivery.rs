@@ -1,4 +1,4 @@
-//! What applies commits: Flux (source-controller and kustomize-controller) and Argo CD (application-controller, repo-server and
+//! What applies commits: Flux (source-, kustomize- and helm-controller) and Argo CD (application-controller, repo-server and
 //! Redis), the real programs as processes beside the API server. Comes in: the programs and an administrator of the cluster;
 //! out: what they report in their objects' status. Never: a commit applied by anybody else.
 
@@ -18,17 +18,23 @@ pub(crate) const LOOK_S: u32 = 5;
 pub(crate) struct Flux {
     _source: Kept,
     _kustomize: Kept,
+    _helm: Kept,
 }
 
 impl Flux {
     pub(crate) fn start(programs: &Programs, folder: &Path, admin: &Kube) -> Self {
         admin.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: flux-system}\n");
-        admin.apply(&manifest(&programs.source_controller));
-        admin.apply(&manifest(&programs.kustomize_controller));
+        for program in
+            [&programs.source_controller, &programs.kustomize_controller, &programs.helm_controller]
+        {
+            admin.apply(&manifest(program));
+        }
         for kind in [
             "gitrepositories.source.toolkit.fluxcd.io",
             "externalartifacts.source.toolkit.fluxcd.io",
+            "helmcharts.source.toolkit.fluxcd.io",
             "kustomizations.kustomize.toolkit.fluxcd.io",
+            "helmreleases.helm.toolkit.fluxcd.io",
         ] {
             established(admin, kind);
         }
@@ -61,7 +67,8 @@ impl Flux {
         };
         let source = start("source-controller", &programs.source_controller, &storage);
         let kustomize = start("kustomize-controller", &programs.kustomize_controller, &[]);
-        Self { _source: source, _kustomize: kustomize }
+        let helm = start("helm-controller", &programs.helm_controller, &[]);
+        Self { _source: source, _kustomize: kustomize, _helm: helm }
     }
 
     /// The objects by which Flux applies `path` of a repository.

@@ -13,7 +13,7 @@ use super::delivery::{ArgoCd, Flux, LOOK_S};
 use super::exporter::Exporter;
 use super::kube::{Kube, is_rolled_out};
 use super::process::wait_for;
-use super::shop::{DEPLOYMENT, Repository, git};
+use super::shop::{DEPLOYMENT, Repository, deployment, git};
 use super::support::gitea::ORGANISATION;
 use super::watch::{WITHIN, Watch};
 
@@ -59,7 +59,7 @@ spec:
       query: '{} > 180'
       for: 3s
   actions: [{{type: ScaleOut, scaleOut: {{step: 4, maxReplicas: 10}}}}]
-  allowedResources: [Deployment/backend]
+  allowedResources: [{{kind: Deployment, name: backend}}]
   verify: {{signal: latency_p95, service: backend, below: 180, window: 20s, within: 4m}}
 {more}",
         p95(namespace)
@@ -78,7 +78,7 @@ spec:
       query: '{} > 0.1'
       for: 3s
   actions: [{{type: Rollback, rollback: {{scope: Image, maxAge: 2h}}}}]
-  allowedResources: [Deployment/backend]
+  allowedResources: [{{kind: Deployment, name: backend}}]
   verify: {{signal: error_ratio, service: backend, below: '0.05', window: 20s, within: 4m}}
 ",
         error_ratio(namespace)
@@ -113,12 +113,30 @@ fn reads_well(kube: &Kube, namespace: &str) {
     assert!(code == 0 && table.lines().all(|it| it.chars().count() <= 160), "{table}");
     let (policy, action) = (line("remediationpolicy").unwrap(), line("remediationaction").unwrap());
     assert!(policy.contains("True") && policy.contains("AutoMerge"), "{policy}");
-    assert!(action.contains("Deployment/backend") && action.contains("Verified"), "{action}");
+    let shown: Vec<&str> = action.split_whitespace().collect();
+    assert_eq!(
+        shown[2..9],
+        ["Deployment/backend", "ScaleOut", "Low", "AutoMerge", "#1", "True", "True"],
+        "{table}"
+    );
 }
 
 #[allow(clippy::print_stderr, reason = "the split of the time is what a run of this tier reports")]
 pub(crate) fn report(incident: &str, split: &[String]) {
     eprintln!("{incident}: {}", split.join(", "));
+}
+
+/// From three replicas to seven, with nobody touching it: how long each step took.
+fn surge_until_verified(watch: &Watch, exporter: &Exporter, kube: &Kube) -> Vec<String> {
+    let mut since = Instant::now();
+    exporter.set_clients(SURGE_CLIENTS);
+    let mut split = vec![watch.step("detect and propose", &mut since, || watch.has("Proposed"))];
+    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
+    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
+    assert_eq!(runs(kube, watch.name, 7), Some(()), "Synced means that seven replicas are ready");
+    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
+    assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Synced", "Verified"]);
+    split
 }
 
 pub(crate) fn surge_with_flux(cluster: &Cluster) {
@@ -133,14 +151,7 @@ pub(crate) fn surge_with_flux(cluster: &Cluster) {
     flux_applied(kube, NAME, &imported);
     let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
     let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &latency(NAME, "4m"));
-    let mut since = Instant::now();
-    exporter.set_clients(SURGE_CLIENTS);
-    let mut split = vec![watch.step("detect and propose", &mut since, || watch.has("Proposed"))];
-    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
-    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
-    assert_eq!(runs(kube, NAME, 7), Some(()), "Synced means that seven replicas are ready");
-    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
-    assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Synced", "Verified"]);
+    let mut split = surge_until_verified(&watch, &exporter, kube);
     let pulls = watch.pulls(cluster);
     assert!(pulls.len() == 1 && pulls[0]["merged"] == true, "{pulls:#?}");
     let head = git(&watch.mirror, &["rev-parse", "main"]);
@@ -148,14 +159,57 @@ pub(crate) fn surge_with_flux(cluster: &Cluster) {
     let changed = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
     assert_eq!(changed, format!("1\t1\t{DEPLOYMENT}"));
     is_verified_for_kubectl(kube, NAME);
-    reads_well(kube, NAME);
     exporter.set_clients(CALM_CLIENTS);
-    since = Instant::now();
+    let mut since = Instant::now();
     split.push(watch.step("scale back", &mut since, || watch.has("Expired")));
     split.push(watch.step("three replicas again", &mut since, || runs(kube, NAME, 3)));
     report("A", &split);
     let left = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
     assert_eq!(left, "", "every byte is back");
+}
+
+/// The count stands in the values of a release: a Kustomization brings the release, and the release the Deployment.
+pub(crate) fn surge_in_a_helm_release(cluster: &Cluster) {
+    const NAME: &str = "released";
+    const RELEASE: &str = "releases/backend.yaml";
+    let repository = Repository::new(cluster, NAME);
+    let release = format!(
+        "apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {{name: backend, namespace: {NAME}}}
+spec:
+  interval: 10m
+  releaseName: backend
+  chart:
+    spec:
+      chart: ./charts/backend
+      sourceRef: {{kind: GitRepository, name: {NAME}, namespace: flux-system}}
+  values:
+    replicas: 3   # four requests at once each
+"
+    );
+    let template = deployment(3, "1.0.0").replace("replicas: 3", "replicas: {{ .Values.replicas }}");
+    let files = [
+        (RELEASE, release.as_str()),
+        ("charts/backend/Chart.yaml", "apiVersion: v2\nname: backend\nversion: 1.0.0\n"),
+        ("charts/backend/values.yaml", "replicas: 2\n"),
+        ("charts/backend/templates/deployment.yaml", &template),
+    ];
+    let imported = repository.push(&files.map(|(path, text)| (path.to_owned(), text.to_owned())), "Import");
+    repository.protect(cluster);
+    let kube = &cluster.admin;
+    // This one is the cluster's own.
+    kube.apply(&scale_out(NAME, ""));
+    kube.apply(&Flux::objects(NAME, &repository.url, "./releases"));
+    flux_applied(kube, NAME, &imported);
+    assert_eq!(runs(kube, NAME, 3), Some(()), "the release is there when Flux says that it is applied");
+    let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &latency(NAME, "4m"));
+    report("A, in a Helm release", &surge_until_verified(&watch, &exporter, kube));
+    is_verified_for_kubectl(kube, NAME);
+    reads_well(kube, NAME);
+    let changed = git(&watch.mirror, &["diff", "--numstat", &imported, "main"]);
+    assert_eq!(changed, format!("1\t1\t{RELEASE}"));
 }
 
 pub(crate) fn bad_image_with_argo_cd(cluster: &Cluster) {

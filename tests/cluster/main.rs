@@ -34,7 +34,7 @@ use self::cluster::{Cluster, Programs};
 type Scenario = fn(&Cluster);
 
 /// All in one cluster, at the same time: each waits for minutes and works for seconds.
-const TOGETHER: [(&str, Scenario); 13] = [
+const TOGETHER: [(&str, Scenario); 14] = [
     ("the pods of a Deployment become ready", first::pods_become_ready),
     ("who has no role is refused", first::strangers_are_refused),
     ("Flux applies a commit", first::flux_applies_a_commit),
@@ -42,6 +42,7 @@ const TOGETHER: [(&str, Scenario); 13] = [
     ("A: Flux brings the replicas that a surge needs, and takes them back", incidents::surge_with_flux),
     ("B: a person merges the rollback of a bad image, Argo CD brings it", incidents::bad_image_with_argo_cd),
     ("C: the bounds of an autoscaler are edited", incidents::surge_under_an_autoscaler),
+    ("A, in a Helm release: the values that a surge needs", incidents::surge_in_a_helm_release),
     ("D: what was merged does not arrive", incidents::sync_is_broken),
     ("the chart is installed, checked, upgraded, rolled back and removed", chart::installs),
     ("fault: somebody scaled by hand", faults::scaled_by_hand),

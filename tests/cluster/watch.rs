@@ -28,6 +28,7 @@ pub(crate) struct Watch {
     pub name: &'static str,
     folder: PathBuf,
     prometheus: u16,
+    helm: PathBuf,
     pub mirror: PathBuf,
     source: String,
     settings: String,
@@ -55,7 +56,7 @@ impl Watch {
 forge: {{kind: gitea, url: '{forge}', repository: {ORGANISATION}/{name}, token_file: {at}/token}}
 signing: {{key_file: {at}/signing-key, allowed_signers_file: {at}/allowed_signers, email: tars@example.com}}
 prometheus: {{url: 'http://127.0.0.1:{prometheus}'}}
-cluster: {{access: kubeconfig, kubeconfig: '{}'}}
+cluster: {{access: kubeconfig, kubeconfig: '{}', policies: both}}
 listen: LISTEN
 tick: 1s
 webhook: {{enabled: false}}
@@ -79,6 +80,7 @@ webhook: {{enabled: false}}
             name,
             folder,
             prometheus,
+            helm: cluster.helm.clone(),
             mirror,
             source: url.clone(),
             settings,
@@ -100,7 +102,10 @@ webhook: {{enabled: false}}
         let file = self.folder.join(format!("tars-{number}.yaml"));
         fs::write(&file, settings).unwrap();
         let mut command = Command::new(support::tars());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        // tars renders charts with the helm it finds.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let helm = self.helm.parent().unwrap().display().to_string();
+        command.env_clear().env("PATH", format!("{helm}:{path}"));
         let name = ["tars", "tars-1", "tars-2"][number];
         command.env("HOME", &self.folder).env("TARS_CONFIG", file).arg("run");
         self.tars.push(start(name, &self.folder, &mut command));

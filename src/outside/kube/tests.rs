@@ -211,7 +211,9 @@ async fn who_follows_lists_again_when_the_watch_is_too_old_and_is_not_told_of_a_
         |version: &str| (200, json!({"metadata": {"resourceVersion": version}, "items": []}).to_string());
     let it = stand_in(vec![list("7"), (200, expired), list("9")]).await;
     let (tell, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let following = follow(&it.kube, PODS, None, move |what| drop(tell.send(matches!(what, Heard::Changed))));
+    let following = follow(&it.kube, PODS, None, move |what| {
+        let _ = tell.send(matches!(what, Heard::Changed));
+    });
     let two = async { [heard.recv().await, heard.recv().await] };
     tokio::select! {
         () = following => unreachable!("nobody ends it"),

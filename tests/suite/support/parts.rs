@@ -103,6 +103,7 @@ fn every_part_that_the_script_installs_is_found() {
         "kwok",
         "source-controller",
         "kustomize-controller",
+        "helm-controller",
         "argocd",
         "promtool",
         "amtool",
