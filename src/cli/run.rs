@@ -115,6 +115,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     if once {
         let watch = Stopwatch::start();
         let (evidence, report) = reconciler.tick().await;
+        reconciler.keep();
         Notes { metrics, ready, said: Said::default() }.note(
             &evidence,
             &report,
@@ -142,6 +143,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let mut notes = Notes { metrics, ready, said: Said::default() };
     let mut told = Told::of(settings, reconciler.memory().instance(), cluster)?;
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
+    reconciler.keep();
     if let Some(cluster) = &mut told.cluster {
         cluster.end().await;
     }

@@ -486,7 +486,8 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
     let (probe, refresh) = probe(settings).await?;
     Ok(Parts {
         clock,
-        observer: Observer::new(sources, windows, EnsembleSettings::default()),
+        observer: Observer::new(sources, windows, EnsembleSettings::default())
+            .kept_in(settings.state_dir.join("detector.states")),
         spool: Arc::new(spool(settings)?),
         git,
         writer,

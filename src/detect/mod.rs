@@ -10,14 +10,7 @@ mod prepared;
 mod robust;
 mod sparkline;
 mod stl;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "the live loop does not keep bytes, reasons and episodes yet"
-    )
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "episodes are shown to nobody yet"))]
 pub mod stream;
 
 #[cfg(test)]
@@ -129,7 +122,6 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
     };
     let (lower, upper) = votes.first().map_or((0.0, 0.0), |&(_, expected)| expected);
     let newest = series.values.len() - 1;
-    let recent = &series.values[series.values.len().saturating_sub(RECENT)..];
     Some(Anomaly {
         key: series.key.clone(),
         at: series.at(newest),
@@ -141,8 +133,14 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
         warming_up,
         models,
         period,
-        recent: recent.iter().flatten().copied().filter(|value| value.is_finite()).collect(),
+        recent: recent(series),
     })
+}
+
+/// The newest values, for a sparkline.
+fn recent(series: &Series) -> Vec<f64> {
+    let slots = &series.values[series.values.len().saturating_sub(RECENT)..];
+    slots.iter().flatten().copied().filter(|value| value.is_finite()).collect()
 }
 
 fn vote(model: &dyn Model, window: &Prepared, weight: f64) -> (ModelScore, (f64, f64)) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -53,7 +54,30 @@ pub struct SignalConfig {
     pub staleness_s: u32,
 }
 
+/// Digest of what the values of a signal are: who is asked what, at which distance, with which season.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning(pub [u8; 16]);
+
 impl SignalConfig {
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        let mut hash = Sha256::new();
+        let label = match &self.service {
+            ServiceOf::Named(_) => "",
+            ServiceOf::Label(label) => label,
+        };
+        for text in [self.source.as_str(), label, &self.query] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        hash.update(self.step_s.to_le_bytes());
+        hash.update(self.period.unwrap_or(0).to_le_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest[..16]);
+        Meaning(short)
+    }
+
     /// How people call it: `service/signal`, or `signal by label` when it has many services.
     #[must_use]
     pub fn name(&self) -> String {
@@ -92,6 +116,10 @@ pub struct SignalState {
     pub stale: bool,
     /// From which age on it is, seconds.
     pub staleness_s: u32,
+    /// The season that the settings declare, in slots.
+    pub period: Option<u32>,
+    /// What its values are; what was learned of others says nothing about it.
+    pub meaning: Meaning,
     /// Why the newest read failed; `None` when it worked.
     pub error: Option<Arc<SourceError>>,
 }
@@ -109,6 +137,7 @@ pub struct Trouble {
 #[derive(Debug)]
 struct Watched {
     config: SignalConfig,
+    meaning: Meaning,
     /// How far it is read: what every window of it is moved by.
     progress: Window,
     windows: BTreeMap<SignalName, Window>,
@@ -125,12 +154,6 @@ pub struct SignalWindows {
 }
 
 impl SignalWindows {
-    /// The season that the settings declare for a signal, in slots.
-    #[must_use]
-    pub fn period(&self, key: &SignalKey) -> Option<u32> {
-        self.watched.iter().find(|it| it.has(key))?.config.period
-    }
-
     /// Empty windows for `configs`.
     ///
     /// # Errors
@@ -250,11 +273,7 @@ impl Watched {
             ServiceOf::Named(service) => BTreeMap::from([(service.clone(), progress.clone())]),
             ServiceOf::Label(_) => BTreeMap::new(),
         };
-        Self { config, progress, windows, error: None, warnings: Vec::new() }
-    }
-
-    fn has(&self, key: &SignalKey) -> bool {
-        self.config.signal == key.signal && self.windows.contains_key(&key.service)
+        Self { meaning: config.meaning(), config, progress, windows, error: None, warnings: Vec::new() }
     }
 
     /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
@@ -347,6 +366,8 @@ impl Watched {
             age_s,
             stale: age_s.is_none_or(|age_s| age_s > u64::from(self.config.staleness_s)),
             staleness_s: self.config.staleness_s,
+            period: self.config.period,
+            meaning: self.meaning,
             error: self.error.clone(),
         }
     }

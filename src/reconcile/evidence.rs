@@ -3,12 +3,14 @@
 //! written but the spool's own housekeeping.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::scores::Scores;
+use crate::detect::EnsembleSettings;
 use crate::detect::forecast::Watch;
-use crate::detect::{self, EnsembleSettings};
 use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Anomaly;
 use crate::model::forecast::Forecast;
@@ -86,7 +88,7 @@ impl Evidence {
 pub struct Observer {
     sources: Sources,
     windows: SignalWindows,
-    ensemble: EnsembleSettings,
+    scores: Scores,
     /// By signal and look-ahead time, as long as some policy asks for it.
     watches: BTreeMap<(SignalKey, u32), Watch>,
 }
@@ -94,7 +96,18 @@ pub struct Observer {
 impl Observer {
     #[must_use]
     pub fn new(sources: Sources, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
-        Self { sources, windows, ensemble, watches: BTreeMap::new() }
+        Self { sources, windows, scores: Scores::new(ensemble), watches: BTreeMap::new() }
+    }
+
+    /// With a file in which what was learned outlives the process.
+    #[must_use]
+    pub fn kept_in(self, path: PathBuf) -> Self {
+        Self { scores: self.scores.kept_in(path), ..self }
+    }
+
+    /// Writes that file now.
+    pub fn keep(&self) {
+        self.scores.keep();
     }
 
     /// Who is asked what no signal is: triggers and the state of the sync.
@@ -108,12 +121,7 @@ impl Observer {
     /// not hold up the git side.
     pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
         let signals = self.windows.tick(&self.sources, now).await;
-        let mut anomalies = Vec::with_capacity(signals.len());
-        for state in &signals {
-            let mut settings = self.ensemble;
-            settings.period = self.windows.period(&state.series.key).or(settings.period);
-            anomalies.extend(detect::score(&state.series, &settings));
-        }
+        let anomalies = self.scores.look(&signals, now);
         let forecasts = self.forecasts(&signals, policies);
         let promql = self.ask_triggers(policies, now).await;
         Evidence {
@@ -200,6 +208,7 @@ pub fn clock_skew(evidence: &Evidence) -> Option<SignedDuration> {
 mod tests {
     use super::*;
     use crate::model::fixtures::{at, policy};
+    use crate::observe::signals::Meaning;
 
     fn evidence(key: &SignalKey, newest: f64) -> Evidence {
         let series =
@@ -210,6 +219,8 @@ mod tests {
             age_s: Some(0),
             stale: false,
             staleness_s: 120,
+            period: None,
+            meaning: Meaning([0; 16]),
             error: None,
         };
         Evidence {

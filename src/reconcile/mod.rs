@@ -20,6 +20,8 @@ mod in_force;
 mod incident;
 mod open;
 mod perform;
+mod scores;
+mod states;
 mod step;
 mod turn;
 mod view;
@@ -234,6 +236,11 @@ impl Reconciler {
     #[must_use]
     pub fn memory(&self) -> &Memory {
         &self.parts.memory
+    }
+
+    /// Keeps what was learned for the process after this one.
+    pub fn keep(&self) {
+        self.parts.observer.keep();
     }
 
     /// Number of the pull request of `branch`, if it is known.

@@ -120,6 +120,10 @@ pub enum Event<'a> {
     InboxFileUnreadable {
         file: &'a str,
     },
+    /// What the detector had learned, or some of it, does not outlive the process.
+    Unlearned {
+        error: &'a dyn std::error::Error,
+    },
     /// A push said neither yes nor no; the branch was read again.
     PushSettled {
         landed: bool,
@@ -182,6 +186,7 @@ impl Event<'_> {
             }
             Self::PolicyRefused { problem } => warn!(text = %Clean::new(problem), "policy refused"),
             Self::TemplateRefused { problem } => warn!(text = %Clean::new(problem), "template refused"),
+            Self::Unlearned { error } => warn!(error = %Clean::chain(*error), "detector states not kept"),
             Self::AlertsTruncated { count } => warn!(count, "Alertmanager left alerts out of a message"),
             Self::AlertsRefused { reason } => warn!(text = %Clean::new(reason), "alerts refused"),
             Self::Failed { stage, error } => error!(stage, error = %Clean::chain(*error), "failed"),

@@ -7,11 +7,8 @@ use crate::detect::number;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Severity};
 use crate::model::signal::SignalKey;
 
-use super::season::Season;
+use super::season::{BAND, Season};
 use super::{Detector, FEATURES, State, average, isolation, season};
-
-/// Half width of the expected band, in deviations, as the batch ensemble draws it.
-const BAND: f32 = 3.0;
 
 impl Detector {
     /// The newest value as an anomaly; `None` before there was one.
@@ -73,7 +70,10 @@ impl Detector {
             }
             _ => String::new(),
         };
-        format!("{name} comes once in {}{expected}, {share:.0} % of the score", duration(*most))
+        let (once, learned) = (duration(*most), state.count);
+        format!(
+            "{name} comes once in {once}{expected}, {share:.0} % of the score, learned from {learned} values"
+        )
     }
 
     fn basis(&self, state: &State) -> String {

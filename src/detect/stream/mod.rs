@@ -11,11 +11,11 @@ mod pack;
 mod season;
 mod state;
 mod tail;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
-pub use pack::InvalidState;
 pub use state::State;
 
 use crate::detect::Weights;

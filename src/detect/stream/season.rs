@@ -21,6 +21,14 @@ const ERROR_H: f32 = 24.0;
 /// Points of the trend of what the season leaves, and hours of the smoothed remainder.
 const TREND: f32 = 8.0;
 const REMAINDER_H: f32 = 1.0;
+/// Hours, and points at least, that values beyond the band leave it where it is; after that it follows them.
+const ADOPT_S: u32 = 2 * 3600;
+const ADOPT_POINTS: u32 = 12;
+/// Deviations from the band's centre at which it ends.
+pub const BAND: f32 = 3.0;
+/// Points over which the spread within the band is averaged, and before which every value is within it.
+const NOISE_POINTS: f32 = 120.0;
+const YOUNG_POINTS: f32 = 30.0;
 /// A season is used while its error is below this share of the error without it.
 const BETTER: f32 = 0.95;
 
@@ -89,7 +97,11 @@ pub struct Seasons {
     error: f32,
     trend: f32,
     remainder: f32,
+    /// Where the band lies around level and season: as the trend, but values beyond the band do not move it.
+    held: f32,
     noise: f32,
+    /// Values beyond the band, less those within it, up to where it follows them.
+    outside: u16,
     pairs: [[Tail; 2]; 3],
 }
 
@@ -153,9 +165,7 @@ impl Seasons {
         let off = left - self.trend;
         self.judge(point, deviation, said);
         self.remainder += rate_of_hours(REMAINDER_H, point.step_h).max(first) * (left - self.remainder);
-        let cut = 3.0 * self.noise.sqrt() + point.floor;
-        let near = if point.count > 30.0 { off.clamp(-cut, cut) } else { off };
-        self.noise += rate(120.0).max(first) * (near * near - self.noise);
+        self.place_band(point, left);
         self.trend += rate(TREND).max(first) * off;
         self.level += rate_of_hours(LEVEL_H, point.step_h).max(first) * deviation;
         [
@@ -163,6 +173,28 @@ impl Seasons {
             of_pair(&mut self.pairs[1], left, point.floor),
             of_pair(&mut self.pairs[2], self.remainder, point.floor),
         ]
+    }
+
+    /// The band follows the values within it. An incident neither moves nor widens it, until it has lasted so long that
+    /// it is the new normal.
+    fn place_band(&mut self, point: &Point, left: f32) {
+        let first = 1.0 / point.count;
+        let off = left - self.held;
+        let cut = BAND * self.noise.sqrt() + point.floor;
+        let is_young = point.count <= YOUNG_POINTS;
+        let is_outside = !is_young && off.abs() > cut;
+        let most = (ADOPT_S / point.step_s).max(ADOPT_POINTS).min(u32::from(u16::MAX)) as u16;
+        self.outside = if is_outside {
+            self.outside.saturating_add(1).min(most)
+        } else {
+            self.outside.saturating_sub(1)
+        };
+        if is_outside && self.outside < most {
+            return;
+        }
+        let near = if is_young { off } else { off.clamp(-cut, cut) };
+        self.noise += rate(NOISE_POINTS).max(first) * (near * near - self.noise);
+        self.held += rate(TREND).max(first) * off;
     }
 
     /// Errors of every season first, then the value becomes part of them.
@@ -194,7 +226,7 @@ impl Seasons {
     /// What is expected at a moment, and how far values lie around it.
     pub fn band(&self, at_s: i64, step_s: u32) -> (f32, f32) {
         let (_, season) = self.best(self.said(at_s, step_s));
-        (self.level + season + self.trend, self.noise.sqrt())
+        (self.level + season + self.held, self.noise.sqrt())
     }
 
     /// Deviation of a value from the level.
@@ -212,9 +244,11 @@ impl Seasons {
         self.week.pack(pack);
         self.cycle.pack(pack);
         pack.u32(&mut self.cycle_s);
-        for value in [&mut self.error, &mut self.trend, &mut self.remainder, &mut self.noise] {
+        for value in [&mut self.error, &mut self.trend, &mut self.remainder, &mut self.held, &mut self.noise]
+        {
             pack.f32(value);
         }
+        pack.u16(&mut self.outside);
         self.pairs.iter_mut().flatten().for_each(|tail| tail.pack(pack));
     }
 }

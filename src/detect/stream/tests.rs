@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::pack::{long, short};
+use super::pack::{InvalidState, long, short};
 use super::*;
 use crate::detect::story_tests::{Noise, day};
 use crate::model::fixtures;

@@ -1,0 +1,175 @@
+//! Scores the windows of a tick: the streaming detector, one state per series, fed with what is new since the last tick;
+//! the batch ensemble on the window alone until the stream of a series has seen enough. Signals come in, anomalies go
+//! out. States outlive the process in a file.
+//!
+//! A state is fed up to the newest slot with a value. What arrives later for an older slot changes the window, not the
+//! state. After a restart the state goes on where it was written, from the window that is read anyway; without a file,
+//! the window is all it learns from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::states::{Known, States, StatesFile};
+use crate::detect::stream::{Detector, Settings};
+use crate::detect::{self, EnsembleSettings};
+use crate::model::anomaly::Anomaly;
+use crate::observe::signals::SignalState;
+use crate::telemetry::events::Event;
+
+/// Values that are fed in one tick, a few seconds of work at most: a first start with many series takes several ticks,
+/// during which windows are judged by themselves.
+const FEED_MAX: usize = 2_000_000;
+/// Slots of windows that are judged by themselves in one tick, which takes the models much longer.
+const BATCH_SLOTS_MAX: usize = 2_000_000;
+/// A state is written this often, and when the process ends. What a crash loses, the windows still have.
+const KEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// A series that brought no value for so long is forgotten: the longest season, and a little.
+const FORGET_AFTER_S: i64 = 8 * 86_400;
+/// A state from the future waits for its time this long, then it is given up: the clock was wrong.
+const AHEAD_MAX_S: i64 = 3_600;
+
+/// Keeps what the detector knows of every series.
+#[derive(Debug)]
+pub struct Scores {
+    ensemble: EnsembleSettings,
+    /// By the season that is declared, seconds.
+    detectors: BTreeMap<Option<u32>, Detector>,
+    states: States,
+    /// `None`: a restart starts from the windows.
+    file: Option<StatesFile>,
+    is_read: bool,
+    kept_at: Option<Timestamp>,
+    /// The series with which the next tick begins, so that all get their turn where not all fit into one.
+    first: usize,
+}
+
+impl Scores {
+    #[must_use]
+    pub fn new(ensemble: EnsembleSettings) -> Self {
+        Self {
+            ensemble,
+            detectors: BTreeMap::new(),
+            states: States::new(),
+            file: None,
+            is_read: false,
+            kept_at: None,
+            first: 0,
+        }
+    }
+
+    /// With a file in which states are kept.
+    #[must_use]
+    pub fn kept_in(self, path: PathBuf) -> Self {
+        Self { file: Some(StatesFile::new(path)), ..self }
+    }
+
+    /// What the newest value of every signal is; nothing for one whose newest slot is a gap.
+    pub fn look(&mut self, signals: &[SignalState], now: Timestamp) -> Vec<Anomaly> {
+        self.read();
+        let anomalies = self.turn(signals, now, (FEED_MAX, BATCH_SLOTS_MAX));
+        self.forget(now);
+        if self.kept_at.is_none_or(|at| now.duration_since(at).abs() >= KEEP_EVERY) {
+            // A process that ends at once wrote nothing, and a first look has nothing worth it.
+            if self.kept_at.is_some() {
+                self.keep();
+            }
+            self.kept_at = Some(now);
+        }
+        anomalies
+    }
+
+    fn turn(
+        &mut self,
+        signals: &[SignalState],
+        now: Timestamp,
+        (feed, batch): (usize, usize),
+    ) -> Vec<Anomaly> {
+        let (mut feed_left, mut batch_left) = (feed, batch);
+        let mut anomalies = Vec::with_capacity(signals.len());
+        let first = self.first.checked_rem(signals.len()).unwrap_or(0);
+        let mut next = None;
+        for place in (first..signals.len()).chain(0..first) {
+            let Some(signal) = signals.get(place) else { continue };
+            let before = feed_left;
+            match self.judge(signal, now, &mut feed_left) {
+                Some(anomaly) => anomalies.push(anomaly),
+                None if batch_left > 0 => {
+                    batch_left = batch_left.saturating_sub(signal.series.values.len());
+                    anomalies.extend(self.alone(signal));
+                }
+                None => next = next.or(Some(place)),
+            }
+            if feed_left == 0 && before > 0 {
+                next = next.or(Some(place));
+            }
+        }
+        self.first = next.unwrap_or(0);
+        anomalies
+    }
+
+    /// The stream: fed with what is new, then asked.
+    fn judge(&mut self, signal: &SignalState, now: Timestamp, feed_left: &mut usize) -> Option<Anomaly> {
+        let series = &signal.series;
+        let period_s = signal.period.map(|slots| slots.saturating_mul(series.step_s));
+        let weights = self.ensemble.weights;
+        let detector = self.detectors.entry(period_s).or_insert_with(|| {
+            let warm_up_samples = u32::try_from(self.ensemble.warm_up_samples).unwrap_or(u32::MAX);
+            Detector::new(&Settings { weights, warm_up_samples, period_s, ..Settings::default() })
+        });
+        let goes_on = |known: &&mut Known| {
+            let ahead_s = known.state.last_s().map_or(0, |last_s| last_s.saturating_sub(now.as_second()));
+            known.meaning == signal.meaning && known.state.step_s() == series.step_s && ahead_s <= AHEAD_MAX_S
+        };
+        let known = match self.states.get_mut(&signal.key).filter(goes_on) {
+            Some(_) => self.states.get_mut(&signal.key)?,
+            None => {
+                let state = Box::new(detector.start(series.step_s));
+                self.states.insert(signal.key.clone(), Known { meaning: signal.meaning, state });
+                self.states.get_mut(&signal.key)?
+            }
+        };
+        *feed_left -= detector.feed(&mut known.state, series, *feed_left);
+        detector.judge(&known.state, series)
+    }
+
+    /// The batch ensemble on the window alone.
+    fn alone(&self, signal: &SignalState) -> Option<Anomaly> {
+        let period = signal.period.or(self.ensemble.period);
+        let mut anomaly = detect::score(&signal.series, &EnsembleSettings { period, ..self.ensemble })?;
+        for model in &mut anomaly.models {
+            model.evidence.push_str(", from the window alone");
+        }
+        Some(anomaly)
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        let oldest_s = now.as_second().saturating_sub(FORGET_AFTER_S);
+        self.states.retain(|_, known| known.state.last_s().is_none_or(|last_s| last_s >= oldest_s));
+    }
+
+    fn read(&mut self) {
+        if std::mem::replace(&mut self.is_read, true) {
+            return;
+        }
+        match self.file.as_ref().map(StatesFile::read) {
+            Some(Ok(states)) => self.states = states,
+            Some(Err(error)) => Event::Unlearned { error: &error }.emit(),
+            None => {}
+        }
+    }
+
+    /// Writes the states; what goes wrong is told and no failure.
+    pub fn keep(&self) {
+        // What was never read must not be replaced by nothing.
+        let Some(file) = self.file.as_ref().filter(|_| self.is_read) else { return };
+        if let Err(error) = file.write(&self.states) {
+            Event::Unlearned { error: &error }.emit();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "scores_tests.rs"]
+mod tests;

@@ -1,0 +1,265 @@
+//! Each promise of the scores of the loop by itself, and a restart in the middle of the loop.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::eval::{CandidateName, Meta};
+use crate::model::fixtures::{at, signal};
+use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
+use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
+use crate::observe::signals::{Meaning, SignalConfig, SignalWindows};
+use crate::observe::sources::Sources;
+use crate::outside::clock::{Clock as _, OutsideClock};
+use crate::outside::files;
+use crate::reconcile::evidence::Observer;
+use crate::reconcile::harness::{self, World, latency_policy};
+
+const STEP_S: i64 = 30;
+const DAY_SLOTS: i64 = 2_880;
+
+/// A signal with a season of an hour, some noise, gaps, and a surge near the end of the second day.
+fn value(slot: i64) -> Option<f64> {
+    let noise = (slot.wrapping_mul(2_654_435_761) >> 7).rem_euclid(1_000) as f64 / 100.0;
+    let season = 20.0 * (std::f64::consts::TAU * slot as f64 / 120.0).sin();
+    let surge = if (5_000..5_040).contains(&slot) { 300.0 } else { 0.0 };
+    (slot % 97 != 0).then_some(180.0 + season + noise + surge)
+}
+
+/// The day up to slot `end`.
+fn state(key: SignalKey, end: i64) -> SignalState {
+    let first = (end - DAY_SLOTS + 1).max(0);
+    let series = Series {
+        key: key.clone(),
+        start: at(first * STEP_S),
+        step_s: STEP_S as u32,
+        values: (first..=end).map(value).collect(),
+    };
+    SignalState {
+        key,
+        series,
+        age_s: Some(0),
+        stale: false,
+        staleness_s: 120,
+        period: None,
+        meaning: Meaning([1; 16]),
+        error: None,
+    }
+}
+
+fn key() -> SignalKey {
+    signal("backend", "latency_p95")
+}
+
+fn look(scores: &mut Scores, end: i64) -> Option<Anomaly> {
+    scores.look(&[state(key(), end)], at(end * STEP_S)).pop()
+}
+
+fn scores() -> Scores {
+    Scores::new(EnsembleSettings::default())
+}
+
+fn is_from_stream(anomaly: &Anomaly) -> bool {
+    anomaly.models.iter().all(|it| !it.evidence.ends_with("from the window alone"))
+}
+
+#[test]
+fn the_score_of_the_loop_is_that_of_the_detector_that_is_evaluated() {
+    let mut candidate = CandidateName::Stream.start(Meta { interval_s: STEP_S as u32, every: 1 });
+    let mut scores = scores();
+    let mut surge: f64 = 0.0;
+    for slot in 0..5_100 {
+        let evaluated = candidate.step(at(slot * STEP_S).as_second(), value(slot));
+        // The first look has most of the past at once, the others a few slots each.
+        if slot < 2_000 || slot % 3 == 1 {
+            continue;
+        }
+        match look(&mut scores, slot) {
+            None => assert_eq!(value(slot), None),
+            Some(anomaly) => assert_eq!(anomaly.score.get(), evaluated, "slot {slot}"),
+        }
+        surge = surge.max(evaluated);
+    }
+    assert!(surge >= 0.9, "{surge}");
+}
+
+#[test]
+fn the_window_speaks_alone_until_the_stream_has_seen_two_blocks_and_both_say_who_they_are() {
+    let mut scores = scores();
+    let young = look(&mut scores, 400).unwrap();
+    assert!(!is_from_stream(&young) && !young.warming_up, "{young:?}");
+    assert_eq!(
+        young.score,
+        detect::score(&state(key(), 400).series, &EnsembleSettings::default()).unwrap().score
+    );
+    let settled = look(&mut scores, 500).unwrap();
+    assert!(is_from_stream(&settled), "{settled:?}");
+    assert_eq!((settled.recent.len(), settled.models.len()), (60 - 1, 3), "one slot of the hour is a gap");
+}
+
+#[test]
+fn a_series_that_vanishes_and_returns_goes_on_from_what_was_known_for_a_week() {
+    let mut scores = scores();
+    look(&mut scores, 5_000);
+    let known = scores.states[&key()].state.clone();
+    for slot in 5_001..5_030 {
+        assert!(scores.look(&[], at(slot * STEP_S)).is_empty());
+    }
+    assert!(scores.states[&key()].state == known);
+    let back = look(&mut scores, 5_030).unwrap();
+    assert!(is_from_stream(&back), "{back:?}");
+    assert_eq!(scores.states[&key()].state.last_s(), Some(at(5_030 * STEP_S).as_second()));
+    let later = at(5_030 * STEP_S + FORGET_AFTER_S + 60);
+    scores.look(&[], later);
+    assert!(scores.states.is_empty());
+}
+
+#[test]
+fn another_query_and_a_clock_that_was_far_ahead_start_afresh() {
+    let mut scores = scores();
+    look(&mut scores, 5_000);
+    let mut other = state(key(), 5_001);
+    other.meaning = Meaning([2; 16]);
+    other.series.values.truncate(100);
+    let now = at(5_001 * STEP_S);
+    assert!(
+        !is_from_stream(&scores.look(&[other], now)[0]),
+        "what was learned of another query says nothing"
+    );
+    look(&mut scores, 5_001);
+    let back = look(&mut scores, 2_500).unwrap();
+    assert!(is_from_stream(&back));
+    assert_eq!(scores.states[&key()].state.last_s(), Some(at(2_500 * STEP_S).as_second()));
+}
+
+#[test]
+fn a_first_start_takes_as_many_ticks_as_it_needs_and_comes_to_the_same() {
+    let signals =
+        |end: i64| (0..8).map(|it| state(signal(&format!("s{it}"), "latency_p95"), end)).collect::<Vec<_>>();
+    let (mut bounded, mut at_once) = (scores(), scores());
+    for tick in 0..6 {
+        let (signals, now) = (signals(3_000), at(3_000 * STEP_S));
+        let anomalies = bounded.turn(&signals, now, (4_000, usize::MAX));
+        assert_eq!(anomalies.len(), 8, "those that are not fed yet are judged by their windows");
+        let fed = anomalies.iter().filter(|it| is_from_stream(it)).count();
+        assert!((fed == 8) == (tick == 5), "tick {tick}: {fed}");
+        at_once.look(&signals, now);
+    }
+    assert!(bounded.states == at_once.states);
+}
+
+#[test]
+fn windows_that_have_no_turn_in_one_tick_have_it_in_the_next() {
+    let signals: Vec<_> = (0..4).map(|it| state(signal(&format!("s{it}"), "latency_p95"), 200)).collect();
+    let mut scores = scores();
+    let mut judged: Vec<_> = (0..2)
+        .flat_map(|_| scores.turn(&signals, at(200 * STEP_S), (usize::MAX, 400)))
+        .map(|it| it.key)
+        .collect();
+    judged.sort();
+    assert_eq!(judged, signals.iter().map(|it| it.key.clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_process_that_restarts_goes_on_where_the_last_one_was_even_behind_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("states");
+    let mut continuous = scores();
+    let mut first = scores().kept_in(file.clone());
+    for slot in [3_001, 4_003, 4_998] {
+        assert_eq!(look(&mut first, slot), look(&mut continuous, slot));
+    }
+    first.keep();
+    let mut second = scores().kept_in(file.clone());
+    for slot in 4_999..5_010 {
+        assert_eq!(look(&mut second, slot), look(&mut continuous, slot));
+    }
+    assert!(second.states == continuous.states);
+    // What a crash loses is in the window still.
+    let mut third = scores().kept_in(file);
+    assert_eq!(look(&mut third, 5_010), look(&mut continuous, 5_010));
+    assert!(third.states == continuous.states);
+}
+
+#[test]
+fn a_broken_file_is_no_failure_and_is_replaced_and_states_are_kept_every_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("states");
+    files::write_durable(&file, b"not ours").unwrap();
+    let mut scores = scores().kept_in(file.clone());
+    assert!(look(&mut scores, 3_001).is_some());
+    assert_eq!(files::read_bounded(&file, 100).unwrap(), b"not ours", "a first look has nothing to keep");
+    look(&mut scores, 3_001 + 120);
+    assert!(StatesFile::new(file).read().unwrap() == scores.states);
+}
+
+/// Answers with [`value`].
+#[derive(Debug)]
+struct Wave;
+
+impl MetricSource for Wave {
+    fn range<'a>(
+        &'a self,
+        _: &'a str,
+        start: Timestamp,
+        end: Timestamp,
+        step_s: u32,
+    ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
+        let times = (start.as_second()..=end.as_second()).step_by(step_s as usize);
+        let sample = |second: i64| {
+            let slot = (second - at(0).as_second()).div_euclid(STEP_S);
+            Some(Sample { at: Timestamp::from_second(second).ok()?, value: value(slot)? })
+        };
+        std::future::ready(Ok(RangeResult::one(times.filter_map(sample).collect()))).boxed()
+    }
+
+    fn instant<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+        std::future::ready(Ok(InstantResult { non_empty: false, value: None })).boxed()
+    }
+
+    fn outside_clock(&self) -> Option<OutsideClock> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_restart_in_the_middle_of_the_loop_changes_no_score() {
+    let world = World::new(&latency_policy("Observe"));
+    let folder = tempfile::tempdir().unwrap();
+    let start = |instance: &str, file: Option<&str>| {
+        let config = SignalConfig {
+            signal: harness::signal().signal,
+            service: ServiceOf::Named(harness::signal().service),
+            source: SourceKind::Prometheus,
+            query: "wave".to_owned(),
+            step_s: STEP_S as u32,
+            window_s: 86_400,
+            period: None,
+            staleness_s: 300,
+        };
+        let windows = SignalWindows::new(vec![config]).unwrap();
+        let observer = Observer::new(Sources::only(Arc::new(Wave)), windows, EnsembleSettings::default());
+        let observer = match file {
+            Some(file) => observer.kept_in(folder.path().join(file)),
+            None => observer,
+        };
+        world.reconciler_with(instance, |parts| parts.observer = observer)
+    };
+    let mut whole = start("a", None);
+    let mut first = Some(start("b", Some("states")));
+    for tick in 0..12 {
+        if tick == 6 {
+            first.take().unwrap().keep();
+            // Longer away than the window reaches back would need the file; here it has to agree with the window.
+            first = Some(start("b", Some("states")));
+        }
+        let (one, _) = whole.tick().await;
+        let (other, _) = first.as_mut().unwrap().tick().await;
+        assert_eq!(one.anomalies, other.anomalies);
+        assert!(value(DAY_SLOTS + tick).is_none() || is_from_stream(&one.anomalies[0]));
+        world.clock.advance(harness::TICK);
+    }
+    assert!(world.clock.now() > at(86_400));
+}
