@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::eval_causes::{self, Causes};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
 use crate::eval::{
@@ -51,6 +52,8 @@ pub struct Eval {
     /// of them its worst misses
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub causes: Causes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +102,9 @@ struct Line {
 /// # Errors
 /// Exit code 2 when the folder or a file in it cannot be used; 1 when it has no series of that name.
 pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
+    if args.causes.causes {
+        return eval_causes::run(&args.causes, &args.folder, &args.datasets, args.csv.as_ref(), console);
+    }
     let mut manifest = manifest(&args.folder)?;
     if !args.datasets.is_empty() {
         let known = manifest.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -150,11 +156,11 @@ fn unreadable(path: &Path, error: FileError) -> Failure {
     if too_large { failure.hint("split it by time into several files") } else { failure }
 }
 
-fn wrong(path: &Path, error: &ReadError) -> Failure {
+pub(super) fn wrong(path: &Path, error: &ReadError) -> Failure {
     Failure::usage(format!("{}:{}: {}", path.display(), error.line, error.what)).hint(error.fix)
 }
 
-fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
+pub(super) fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
     let bytes = files::read_bounded(path, bytes_max).map_err(|error| unreadable(path, error))?;
     String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("{} is no text", path.display())).hint("write it as UTF-8"))
@@ -167,6 +173,11 @@ fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
 pub fn series(folder: &Path, file: &str) -> Result<Labelled, Failure> {
     let path = folder.join(file);
     read_series(&text(&path, SERIES_BYTES_MAX)?).map_err(|error| wrong(&path, &error))
+}
+
+/// The manifest at `path`.
+pub(super) fn manifest_text(path: &Path) -> Result<String, Failure> {
+    text(path, MANIFEST_BYTES_MAX)
 }
 
 /// What the manifest lists, or else the CSV files of the folder and of the folders in it.
@@ -206,7 +217,7 @@ pub fn manifest(folder: &Path) -> Result<Manifest, Failure> {
     }
 }
 
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
     files::write_durable(file, text.as_bytes())
         .map_err(|error| Failure::usage(format!("could not write {}", file.display())).because(error))
 }

@@ -154,6 +154,9 @@ fn evidence(page: &mut Page, record: &RemediationAction) {
         );
         fact(page, "forecast", text);
     }
+    for line in cause.correlation.iter().flat_map(render::correlation) {
+        fact(page, "cause", line);
+    }
     for alert in &cause.alerts {
         page.put("  ").padded("alert", NAME_WIDTH, Style::Dim);
         page.put(format!(" {:?} since ", alert.name())).put(alert.starts_at).line();

@@ -80,6 +80,10 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("tars eval labelled", "every data set, three detectors"),
             ("tars eval labelled --models batch,ewma --every 60 --csv figures.csv", "the ensemble, thinned"),
+            (
+                "tars eval labelled --causes --services tars.yaml",
+                "who names the root cause, with which calls",
+            ),
             ("tars eval labelled --report detection.md", "a page with tables, and pictures of ten incidents"),
         ],
     ),

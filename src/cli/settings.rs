@@ -16,6 +16,7 @@ use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
 use crate::model::ids::InstanceId;
 use crate::model::selector::Selector;
+use crate::model::services::ServiceGraph;
 use crate::model::signal::SourceKind;
 use crate::observe::forge_hooks::ForgeHooks;
 use crate::observe::jaeger::Jaeger;
@@ -474,6 +475,11 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
     })
 }
 
+/// The calls that the settings declare.
+fn graph(settings: &Settings) -> ServiceGraph {
+    ServiceGraph::of(settings.calls.iter().map(|(caller, callee)| (caller.as_str(), callee.as_str())))
+}
+
 /// Everything a reconciler is made of, on the real world.
 ///
 /// # Errors
@@ -487,7 +493,8 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
     Ok(Parts {
         clock,
         observer: Observer::new(sources, windows, EnsembleSettings::default())
-            .kept_in(settings.state_dir.join("detector.states")),
+            .kept_in(settings.state_dir.join("detector.states"))
+            .with_graph(graph(settings)),
         spool: Arc::new(spool(settings)?),
         git,
         writer,

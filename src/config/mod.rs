@@ -22,7 +22,7 @@ pub use {
     cluster::{ClusterAt, ClusterSettings},
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
-    raw::{LogFormat, parse, schema},
+    raw::{LogFormat, Service, parse, schema},
     resolve::{Settings, SyncSettings, WebhookAuth, resolve},
     signals::{PushAuth, SignalSettings},
 };

@@ -28,6 +28,9 @@ pub struct RawSettings {
     pub push: Push,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
+    /// Which services call which others. With it, a policy whose target is only the victim of a service that it calls
+    /// is held. Names are those of the signals' `service`. Default: nothing is known.
+    pub services: Vec<Service>,
     /// Time between two looks at the world (duration).
     pub tick: Tick,
     pub limits: Limits,
@@ -242,6 +245,15 @@ pub struct ForgeApp {
     pub installation_id: Option<u64>,
     /// The private key that GitHub gave out (PEM), readable by its owner only.
     pub private_key_file: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: String,
+    /// The services that it calls.
+    #[schemars(length(max = 200))]
+    pub calls: Vec<String>,
 }
 
 /// Limits over all policies together.

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::model::duration;
-use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath};
+use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, SignalName};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
+use crate::model::services::CALLS_MAX;
 use crate::outside::http::plain_address;
 
 use super::cluster::ClusterSettings;
@@ -18,6 +19,8 @@ use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
 use super::{ConfigError, repo_id};
 
 pub(super) const DAY_S: u32 = 86_400;
+/// Most calls of one service.
+const CALLS_OF_ONE_MAX: usize = 200;
 /// Most other addresses of the repository.
 const MAX_ALIASES: usize = 32;
 /// Most files with age identities.
@@ -57,6 +60,8 @@ pub struct Settings {
     /// Who may push samples; `None`: nobody.
     pub push: Option<PushAuth>,
     pub signals: Vec<SignalSettings>,
+    /// Calls between services, as (caller, callee).
+    pub calls: Vec<(SignalName, SignalName)>,
     pub tick_s: u32,
     pub limits: GlobalLimits,
     /// `None`: every proposal has a branch of its own.
@@ -179,6 +184,7 @@ pub fn resolve(
         jaeger: at.jaeger(&raw)?,
         push: at.push(&raw.push, listen)?,
         signals: at.signals(&raw)?,
+        calls: at.calls(&raw.services)?,
         tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
         limits: at.limits(&raw.limits)?,
         batch: at.batch(&raw.batch)?,
@@ -386,6 +392,28 @@ impl Resolve<'_> {
         let Some(window) = &raw.window else { return Ok(None) };
         let window_s = self.duration("batch.window", window, (1, DAY_S))?;
         Ok(Some(BatchLimits { window_s, max_actions }))
+    }
+
+    fn calls(&self, raw: &[raw::Service]) -> Result<Vec<(SignalName, SignalName)>, ConfigError> {
+        let mut calls = Vec::new();
+        for (index, it) in raw.iter().enumerate() {
+            let path = format!("services.{index}");
+            let caller = self.name(&format!("{path}.name"), SignalName::new(it.name.as_str()))?;
+            for (place, callee) in it.calls.iter().enumerate() {
+                let path = format!("{path}.calls.{place}");
+                let callee = self.name(&path, SignalName::new(callee.as_str()))?;
+                if callee == caller {
+                    let message = format!("{caller} calls itself, which says nothing");
+                    return Err(self.origins.error(&path, message, "remove it"));
+                }
+                calls.push((caller.clone(), callee));
+            }
+            if it.calls.len() > CALLS_OF_ONE_MAX || calls.len() > CALLS_MAX {
+                let message = format!("more than {CALLS_OF_ONE_MAX} calls of one, or {CALLS_MAX} of all");
+                return Err(self.origins.error(&path, message, "leave out what no policy is about"));
+            }
+        }
+        Ok(calls)
     }
 
     fn sync(&self, raw: &raw::Sync, sees_cluster: bool) -> Result<SyncSettings, ConfigError> {

@@ -507,12 +507,25 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
         format!("{:?} {}", ServiceOf::Named(key.service), key.signal)
     });
     assert_eq!(watched, named);
+    let calls: Vec<String> =
+        settings.calls.iter().map(|(caller, callee)| format!("{caller} {callee}")).collect();
+    assert_eq!(calls, ["frontend backend"]);
+}
+
+#[test]
+fn who_calls_whom_is_checked_and_errors_name_the_entry() {
+    let of = |calls: &str| resolved(&with(&format!("services: [{{name: web, calls: [{calls}]}}]")));
+    assert_eq!(of("cart, checkout").unwrap().calls.len(), 2);
+    assert_eq!(of("cart, web").unwrap_err().field, "services.0.calls.1");
+    assert_eq!(of("'two words'").unwrap_err().field, "services.0.calls.0");
+    let many: Vec<String> = (0..201).map(|it| format!("s{it}")).collect();
+    assert_eq!(of(&many.join(",")).unwrap_err().field, "services.0");
 }
 
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 23);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 24);
     assert_eq!(schema["additionalProperties"], false);
 }
 

@@ -2,7 +2,7 @@
 //! before the decision stops there:
 //!
 //! 1. the policy and the target: `PolicySuspended`, `TargetNotAllowed`, `AmbiguousTarget`;
-//! 2. the evidence: `SignalRecovered`, `NotLongEnough`, `WarmingUp`;
+//! 2. the evidence: `SignalRecovered`, `NotLongEnough`, `WarmingUp`, `CauseElsewhere`;
 //! 3. the memory: `ProposalOpen`, `VerificationFailed` (a revert comes first), `AlreadyHandled`, `Snoozed`,
 //!    `Cooldown`, `TooManyOpenProposals`;
 //! 4. the repository and the playbooks, in the policy's order, the first that is applicable: `Hold` when a
@@ -18,6 +18,7 @@ use super::playbooks::plan;
 use super::{Facts, Guards};
 use crate::model::action::{Cause, Purpose, Risk, RiskClass};
 use crate::model::alert::AlertStatus;
+use crate::model::correlation::Correlation;
 use crate::model::decision::{DecidedAction, Decision, Incident, Verb};
 use crate::model::history::{History, later, plan_id};
 use crate::model::ids::Fingerprint;
@@ -110,6 +111,7 @@ impl Question<'_> {
             let text = format!("{} has fewer samples than the ensemble needs", warming.key);
             reasons.push(Reason::new(ReasonCode::WarmingUp, text));
         }
+        reasons.extend(cause.correlation.as_ref().and_then(cause_elsewhere));
         reasons
     }
 
@@ -230,6 +232,13 @@ impl Question<'_> {
         incident.fingerprint = self.fingerprint(playbook);
         Decision { incident, verb: Verb::Propose(Box::new(action)) }
     }
+}
+
+/// Why nothing is done about a victim.
+#[must_use]
+pub fn cause_elsewhere(correlation: &Correlation) -> Option<Reason> {
+    let text = || format!("{correlation}; what helps there helps here");
+    correlation.is_victim().then(|| Reason::new(ReasonCode::CauseElsewhere, text()))
 }
 
 /// Holds that mode and risk put on a proposal.

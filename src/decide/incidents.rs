@@ -282,6 +282,7 @@ fn incident(
             forecasts: hit.forecasts.iter().map(|it| (*it).clone()).collect(),
             alerts: alerts.iter().take(MAX_ALERTS).map(|it| bounded(it)).collect(),
             alerts_total: u32::try_from(alerts.len()).unwrap_or(u32::MAX),
+            correlation: None,
         },
     }
 }

@@ -181,6 +181,7 @@ fn incident_of(
             forecasts: Vec::new(),
             alerts: Vec::new(),
             alerts_total: 0,
+            correlation: None,
         },
     }
 }

@@ -2,6 +2,7 @@
 //! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls; the
 //! detector that remembers is in `stream`, its memory in the hands of the caller.
 
+pub mod cause;
 mod ewma;
 pub mod forecast;
 mod forest;

@@ -41,12 +41,17 @@ impl Spread {
     /// be an incident without hiding the next one. When nearly all values are the same, the
     /// standard deviation steps in, so that a counter that is mostly 0 does not call every 1 an anomaly.
     pub fn of(values: Vec<f64>, floor: f64) -> Self {
+        Self::with_tail(values, floor, (TAIL, TAIL_SIGMA))
+    }
+
+    /// The same with another share of the values beyond "normal" on either side, and its place in a Gaussian.
+    pub fn with_tail(values: Vec<f64>, floor: f64, (tail, sigma): (f64, f64)) -> Self {
         let values = sorted(values);
         let centre = quantile(&values, 0.5);
         let distances = sorted(values.iter().map(|value| (value - centre).abs()).collect());
         let mad = MAD_TO_SIGMA * quantile(&distances, 0.5);
-        let mut below = mad.max((centre - quantile(&values, TAIL)) / TAIL_SIGMA);
-        let mut above = mad.max((quantile(&values, 1.0 - TAIL) - centre) / TAIL_SIGMA);
+        let mut below = mad.max((centre - quantile(&values, tail)) / sigma);
+        let mut above = mad.max((quantile(&values, 1.0 - tail) - centre) / sigma);
         if below.max(above) <= floor {
             let squares: f64 = distances.iter().map(|distance| distance * distance).sum();
             let deviation = (squares / distances.len().max(1) as f64).sqrt();

@@ -2,6 +2,7 @@
 //! Never: a file, a clock, or a label in the hands of a detector. Sources stand with each metric.
 
 mod candidates;
+mod causes;
 mod clips;
 mod dataset;
 mod events;
@@ -20,6 +21,9 @@ mod vus;
 mod tests;
 
 pub use candidates::{CandidateName, Meta};
+pub use causes::{
+    Case, CauseFigures, Placed, RankerName, Wide, beginning, cause_figures, read_calls, read_cases, read_wide,
+};
 pub use clips::{Clip, choose, clips};
 pub use dataset::{Figures, Judged, Scored, figures, judge};
 pub use read::{Labelled, Manifest, ReadError, SeriesEntry, read_manifest, read_series};

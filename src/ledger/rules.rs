@@ -399,6 +399,7 @@ fn allowed_change(before: &ActionSpec, after: &ActionSpec, to: ActionState) -> A
     spec.cause.forecasts.clone_from(&after.cause.forecasts);
     spec.cause.alerts.clone_from(&after.cause.alerts);
     spec.cause.alerts_total = after.cause.alerts_total;
+    spec.cause.correlation.clone_from(&after.cause.correlation);
     if let (Some(old), Some(new)) = (&mut spec.change, &after.change) {
         let earlier = old.clone();
         old.clone_from(new);

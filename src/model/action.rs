@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::Alert;
 use super::anomaly::Anomaly;
 use super::change::{ProposedChange, PullRequestText};
+use super::correlation::Correlation;
 use super::forecast::Forecast;
 use super::ids::{ActionId, Fingerprint, IncidentId, ObjectId, PolicyName, RepoPath, WorkloadRef};
 use super::limits::{BudgetUse, LimitsInForce};
@@ -63,6 +64,9 @@ pub struct Cause {
     /// How many different alerts fired; `alerts` keeps the newest few of them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub alerts_total: u32,
+    /// `None`: no graph of calls, or nobody is suspected clearly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Correlation>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]

@@ -131,6 +131,7 @@ pub fn proposed(policy: &str, target: &WorkloadRef, seq: u64, when: Timestamp) -
                 forecasts: Vec::new(),
                 alerts: Vec::new(),
                 alerts_total: 0,
+                correlation: None,
             },
             limits: LimitsInForce {
                 policy_per_hour: 2,

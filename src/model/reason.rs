@@ -59,6 +59,8 @@ reasons! {
     AlreadyHandled,
     /// The models do not agree enough.
     LowConfidence,
+    /// The target is only a victim: a service that it calls is suspected to be the cause.
+    CauseElsewhere,
     /// Fewer samples than the detector needs.
     WarmingUp,
     /// The newest sample is too old to act on.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::correlate::Correlations;
 use super::scores::Scores;
 use crate::detect::EnsembleSettings;
 use crate::detect::forecast::Watch;
@@ -16,6 +17,7 @@ use crate::model::anomaly::Anomaly;
 use crate::model::forecast::Forecast;
 use crate::model::ids::PolicyName;
 use crate::model::policy::{Policy, Trigger};
+use crate::model::services::ServiceGraph;
 use crate::model::signal::{Series, SignalKey};
 use crate::observe::metrics::MetricSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
@@ -36,6 +38,8 @@ pub struct Evidence {
     /// Policy, query of its trigger, and whether the query answered with anything. The query and not its
     /// place: the policy may be another one by the time this is used.
     pub promql: Vec<(PolicyName, String, bool)>,
+    /// Which troubles are one incident, and whose fault it is.
+    pub correlations: Correlations,
     /// An outside clock and the local time at which it was seen.
     pub outside_clock: Option<(Timestamp, Timestamp)>,
 }
@@ -91,12 +95,27 @@ pub struct Observer {
     scores: Scores,
     /// By signal and look-ahead time, as long as some policy asks for it.
     watches: BTreeMap<(SignalKey, u32), Watch>,
+    /// Empty: every trouble stands for itself.
+    graph: ServiceGraph,
 }
 
 impl Observer {
     #[must_use]
     pub fn new(sources: Sources, windows: SignalWindows, ensemble: EnsembleSettings) -> Self {
-        Self { sources, windows, scores: Scores::new(ensemble), watches: BTreeMap::new() }
+        Self {
+            sources,
+            windows,
+            scores: Scores::new(ensemble),
+            watches: BTreeMap::new(),
+            graph: ServiceGraph::default(),
+        }
+    }
+
+    /// With the calls between services, so that victims can be told from causes.
+    #[must_use]
+    pub fn with_graph(mut self, graph: ServiceGraph) -> Self {
+        self.graph = graph;
+        self
     }
 
     /// With a file in which what was learned outlives the process.
@@ -124,14 +143,17 @@ impl Observer {
         let anomalies = self.scores.look(&signals, now);
         let forecasts = self.forecasts(&signals, policies);
         let promql = self.ask_triggers(policies, now).await;
+        let alerts = spool.load();
+        let correlations = Correlations::of(&signals, &anomalies, &alerts, &self.graph, now);
         Evidence {
             at: now,
             signals,
             troubles: self.windows.troubles(),
             anomalies,
             forecasts,
-            alerts: spool.load(),
+            alerts,
             promql,
+            correlations,
             outside_clock: self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at)),
         }
     }
@@ -231,6 +253,7 @@ mod tests {
             forecasts: Vec::new(),
             alerts: Arc::default(),
             promql: Vec::new(),
+            correlations: Correlations::default(),
             outside_clock: None,
         }
     }

@@ -83,6 +83,8 @@ pub struct Metrics {
 struct MetricState {
     /// Level from a time on, oldest first.
     levels: Vec<(Timestamp, Option<f64>)>,
+    /// The same for one query alone.
+    of_query: BTreeMap<String, Vec<(Timestamp, Option<f64>)>>,
     firing: BTreeSet<String>,
     /// How far the outside clock is ahead.
     ahead_s: i64,
@@ -92,6 +94,13 @@ impl Metrics {
     /// From now on the latency has this level; `None`: no data.
     pub fn level(&self, level: impl Into<Option<f64>>) {
         self.state.lock().unwrap().levels.push((self.clock.now(), level.into()));
+    }
+
+    /// From now on what `query` measures has this level; its past is 100.
+    pub fn level_of(&self, query: &str, level: f64) {
+        let (mut state, now) = (self.state.lock().unwrap(), self.clock.now());
+        let levels = state.of_query.entry(query.to_owned());
+        levels.or_insert_with(|| vec![(Timestamp::MIN, Some(100.0))]).push((now, Some(level)));
     }
 
     pub fn fire(&self, query: &str) {
@@ -115,7 +124,7 @@ impl Metrics {
 impl MetricSource for Metrics {
     fn range<'a>(
         &'a self,
-        _: &'a str,
+        query: &'a str,
         start: Timestamp,
         end: Timestamp,
         step_s: u32,
@@ -125,7 +134,8 @@ impl MetricSource for Metrics {
         let times = std::iter::successors(Some(start), |it| {
             it.checked_add(SignedDuration::from_secs(i64::from(step_s))).ok()
         });
-        let value = |at: Timestamp| state.levels.iter().rev().find(|it| it.0 <= at).and_then(|it| it.1);
+        let levels = state.of_query.get(query).unwrap_or(&state.levels);
+        let value = |at: Timestamp| levels.iter().rev().find(|it| it.0 <= at).and_then(|it| it.1);
         let sample = |at| value(at).map(|value| Sample { at, value });
         let samples = times.take_while(|it| *it <= end).filter_map(sample).collect();
         std::future::ready(Ok(RangeResult::one(samples))).boxed()

@@ -15,6 +15,7 @@ pub mod report;
 
 mod batch;
 mod branches;
+mod correlate;
 mod follow;
 mod in_force;
 mod incident;
@@ -32,6 +33,8 @@ mod asked_tests;
 mod batch_tests;
 #[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod correlate_tests;
 #[cfg(test)]
 mod desk_races;
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub fn preview(
         forecasts: Vec::new(),
         alerts: Vec::new(),
         alerts_total: 0,
+        correlation: None,
     };
     let workload =
         match clone.repository.workload(clone.objects, clone.snapshot, target, &policy.write_to, true) {

@@ -14,9 +14,10 @@ use crate::decide::{self, BranchSeen, Guards, MergePermit, OnForge, PermitReques
 use crate::model::action::{Cause, Purpose, RemediationAction};
 use crate::model::anomaly::Score;
 use crate::model::change::ProposedChange;
+use crate::model::correlation::Correlation;
 use crate::model::decision::Incident;
 use crate::model::history::History;
-use crate::model::ids::{ObjectId, PolicyName};
+use crate::model::ids::{ObjectId, PolicyName, WorkloadRef};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
@@ -144,11 +145,19 @@ impl Turn<'_> {
         match decide::permit(&request) {
             // Asked last: it compares trees, and most proposals that wait do so for other reasons.
             Ok(_) => {
-                let contested = self.contested(record, change)?;
+                let mut contested = self.contested(record, change)?;
+                contested.extend(self.elsewhere(record));
                 Ok(decide::permit(&PermitRequest { contested: &contested, ..request }))
             }
             refused => Ok(refused),
         }
+    }
+
+    /// Why an answer to what turned out to be another service's trouble does not merge.
+    fn elsewhere(&self, record: &RemediationAction) -> Option<Reason> {
+        let correlation = self.correlation(&record.spec.cause, &record.spec.target);
+        let answers = record.spec.purpose == Purpose::Remediate;
+        correlation.filter(|_| answers).and_then(|it| decide::cause_elsewhere(&it))
     }
 
     fn contested(
@@ -181,7 +190,20 @@ impl Turn<'_> {
         let known = |policy: &PolicyName, index: usize| {
             since.get(policy, &decide::cause_key(self.trigger(policy, index)?))
         };
-        self.with_evidence(&known, |evidence| decide::incidents(self.policies, evidence, self.now))
+        let mut incidents =
+            self.with_evidence(&known, |evidence| decide::incidents(self.policies, evidence, self.now));
+        for incident in &mut incidents {
+            incident.cause.correlation = self.correlation(&incident.cause, &incident.target);
+        }
+        incidents
+    }
+
+    /// What the graph of calls says about a cause: about the service of its signal, or else the one that is called
+    /// as the target is.
+    fn correlation(&self, cause: &Cause, target: &WorkloadRef) -> Option<Correlation> {
+        let measured = cause.anomalies.first().map(|it| &it.key);
+        let key = measured.or_else(|| cause.forecasts.first().map(|it| &it.key));
+        self.evidence.correlations.about(key.map_or(target.name.as_str(), |it| it.service.as_str()))
     }
 
     fn with_evidence<R>(

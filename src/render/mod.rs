@@ -33,5 +33,5 @@ pub use pull::{Around, PullText, batch, pull_text};
 pub use sealed::Fresh;
 pub use switch::switch_policy;
 pub use template_check::{TemplateError, TemplateProblem, Templates};
-pub use text::{decision_sentence, number, what as headline};
+pub use text::{correlation, decision_sentence, number, what as headline};
 pub use undo::stands;

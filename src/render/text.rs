@@ -7,6 +7,7 @@ use super::escape::{name, one_line};
 use crate::model::action::{ActionState, MergedBy, Purpose, RemediationAction, RiskClass};
 use crate::model::anomaly::Anomaly;
 use crate::model::change::{FieldChange, shown};
+use crate::model::correlation::Correlation;
 use crate::model::forecast::Forecast;
 use crate::model::playbook::Plan;
 use crate::model::policy::Mode;
@@ -103,6 +104,14 @@ pub fn why(record: &RemediationAction) -> String {
             format!("because of {} since {since}", one_line(&key.join(" "), MAX_PART_CHARS))
         }
     }
+}
+
+/// What the calls between services say: the way to the suspected cause, then those that are its victims.
+pub fn correlation(correlation: &Correlation) -> Vec<String> {
+    let way = one_line(&correlation.to_string(), MAX_PART_CHARS);
+    let victims = correlation.victims.iter().map(|it| one_line(it, MAX_PART_CHARS));
+    let blamed = victims.map(|it| format!("{it} is in trouble too and calls it, directly or not"));
+    std::iter::once(way).chain(blamed).collect()
 }
 
 /// `backend/latency_p95 is 520, expected 150 to 230,`.

@@ -14,6 +14,7 @@ use crate::model::anomaly::Anomaly;
 use crate::model::change::FieldChange;
 use crate::model::forge::ForgeCapabilities;
 use crate::model::playbook::PlaybookName;
+use crate::model::reason::{Reason, ReasonCode};
 use crate::render::escape::{code_within, fence, fenced, html_within, inline_within, name};
 use crate::render::text;
 
@@ -45,6 +46,7 @@ pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_
     let Canvas { caps, form, .. } = canvas;
     let (inline, code) = (|text: &str| canvas.inline(text), |text: &str| canvas.code(text));
     let asks = record.state().waits() && !canvas.is_part;
+    let candidates = candidates(record);
     json!({
         "callout": callout(&canvas, record),
         "sentence": if form.is_long { sentence(&canvas, record) } else { String::new() },
@@ -71,12 +73,12 @@ pub fn context(record: &RemediationAction, around: Around<'_>, canvas: Canvas<'_
         "chart": chart(&canvas, record),
         "diff": diff(&canvas, record),
         "note": if form.is_long && spec.purpose == Purpose::Remediate { note(spec.playbook) } else { "" },
-        "candidates": rows(&spec.rejected, form.rows, |(playbook, reason)| json!({
-            "action": playbook.as_str(),
+        "candidates": rows(&candidates, form.rows, |(action, reason)| json!({
+            "action": inline(action),
             "verdict": reason.code.as_str(),
             "reason": inline(&reason.text),
         })),
-        "more_candidates": more(spec.rejected.len(), form.rows),
+        "more_candidates": more(candidates.len(), form.rows),
         "chosen": spec.playbook.as_str(),
         "timeline": timeline(&canvas, record),
         "more_timeline": more(record.status.timeline.len(), form.rows),
@@ -194,6 +196,20 @@ fn changes(canvas: &Canvas<'_>, record: &RemediationAction) -> Vec<Json> {
         })
     };
     fields[..shown].iter().enumerate().map(row).collect()
+}
+
+/// What was not done: other playbooks, and anything for those that are victims of this cause.
+fn candidates(record: &RemediationAction) -> Vec<(String, Reason)> {
+    let spec = &record.spec;
+    let rejected =
+        spec.rejected.iter().map(|(playbook, reason)| (playbook.as_str().to_owned(), reason.clone()));
+    let victims =
+        spec.cause.correlation.iter().flat_map(|it| it.victims.iter().map(move |victim| (it, victim)));
+    let held = victims.map(|(it, victim)| {
+        let text = format!("it calls {}, directly or not, and is only its victim", it.suspect());
+        (format!("anything for {victim}"), Reason::new(ReasonCode::CauseElsewhere, text))
+    });
+    rejected.chain(held).collect()
 }
 
 /// `policy 1/2 · global 3/6`.
