@@ -91,6 +91,7 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
 }
 
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
+    system::outlive_file_size_limits();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Feeds { sources, pushed } = settings::feeds(settings, &clock)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));

@@ -197,10 +197,9 @@ pub fn resolve(
         remote_write: at
             .maybe_url("remote_write.url", raw.remote_write.url.as_deref())?
             .map(|url| (url, raw.remote_write.bearer_token_file.as_ref().map(PathBuf::from))),
-        instance: match &raw.instance {
-            Some(name) => Some(at.name("instance", InstanceId::new(name.as_str()))?),
-            None => None,
-        },
+        instance: (raw.instance.as_deref())
+            .map(|name| at.name("instance", InstanceId::new(name)))
+            .transpose()?,
         log_format: raw.log.format,
         log_level: raw.log.level.as_str(),
         clock_max_skew_s: at.bounded("clock.max_skew_s", raw.clock.max_skew_s, (1, 300))?,

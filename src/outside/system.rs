@@ -11,6 +11,8 @@ use super::files;
 
 /// Longest instance name taken from the machine: one DNS label (RFC 1123).
 const INSTANCE_NAME_MAX: usize = 63;
+/// SIGXFSZ on every processor that tars is built for.
+const FILE_SIZE_EXCEEDED: i32 = 25;
 
 /// An environment variable; absent when unset, empty or not UTF-8.
 #[must_use]
@@ -89,6 +91,14 @@ pub fn stdout_is_terminal() -> bool {
 pub fn terminal_rows() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     (size.ws_row > 0).then_some(usize::from(size.ws_row))
+}
+
+/// From now on a file that may not grow further is an error of that write, with its path, and not the end of the process
+/// (SIGXFSZ, `setrlimit(2)`). To be called on a runtime; where it cannot be done, all stays as it was.
+pub fn outlive_file_size_limits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Whoever listens may go at once: the handler stays.
+    drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)));
 }
 
 /// Resolves when the process is asked to stop: Ctrl-C or SIGTERM.

@@ -29,13 +29,13 @@ impl Detector {
         fed
     }
 
-    /// What the newest slot of `series` is. `None`: it is a gap, the state is not fed up to it, or the state has seen
-    /// too little to call anything rare.
+    /// What the newest slot of `series` is. `None`: it is a gap, the state is not fed up to it or was fed another value
+    /// before it was corrected, or the state has seen too little to call anything rare.
     #[must_use]
     pub fn judge(&self, state: &State, series: &Series) -> Option<Anomaly> {
         let newest = series.values.len().checked_sub(1)?;
-        series.values.get(newest).copied().flatten()?;
-        let is_fed = state.last_s() == Some(series.at(newest).as_second());
+        let value = series.values.get(newest).copied().flatten()?;
+        let is_fed = state.last_s() == Some(series.at(newest).as_second()) && state.value == value;
         if !is_fed || !state.blocks.settled() || self.warms_up(state) {
             return None;
         }
@@ -95,6 +95,9 @@ mod tests {
         detector.feed(&mut state, &window, usize::MAX);
         let anomaly = detector.judge(&state, &window).unwrap();
         assert_eq!((anomaly.at, anomaly.value, anomaly.recent.len()), (window.at(479), 180.0, 60));
+        window.values[479] = Some(900.0);
+        detector.feed(&mut state, &window, usize::MAX);
+        assert_eq!(detector.judge(&state, &window), None, "another value was fed");
         window.values.push(None);
         detector.feed(&mut state, &window, usize::MAX);
         assert_eq!(detector.judge(&state, &window), None, "a gap is no score");
