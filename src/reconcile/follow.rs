@@ -166,9 +166,11 @@ fn reserved(
             Ok(Some(Step::rebuild(record, change)))
         }
         Err(reasons) => {
+            let why = reasons.first().map_or_else(String::new, ToString::to_string);
             let mut next = record.clone();
             next.status.holds = reasons;
-            next.enter(ActionState::Proposed, turn.now, "the merge was held; its budget slot stays taken");
+            let text = format!("the merge was held ({why}); its budget slot stays taken");
+            next.enter(ActionState::Proposed, turn.now, text);
             Ok(Some(Step::enter(next, false)))
         }
     }

@@ -159,5 +159,8 @@ pub(crate) fn control_plane_restarts(cluster: &Cluster) {
     report("Restarts, and two replicas", &split);
     assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Synced", "Verified"]);
     assert_eq!(watch.pulls(cluster).len(), 1);
+    let lease = cluster.admin.get(&format!("/apis/coordination.k8s.io/v1/namespaces/{NAME}/leases/tars"));
+    let holder = lease.map(|it| it["spec"]["holderIdentity"].clone()).unwrap_or_default();
+    assert!(holder.as_str().is_some_and(|it| !it.is_empty()), "one of them speaks for both: {holder}");
     is_verified_for_kubectl(&cluster.admin, NAME);
 }

@@ -143,7 +143,9 @@ pub(crate) fn surge_with_flux(cluster: &Cluster) {
     const NAME: &str = "surge";
     let repository = Repository::new(cluster, NAME);
     // Quiet again, the replicas are given back as soon as may be.
-    let policy = scale_out(NAME, "  revertAfter: 1m\n  autoRevert: true\n");
+    // A merge that is held for a moment keeps its slot of the budget, so there are some to spare.
+    let more = "  revertAfter: 1m\n  autoRevert: true\n  maxExecutionsPerHour: 6\n";
+    let policy = scale_out(NAME, more);
     let imported = repository.push(&repository.files(3, "1.0.0", &policy), "Import");
     repository.protect(cluster);
     let kube = &cluster.admin;
@@ -204,7 +206,8 @@ spec:
     flux_applied(kube, NAME, &imported);
     assert_eq!(runs(kube, NAME, 3), Some(()), "the release is there when Flux says that it is applied");
     let exporter = Exporter::start(kube, NAME, CALM_CLIENTS);
-    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &latency(NAME, "4m"));
+    let (account, signals) = (&cluster.tars.config, latency(NAME, "4m"));
+    let watch = Watch::with_policies("cluster", cluster, &repository, &exporter, account, &signals);
     report("A, in a Helm release", &surge_until_verified(&watch, &exporter, kube));
     is_verified_for_kubectl(kube, NAME);
     reads_well(kube, NAME);

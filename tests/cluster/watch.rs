@@ -20,6 +20,8 @@ use super::support::ports::free_port;
 
 /// One whole execution, the settle time and the window of the verification included.
 pub(crate) const WITHIN: Duration = Duration::from_secs(300);
+/// What their logs are called.
+const REPLICAS: [&str; 3] = ["tars", "tars-1", "tars-2"];
 const EVERYTHING: &str = "+refs/heads/*:refs/heads/*";
 
 /// See the module.
@@ -37,8 +39,21 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `more`: lines of the settings, the signals among them. `kubeconfig`: whom the API server takes tars for.
+    /// On the policies of the repository, in the namespace of the workload. `more`: lines of the settings, the signals among them.
+    /// `kubeconfig`: whom the API server takes tars for.
     pub(crate) fn start(
+        cluster: &Cluster,
+        repository: &Repository,
+        exporter: &Exporter,
+        kubeconfig: &Path,
+        more: &str,
+    ) -> Self {
+        Self::with_policies("repository", cluster, repository, exporter, kubeconfig, more)
+    }
+
+    /// As [`Watch::start`], on the policies that `cluster.policies` names.
+    pub(crate) fn with_policies(
+        policies: &str,
         cluster: &Cluster,
         repository: &Repository,
         exporter: &Exporter,
@@ -49,6 +64,7 @@ impl Watch {
         let folder = cluster.path(&format!("tars-{name}"));
         fs::create_dir(&folder).unwrap();
         credentials(cluster, name, &folder);
+        let kubeconfig = at_home(cluster, name, &folder, kubeconfig);
         let prometheus = free_port();
         let (at, url, forge) = (folder.display(), &repository.url, &cluster.gitea.url);
         let settings = format!(
@@ -56,7 +72,7 @@ impl Watch {
 forge: {{kind: gitea, url: '{forge}', repository: {ORGANISATION}/{name}, token_file: {at}/token}}
 signing: {{key_file: {at}/signing-key, allowed_signers_file: {at}/allowed_signers, email: tars@example.com}}
 prometheus: {{url: 'http://127.0.0.1:{prometheus}'}}
-cluster: {{access: kubeconfig, kubeconfig: '{}', policies: both}}
+cluster: {{access: kubeconfig, kubeconfig: '{}', policies: {policies}}}
 listen: LISTEN
 tick: 1s
 webhook: {{enabled: false}}
@@ -106,7 +122,7 @@ webhook: {{enabled: false}}
         let path = std::env::var("PATH").unwrap_or_default();
         let helm = self.helm.parent().unwrap().display().to_string();
         command.env_clear().env("PATH", format!("{helm}:{path}"));
-        let name = ["tars", "tars-1", "tars-2"][number];
+        let name = REPLICAS[number];
         command.env("HOME", &self.folder).env("TARS_CONFIG", file).arg("run");
         self.tars.push(start(name, &self.folder, &mut command));
     }
@@ -165,9 +181,10 @@ webhook: {{enabled: false}}
         format!("{what} {:.1} s", took.as_secs_f64())
     }
 
-    /// What tars has logged so far.
+    /// What the replicas of tars have logged so far.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("tars.log")).unwrap_or_default()
+        let of = |name: &str| fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default();
+        REPLICAS.iter().take(self.tars.len()).map(|it| of(it)).collect()
     }
 }
 
@@ -175,13 +192,38 @@ webhook: {{enabled: false}}
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for name in ["tars", "prometheus"] {
+            for name in REPLICAS.iter().take(self.tars.len()).chain(&["prometheus"]) {
                 let log = self.folder.join(format!("{name}.log"));
                 eprintln!("{}: {}", self.name, super::keeper::end_of_log(name, &log));
             }
             eprintln!("{}: the ledger has {:?}", self.name, self.kinds());
         }
     }
+}
+
+/// The account's kubeconfig with `name` as its own namespace, where the account `tars` may hold the Lease.
+fn at_home(cluster: &Cluster, name: &str, folder: &Path, kubeconfig: &Path) -> PathBuf {
+    let file = folder.join("kubeconfig");
+    let text = fs::read_to_string(kubeconfig)
+        .unwrap()
+        .replace("context: {", &format!("context: {{namespace: {name}, "));
+    fs::write(&file, text).unwrap();
+    cluster.admin.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: tars, namespace: {name}}}
+rules:
+{}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: tars, namespace: {name}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: tars}}
+subjects: [{{kind: User, name: tars, apiGroup: rbac.authorization.k8s.io}}]
+",
+        support::text("charts/tars/rbac/own.yaml").unwrap(),
+    ));
+    file
 }
 
 /// An account of the forge that may write this one repository, and a key to sign with.
