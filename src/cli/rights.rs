@@ -9,7 +9,6 @@ use crate::config::ClusterSettings;
 use crate::model::causes::causes;
 use crate::model::policy::PoliciesFrom;
 use crate::outside::kube::{Kube, KubeError, Resource, Verb};
-use crate::report::lease;
 
 const REVIEWS: Resource =
     Resource { group: "authorization.k8s.io", version: "v1", plural: "selfsubjectrulesreviews" };
@@ -121,11 +120,11 @@ struct Rule {
 }
 
 impl Rule {
-    fn allows(&self, right: &Right, verb: Verb) -> bool {
+    fn allows(&self, right: &Right, verb: Verb, lease: &str) -> bool {
         let has = |list: &[String], wanted: &str| list.iter().any(|it| it == "*" || it == wanted);
         // The only name that tars asks for is that of its Lease.
         let named = self.resource_names.is_empty()
-            || right.feature == Feature::Lease && self.resource_names.iter().any(|it| it == lease::NAME);
+            || right.feature == Feature::Lease && self.resource_names.iter().any(|it| it == lease);
         named
             && has(&self.verbs, verb.as_str())
             && has(&self.api_groups, right.group)
@@ -134,8 +133,8 @@ impl Rule {
 }
 
 impl Allowed {
-    fn lacks(&self, right: &Right) -> Vec<&'static str> {
-        let allows = |verb: &&Verb| self.resource_rules.iter().any(|it| it.allows(right, **verb));
+    fn lacks(&self, right: &Right, lease: &str) -> Vec<&'static str> {
+        let allows = |verb: &&Verb| self.resource_rules.iter().any(|it| it.allows(right, **verb, lease));
         right.verbs.iter().filter(|it| !allows(it)).map(|it| it.as_str()).collect()
     }
 }
@@ -182,7 +181,7 @@ fn missing(allowed: &Allowed, place: &str, rights: &[Right], settings: &ClusterS
     let fix = "the roles of the chart have it (rbac.create); SECURITY.md has the table";
     let unsure = if allowed.incomplete { " (the server says that it does not know all)" } else { "" };
     for right in rights {
-        let verbs = allowed.lacks(right);
+        let verbs = allowed.lacks(right, settings.lease.as_str());
         if verbs.is_empty() {
             continue;
         }

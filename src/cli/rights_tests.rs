@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::ClusterAt;
+use crate::model::ids::ObjectName;
 
 const IN_CHART: [(&str, &str, &[Right]); 2] = [
     ("watched", include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/charts/tars/rbac/watched.yaml")), WATCHED),
@@ -48,7 +49,8 @@ fn the_roles_of_the_chart_are_the_table() {
 }
 
 fn settings(policies: PoliciesFrom) -> ClusterSettings {
-    ClusterSettings { at: ClusterAt::InCluster, namespaces: Vec::new(), policies }
+    let lease = ObjectName::new("tars").unwrap();
+    ClusterSettings { at: ClusterAt::InCluster, namespaces: Vec::new(), policies, lease }
 }
 
 fn said(rules: &Value) -> Allowed {

@@ -69,7 +69,7 @@ impl Telling {
             actions: Actions::new(kube.clone(), namespaces(), &settings.repo_id),
             policies: Policies::new(kube.clone(), POLICIES, settings.repo_id.clone()),
             events: Events::new(kube.clone(), namespaces(), instance),
-            lease: Lease::new(kube, instance, lasts),
+            lease: Lease::new(kube, &at.lease, instance, lasts),
             _listening: listening,
         }))
     }

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use super::ConfigError;
 use super::raw::{self, ClusterAccess};
 use super::resolve::Resolve;
-use crate::model::ids::Namespace;
+use crate::model::ids::{Namespace, ObjectName};
 use crate::model::policy::PoliciesFrom;
 
 /// Most namespaces that are looked at one by one; whoever has more looks at all.
 const NAMESPACES_MAX: usize = 100;
+
+const LEASE: &str = "tars";
 
 /// How the API server is reached.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -29,6 +31,8 @@ pub struct ClusterSettings {
     /// Empty: all.
     pub namespaces: Vec<Namespace>,
     pub policies: PoliciesFrom,
+    /// Of tars's own namespace; shared by the replicas of one installation.
+    pub lease: ObjectName,
 }
 
 impl Resolve<'_> {
@@ -63,13 +67,15 @@ impl Resolve<'_> {
             raw::PoliciesFrom::Cluster => PoliciesFrom::Cluster,
             raw::PoliciesFrom::Both => PoliciesFrom::Both,
         };
-        Ok(Some(ClusterSettings { at, namespaces, policies }))
+        let lease = self.name("cluster.lease", ObjectName::new(raw.lease.as_deref().unwrap_or(LEASE)))?;
+        Ok(Some(ClusterSettings { at, namespaces, policies, lease }))
     }
 
     fn without_a_cluster(&self, raw: &raw::Cluster) -> Result<(), ConfigError> {
         self.is_absent("kubeconfig", raw.kubeconfig.as_ref())?;
         self.is_absent("context", raw.context.as_ref())?;
         self.is_absent("namespaces", raw.namespaces.first())?;
+        self.is_absent("lease", raw.lease.as_ref())?;
         if raw.policies == raw::PoliciesFrom::Repository {
             return Ok(());
         }
@@ -106,12 +112,14 @@ mod tests {
             at: ClusterAt::Kubeconfig { path: "/k".into(), context: Some("c".into()) },
             namespaces: vec![Namespace::new("shop").unwrap()],
             policies: PoliciesFrom::Repository,
+            lease: ObjectName::new("tars").unwrap(),
         };
         assert_eq!(resolved(lines).unwrap().cluster, Some(expected));
         let it = resolved("cluster: {access: inCluster}").unwrap().cluster.unwrap();
         assert_eq!(it.at, ClusterAt::InCluster);
-        let it = resolved("cluster: {access: inCluster, policies: both}").unwrap().cluster.unwrap();
-        assert_eq!(it.policies, PoliciesFrom::Both);
+        let it = resolved("cluster: {access: inCluster, policies: both, lease: shop-tars}").unwrap();
+        let it = it.cluster.unwrap();
+        assert_eq!((it.policies, it.lease.as_str()), (PoliciesFrom::Both, "shop-tars"));
     }
 
     #[test]
@@ -120,6 +128,8 @@ mod tests {
             ("cluster: {kubeconfig: /k}", "cluster.kubeconfig"),
             ("cluster: {namespaces: [shop]}", "cluster.namespaces"),
             ("cluster: {policies: cluster}", "cluster.policies"),
+            ("cluster: {lease: tars}", "cluster.lease"),
+            ("cluster: {access: inCluster, lease: Shop}", "cluster.lease"),
             ("cluster: {access: inCluster, context: c}", "cluster.context"),
             ("cluster: {access: kubeconfig}", "cluster.kubeconfig"),
             ("cluster: {access: inCluster, namespaces: [Shop]}", "cluster.namespaces.0"),

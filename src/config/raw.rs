@@ -369,6 +369,9 @@ pub struct Cluster {
     pub namespaces: Vec<String>,
     /// Where policies are read.
     pub policies: PoliciesFrom,
+    /// The Lease, in tars' own namespace, by which one of the replicas speaks for all. Default: tars. A tars for another
+    /// repository in the same namespace needs another.
+    pub lease: Option<String>,
 }
 
 /// Alertmanager's webhook.

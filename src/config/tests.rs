@@ -182,6 +182,7 @@ const CHANGED: &[ChangedCase] = &[
         &[("TARS_CLUSTER_ACCESS", "kubeconfig"), ("TARS_CLUSTER_KUBECONFIG", "/k")],
     ),
     ("TARS_CLUSTER_KUBECONFIG", "/k", &[("TARS_CLUSTER_ACCESS", "kubeconfig")]),
+    ("TARS_CLUSTER_LEASE", "shop", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
     ("TARS_CLUSTER_POLICIES", "both", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
     ("TARS_FORGE_APP_ID", "7", APP),

@@ -8,19 +8,18 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::model::ids::ObjectName;
 use crate::outside::clock::Stopwatch;
 use crate::outside::kube::{Kube, KubeError, Place, Resource};
 use crate::telemetry::events::Event;
 
 pub const LEASES: Resource = Resource { group: "coordination.k8s.io", version: "v1", plural: "leases" };
-/// The one Lease of a namespace.
-pub const NAME: &str = "tars";
-
 /// One replica's side of it.
 #[derive(Debug)]
 pub struct Lease {
     kube: Kube,
     namespace: String,
+    name: String,
     us: String,
     /// A holder that did not renew for this long is gone.
     lasts: Duration,
@@ -53,11 +52,11 @@ struct Spec {
 }
 
 impl Lease {
-    /// For a replica called `us`, in the namespace of the client.
+    /// The Lease `name` in the namespace of the client, for a replica called `us`.
     #[must_use]
-    pub fn new(kube: Kube, us: &str, lasts: Duration) -> Self {
-        let (namespace, us) = (kube.default_namespace().to_owned(), us.to_owned());
-        Self { kube, namespace, us, lasts, seen: None, held: None, is_failing: false }
+    pub fn new(kube: Kube, name: &ObjectName, us: &str, lasts: Duration) -> Self {
+        let (namespace, name, us) = (kube.default_namespace().to_owned(), name.to_string(), us.to_owned());
+        Self { kube, namespace, name, us, lasts, seen: None, held: None, is_failing: false }
     }
 
     /// Renews or takes the Lease where that can be. Where there cannot be one, everybody speaks.
@@ -98,7 +97,7 @@ impl Lease {
     }
 
     fn place(&self) -> Place<'_> {
-        Place { resource: LEASES, namespace: Some(&self.namespace), name: NAME }
+        Place { resource: LEASES, namespace: Some(&self.namespace), name: &self.name }
     }
 
     /// Has nobody touched it for as long as it lasts?
@@ -144,7 +143,7 @@ impl Lease {
     fn named(&self, spec: &Value) -> Value {
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": { "name": NAME, "namespace": self.namespace }, "spec": spec,
+            "metadata": { "name": self.name, "namespace": self.namespace }, "spec": spec,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::crd::policy_status::Facts;
 use crate::crd::{self, ProblemSeverity};
 use crate::model::action::{ActionState, MergeRecord, MergedBy, RemediationAction};
 use crate::model::fixtures::{at, oid, proposed, target};
-use crate::model::ids::{PolicyName, RepoId, RepoPath};
+use crate::model::ids::{ObjectName, PolicyName, RepoId, RepoPath};
 use crate::model::policy::Mode;
 use crate::model::verdict::{Outcome, Verdict};
 use crate::outside::kube::{Kube, KubeError, Part, Patch, Place, Resource, Selection, real};
@@ -243,7 +243,10 @@ async fn a_policy_gets_a_status_that_is_written_when_it_changed_and_set_back_whe
 async fn one_replica_holds_the_lease_until_it_gives_it_back_or_is_gone() {
     let Some(kube) = server("lease").await else { return };
     let kube = kube.in_namespace("lease");
-    let lease = |us: &str, lasts: u64| Lease::new(kube.clone(), us, Duration::from_secs(lasts));
+    let named = |name: &str, us: &str, lasts: u64| {
+        Lease::new(kube.clone(), &ObjectName::new(name).unwrap(), us, Duration::from_secs(lasts))
+    };
+    let lease = |us: &str, lasts: u64| named("tars", us, lasts);
     let (mut one, mut two) = (lease("tars-0", 600), lease("tars-1", 600));
     assert!(one.is_ours(at(0)).await);
     assert!(!two.is_ours(at(1)).await);
@@ -263,7 +266,9 @@ async fn one_replica_holds_the_lease_until_it_gives_it_back_or_is_gone() {
         (&now["spec"]["holderIdentity"], &now["spec"]["leaseTransitions"]),
         (&json!("tars-2"), &json!(2))
     );
-    let mut nowhere = Lease::new(kube.in_namespace("not-there"), "tars-0", Duration::from_secs(600));
+    assert!(named("other", "tars-1", 600).is_ours(at(52)).await, "another installation has another");
+    let name = ObjectName::new("tars").unwrap();
+    let mut nowhere = Lease::new(kube.in_namespace("not-there"), &name, "tars-0", Duration::from_secs(600));
     assert!(nowhere.is_ours(at(0)).await, "where there can be no Lease everybody speaks");
 }
 

@@ -25,6 +25,7 @@ const NOT_SERVED: &str = "apiVersion: monitoring.coreos.com/";
 struct Helm<'a> {
     program: &'a Path,
     config: &'a Path,
+    namespace: &'a str,
     home: PathBuf,
 }
 
@@ -33,7 +34,7 @@ impl Helm<'_> {
     fn run(&self, args: &[&str]) -> String {
         let out = Command::new(self.program)
             .args(args)
-            .args(["--namespace", NAME, "--kubeconfig"])
+            .args(["--namespace", self.namespace, "--kubeconfig"])
             .arg(self.config)
             .current_dir(support::root())
             .env_clear()
@@ -98,7 +99,13 @@ pub(crate) fn installs(cluster: &Cluster) {
     };
     secrets("tars-signing", &["signing-key", "allowed_signers"]);
     secrets("tars-git", &["token"]);
-    let helm = Helm { program: &cluster.helm, config: &kube.config, home: watch.path("helm") };
+    let helm_in = |namespace| Helm {
+        program: &cluster.helm,
+        config: &kube.config,
+        namespace,
+        home: watch.path("helm"),
+    };
+    let helm = helm_in(NAME);
 
     for file in fs::read_dir(support::root().join("charts/tars/ci")).unwrap().map(|it| it.unwrap().path()) {
         let values = file.to_str().unwrap();
@@ -123,6 +130,18 @@ pub(crate) fn installs(cluster: &Cluster) {
     assert!(settings(kube).contains("tick: 45s"), "{}", settings(kube));
     helm.bring(&["rollback", RELEASE, "1"]);
     assert_eq!(settings(kube), first, "every byte of the settings is back");
+
+    // Another team's release of the same name, in its own namespace.
+    let elsewhere = format!("{NAME}-elsewhere");
+    kube.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {elsewhere}}}}}"));
+    helm_in(&elsewhere).run(&[&["install"][..], &chart].concat());
+    let has_rights = |namespace: &str| {
+        let path = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+        kube.get(&format!("{path}/{namespace}-{RELEASE}")).is_some()
+    };
+    assert_eq!([NAME, &elsewhere].map(has_rights), [true, true]);
+    helm_in(&elsewhere).run(&["uninstall", RELEASE]);
+    assert_eq!([NAME, &elsewhere].map(has_rights), [true, false], "each has its own rights");
 
     let (code, said) = test_command(cluster, &helm, &watch, &first);
     assert_eq!(code, 0, "{said}");

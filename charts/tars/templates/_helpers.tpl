@@ -2,6 +2,16 @@
 {{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
+{{/* Of what lies outside the release's namespace, where releases of one name meet. */}}
+{{- define "tars.nameBeyond" -}}
+{{ .Release.Namespace }}-{{ include "tars.name" . }}
+{{- end }}
+
+{{/* Two releases in one namespace each have a Lease. */}}
+{{- define "tars.lease" -}}
+{{ dig "cluster" "lease" (include "tars.name" .) .Values.settings }}
+{{- end }}
+
 {{- define "tars.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -38,6 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $repository := dict "state_dir" "/var/lib/tars/state" }}
 {{- if $secrets.git }}{{ $_ := set $repository "token_file" (printf "%s/git/token" $at) }}{{ end }}
 {{- $settings := dict "listen" "0.0.0.0:8080" "log" (dict "format" "json") "repository" $repository "signing" $signing }}
+{{- if include "tars.inCluster" . }}{{ $_ := set $settings "cluster" (dict "lease" (include "tars.lease" .)) }}{{ end }}
 {{- $forge := dict }}
 {{- if and $secrets.forge (dig "forge" "app" "id" "" .Values.settings) }}
 {{- $_ := set $forge "app" (dict "private_key_file" (printf "%s/forge/private-key" $at)) }}

@@ -165,7 +165,17 @@ fn access_to_the_cluster_brings_the_rights_and_a_token_of_an_hour() {
     let minimal = "charts/tars/ci/minimal-values.yaml";
     let all = objects(&rendered(&helm, minimal, &more));
     assert_eq!(of_kind(&all, "ClusterRole").len(), 1);
+    let role = &of_kind(&all, "ClusterRole")[0]["metadata"]["name"];
+    assert_eq!(role, "tars-tars", "a release of this name in another namespace has another");
     assert_eq!(of_kind(&all, "Role").len(), 1);
+    assert_eq!(of_kind(&all, "Role")[0]["rules"][1]["resourceNames"], json!(["tars"]));
+    let settings =
+        |all: &[Value]| of_kind(all, "ConfigMap")[0]["data"]["tars.yaml"].as_str().unwrap().to_owned();
+    assert!(settings(&all).contains("lease: tars\n"), "{}", settings(&all));
+    let named = [&more[..], &["--set", "settings.cluster.lease=shop"]].concat();
+    let all_named = objects(&rendered(&helm, minimal, &named));
+    assert_eq!(of_kind(&all_named, "Role")[0]["rules"][1]["resourceNames"], json!(["shop"]));
+    assert!(settings(&all_named).contains("lease: shop\n"), "{}", settings(&all_named));
     let volumes = of_kind(&all, "Deployment")[0]["spec"]["template"]["spec"]["volumes"].to_string();
     assert!(volumes.contains("\"expirationSeconds\":3600"), "{volumes}");
     assert_eq!(of_kind(&all, "NetworkPolicy")[0]["spec"]["egress"].as_array().unwrap().len(), 4);
