@@ -81,6 +81,10 @@ impl Backend for Inbox {
         heard
     }
 
+    fn alive(&self) -> Result<(), String> {
+        self.pace.stuck_for().map_or(Ok(()), |it| Err(format!("no tick has ended for {} s", it.as_secs())))
+    }
+
     fn ready(&self) -> Readiness {
         self.ready.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -34,6 +34,11 @@ use crate::telemetry::setup::{self, LogSettings};
 
 /// How long a tick may still run after the process was asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// A tick that takes longer than this, than so many of them should, and than its git commands may, hangs: whoever asks `/healthz`
+/// starts the process anew.
+const STUCK_LEAST: Duration = Duration::from_secs(30 * 60);
+const STUCK_TICKS: u32 = 20;
+const STUCK_GIT_COMMANDS: u32 = 4;
 /// Deadline of one push to the Pushgateway.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -84,7 +89,8 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
             config::LogFormat::Text => setup::LogFormat::Text,
             config::LogFormat::Json => setup::LogFormat::Json,
         },
-        filter: format!("warn,tars_gitops={}", settings.log_level),
+        // What the Kubernetes client says about a failed request, an Event of ours says with the reason.
+        filter: format!("warn,kube_client=off,tars_gitops={}", settings.log_level),
         ansi: console.colours_talk(),
     };
     setup::start(&log, io::stderr).map_err(|error| Failure::usage("could not start the log").because(error))
@@ -96,7 +102,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let Feeds { sources, pushed } = settings::feeds(settings, &clock)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
     let mut parts = settings::parts(settings, sources, &metrics).await?;
-    let pace = Arc::new(Pace::new(NUDGE_DISTANCE));
+    let pace = Arc::new(Pace::new(NUDGE_DISTANCE, stuck_after(settings)));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: parts.memory.instance().as_str() }.emit();
@@ -154,6 +160,12 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         Ok(Err(error)) => Err(Failure::new(Kind::No, "the HTTP side failed").because(error)),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
+}
+
+/// No tick takes this long.
+fn stuck_after(settings: &Settings) -> Duration {
+    let ticks = STUCK_TICKS * Duration::from_secs(settings.tick_s.into());
+    STUCK_LEAST.max(ticks).max(STUCK_GIT_COMMANDS * Duration::from_secs(settings.git_timeout_s.into()))
 }
 
 /// What could not be done with the remote and its ledger, for people.

@@ -40,7 +40,7 @@ POST /webhook/forge         GitHub, Gitea, Forgejo and GitLab webhooks (signed)
 POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]},
                             or many: {\"series\": [{\"values\": [...]}, ...]}
 GET  /metrics               OpenMetrics
-GET  /healthz               is the process alive
+GET  /healthz               does the loop still turn
 GET  /readyz                what is ready and what is not
 ";
 
@@ -97,7 +97,7 @@ pub fn router(
         .route("/api/v1/write", post(write::write))
         .route("/predict", post(predict))
         .route("/metrics", get(metrics_text))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(|| async { nothing_here() })
         .method_not_allowed_fallback(|| async {
@@ -108,6 +108,10 @@ pub fn router(
 
 pub(super) fn nothing_here() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /")
+}
+
+async fn healthz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
+    app.backend.alive().map(|()| "ok\n").map_err(|what| Problem::new(StatusCode::SERVICE_UNAVAILABLE, what))
 }
 
 async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {

@@ -120,6 +120,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Judges a delivery of the forge by its raw body.
     fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard;
 
+    /// Does the loop behind it still turn? Answered at once.
+    ///
+    /// # Errors
+    /// A sentence that says what hangs; whoever supervises the process should start it anew.
+    fn alive(&self) -> Result<(), String>;
+
     /// What is ready and what is not; answered at once.
     fn ready(&self) -> Readiness;
 }

@@ -28,6 +28,7 @@ pub(super) struct Stub {
     pub(super) gate_moved: Condvar,
     pub(super) waiting: AtomicUsize,
     pub(super) not_ready: bool,
+    pub(super) hangs: bool,
     pub(super) heard: Mutex<Vec<(Delivery, usize)>>,
     pub(super) written: Mutex<Vec<(WriteVersion, usize)>>,
     pub(super) wrote: Result<Tally, WriteRefusal>,
@@ -42,6 +43,7 @@ impl Default for Stub {
             gate_moved: Condvar::default(),
             waiting: AtomicUsize::default(),
             not_ready: false,
+            hangs: false,
             heard: Mutex::default(),
             written: Mutex::default(),
             wrote: Ok(Tally { kept: 2, samples: 3, unwatched: 1, ..Tally::default() }),
@@ -96,6 +98,10 @@ impl Backend for Stub {
         }
         self.written.lock().unwrap().push((version, body.len()));
         self.wrote.clone()
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        if self.hangs { Err("no tick has ended for 1800 s".to_owned()) } else { Ok(()) }
     }
 
     fn ready(&self) -> Readiness {
@@ -319,6 +325,14 @@ async fn health_readiness_metrics_and_the_rest() {
         assert_eq!(status(&reply), code, "{reply}");
         assert!(reply.contains("application/problem+json"), "{reply}");
     }
+}
+
+#[tokio::test]
+async fn a_loop_that_hangs_is_not_alive() {
+    let running = start(Stub { hangs: true, ..Stub::default() }).await;
+    let reply = exchange(running.address, &request("GET", "/healthz", "", "")).await;
+    assert_eq!(status(&reply), 503);
+    assert_eq!(json_body(&reply)["detail"], "no tick has ended for 1800 s");
 }
 
 #[tokio::test]
