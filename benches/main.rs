@@ -1,6 +1,8 @@
-//! What tars costs in a big repository, against the git command line in the same run. Comes in: nothing but the
-//! real `git`. Goes out: a table for each question, with times, ratios and peaks of memory; a slow run is told,
-//! never failed. `cargo bench --bench scale -- index` asks one question, without a name all are asked.
+//! What tars costs in a big repository, against the git command line in the same run, and with many series. Comes in:
+//! nothing but the real `git`, and Python's libraries where they are. Goes out: a table for each question, with times,
+//! ratios and peaks of memory; a slow run is told, never failed. `cargo bench --bench scale -- index` asks one question,
+//! without a name all are asked. `stream` and `million` are about the detector: what a value costs, and a tick of a
+//! million series, which takes 4 GiB.
 //!
 //! The rooms of tars are private, and a door for benches would be one for everybody: this file takes the rooms
 //! themselves.
@@ -52,8 +54,10 @@ mod observe {
 
 mod generator;
 mod index;
+mod million;
 mod pushed_commit;
 mod samples;
+mod stream;
 
 use std::path::Path;
 
@@ -67,12 +71,18 @@ fn main() {
             pushed_commit::table();
             println!();
             samples::table();
+            println!();
+            stream::table();
+            println!();
+            million::table();
         }
         ["index"] => index::table(),
         ["index", row, folder] => index::row(row, Path::new(folder)),
         ["pushed_commit"] => pushed_commit::table(),
         ["samples"] => samples::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples]"),
+        ["stream"] => stream::table(),
+        ["million"] => million::table(),
+        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples|stream|million]"),
     }
 }
 
@@ -91,4 +101,10 @@ fn peak_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
+/// Seconds that this thread was on a processor (Linux, "sched-stats").
+fn cpu_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }

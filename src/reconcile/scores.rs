@@ -125,7 +125,8 @@ impl Scores {
         let known = match self.states.get_mut(&signal.key).filter(goes_on) {
             Some(_) => self.states.get_mut(&signal.key)?,
             None => {
-                let state = Box::new(detector.start(series.step_s));
+                let turn = u32::try_from(self.states.len()).unwrap_or(u32::MAX);
+                let state = Box::new(detector.start_in_turn(series.step_s, turn));
                 self.states.insert(signal.key.clone(), Known { meaning: signal.meaning, state });
                 self.states.get_mut(&signal.key)?
             }

@@ -1,5 +1,6 @@
-//! Looks for a period in one series: a ring of coarse means, looked at whenever it is full anew. Deviations go in,
-//! a period goes out. Days and weeks have tables of their own and are not looked for.
+//! Looks for a period in one series: a ring of coarse means, looked at whenever all of it is new. Deviations go in,
+//! a period goes out. Days and weeks have tables of their own and are not looked for. A look takes a hundred times as
+//! long as a value: series that began together take turns.
 
 use crate::detect::find_period;
 
@@ -11,6 +12,9 @@ const REACH_S: u32 = 17 * 3600;
 /// A period repeats this often in the ring, or it is not believed.
 const REPEATS: u32 = 3;
 
+/// Series that began together look within so many means after the first one that does: a quarter of the ring.
+const TURNS: u32 = 64;
+
 /// The ring of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ring {
@@ -18,15 +22,23 @@ pub struct Ring {
     sum: f32,
     points: u32,
     next: u16,
+    /// Means until the next look.
+    wait: u16,
 }
 
 impl Default for Ring {
     fn default() -> Self {
-        Self { means: [EMPTY; RING], sum: 0.0, points: 0, next: 0 }
+        Self::in_turn(0)
     }
 }
 
 impl Ring {
+    /// An empty ring; those with another turn look at another time.
+    pub fn in_turn(turn: u32) -> Self {
+        let wait = RING as u16 + (turn % TURNS) as u16;
+        Self { means: [EMPTY; RING], sum: 0.0, points: 0, next: 0, wait }
+    }
+
     /// Values per mean.
     fn stride(step_s: u32) -> u32 {
         let most = (REACH_S / RING as u32 / step_s.max(1)).max(1);
@@ -35,7 +47,7 @@ impl Ring {
         (1..=most).rev().find(whole).unwrap_or(most)
     }
 
-    /// At the end of a ring: the period it shows, seconds, 0 for none.
+    /// When its turn has come: the period the ring shows, seconds, 0 for none.
     pub fn step(&mut self, deviation: f32, step_s: u32) -> Option<u32> {
         self.sum += deviation;
         self.points = self.points.saturating_add(1);
@@ -43,18 +55,24 @@ impl Ring {
         if self.points < stride {
             return None;
         }
-        if let Some(slot) = self.means.get_mut(usize::from(self.next)) {
-            *slot = short(self.sum / self.points as f32);
-        }
+        let place = usize::from(self.next) % RING;
+        self.means[place] = short(self.sum / self.points as f32);
+        self.next = ((place + 1) % RING) as u16;
         (self.sum, self.points) = (0.0, 0);
-        self.next = self.next.saturating_add(1);
-        if usize::from(self.next) < RING {
+        self.wait = self.wait.saturating_sub(1);
+        if self.wait > 0 {
             return None;
         }
-        self.next = 0;
-        let means = self.means.map(|it| f64::from(long(it)));
+        self.wait = RING as u16;
+        let mut means = self.means.map(|it| f64::from(long(it)));
+        means.rotate_left(usize::from(self.next));
         let found = find_period(&means).filter(|slots| slots * REPEATS <= RING as u32);
         Some(found.map_or(0, |slots| slots.saturating_mul(stride).saturating_mul(step_s)))
+    }
+
+    #[cfg(test)]
+    pub fn waits(&self) -> u16 {
+        self.wait
     }
 
     pub fn pack(&mut self, pack: &mut impl Pack) {
@@ -62,5 +80,6 @@ impl Ring {
         pack.f32(&mut self.sum);
         pack.u32(&mut self.points);
         pack.u16(&mut self.next);
+        pack.u16(&mut self.wait);
     }
 }

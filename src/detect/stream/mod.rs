@@ -20,6 +20,7 @@ pub use state::State;
 
 use crate::detect::Weights;
 use crate::model::anomaly::{ModelName, Score};
+use cycle::Ring;
 use tail::{Blocks, SURPRISE_MAX};
 
 /// Hours of a week: false alarms are counted per week, surprises are ln of hours.
@@ -106,7 +107,14 @@ impl Detector {
     /// The state of a series that nothing is known of.
     #[must_use]
     pub fn start(&self, step_s: u32) -> State {
+        self.start_in_turn(step_s, 0)
+    }
+
+    /// The same for one of many that begin at the same time: what takes long falls into another tick for another `turn`.
+    #[must_use]
+    pub fn start_in_turn(&self, step_s: u32, turn: u32) -> State {
         let mut state = State::new(step_s);
+        state.ring = Ring::in_turn(turn);
         state.seasons.found(self.settings.period_s.unwrap_or(0));
         state
     }

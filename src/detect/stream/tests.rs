@@ -175,6 +175,29 @@ fn a_period_of_an_hour_is_found_and_used_and_noise_has_none() {
 }
 
 #[test]
+fn series_that_begin_together_look_for_a_period_one_after_the_other_and_find_the_same() {
+    let values = day(15, 3 * 2880, 120.0);
+    let looks = |turn: u32| {
+        let mut state = detector().start_in_turn(30, turn);
+        let found = |slot: &usize| {
+            let at_s = BASE_S + *slot as i64 * 30;
+            let before = state.ring;
+            detector().step(&mut state, at_s, Some(values[*slot]));
+            before.waits() < state.ring.waits()
+        };
+        let slots: Vec<usize> = (0..values.len()).filter(found).collect();
+        (slots, state.seasons.cycle_s)
+    };
+    let all: Vec<(Vec<usize>, u32)> = (0..80).step_by(16).map(looks).collect();
+    assert!(all.iter().all(|(_, cycle_s)| *cycle_s == 3600), "{all:?}");
+    for pair in all[..4].windows(2) {
+        assert!(pair[0].0[0] + 16 * 6 == pair[1].0[0], "{all:?}");
+    }
+    assert_eq!(all[0], all[4], "turns come again");
+    assert!(all.iter().all(|(slots, _)| slots.windows(2).all(|it| it[1] - it[0] == 256 * 6)), "{all:?}");
+}
+
+#[test]
 fn more_false_alarms_allowed_is_a_higher_score_for_the_same_value() {
     let scores = [0.1, 1.0, 7.0].map(|false_alarms_per_week| {
         let detector = Detector::new(&Settings { false_alarms_per_week, ..Settings::default() });
