@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::eval_ahead::{self, Ahead};
 use super::eval_causes::{self, Causes};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
 use crate::eval::{
-    CandidateName, Clip, Figures, Judged, Labelled, Manifest, Meta, Page, ReadError, Scored, SeriesEntry,
-    choose, clips, figures, judge, read_manifest, read_series,
+    CandidateName, Clip, Comparison, Figures, Judged, Labelled, Manifest, Meta, Page, ReadError, Scored,
+    SeriesEntry, choose, clips, figures, judge, read_manifest, read_series,
 };
 use crate::outside::clock::Stopwatch;
 use crate::outside::files::{self, FileError};
@@ -48,12 +49,14 @@ pub struct Eval {
     /// Write every score of the first detector to this file as well: series, timestamp, score
     #[arg(long, value_name = "FILE")]
     pub scores: Option<PathBuf>,
-    /// Write a page of Markdown with the tables, and beside it pictures of ten incidents of the first detector, half
-    /// of them its worst misses
+    /// Write a page of Markdown with the tables, those of --ahead and --causes too, and beside it pictures of ten
+    /// incidents of the first detector, half of them its worst misses
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     #[command(flatten)]
     pub causes: Causes,
+    #[command(flatten)]
+    pub ahead: Ahead,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,6 +108,9 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
     if args.causes.causes {
         return eval_causes::run(&args.causes, &args.folder, &args.datasets, args.csv.as_ref(), console);
     }
+    if args.ahead.ahead {
+        return eval_ahead::run(&args.folder, &args.datasets, args.csv.as_ref(), console);
+    }
     let mut manifest = manifest(&args.folder)?;
     if !args.datasets.is_empty() {
         let known = manifest.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -133,7 +139,7 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
         write(file, &scores)?;
     }
     if let Some((file, clips)) = args.report.as_ref().zip(kept.clips) {
-        report(file, &lines, &choose(&clips, PICTURES))?;
+        report(file, args, &lines, &choose(&clips, PICTURES))?;
     }
     let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.model)).collect();
     console.list(&table(&lines), &names, &lines, "no series")
@@ -250,10 +256,35 @@ impl Kept {
 }
 
 /// Writes the page, and its pictures beside it under its name with a number.
-fn report(file: &Path, lines: &[Line], clips: &[Clip]) -> Result<(), Failure> {
+/// The page: detectors, forecasts, root causes, and the pictures.
+fn report(file: &Path, args: &Eval, lines: &[Line], clips: &[Clip]) -> Result<(), Failure> {
     let stem = file.file_stem().map_or_else(|| "report".into(), |it| it.to_string_lossy().into_owned());
     let rows: Vec<_> = lines.iter().map(cells).collect();
-    let page = Page::new(&stem, &HEADERS, &rows, clips);
+    let ahead = eval_ahead::rows(&args.folder, &args.datasets)?;
+    let causes = eval_causes::rows(&args.causes, &args.folder, &args.datasets)?;
+    let compared = [
+        Comparison {
+            title: "Detectors",
+            about: "`stream` is what `tars run` scores with; `stream-news` is the same, less what it said in the last hours. `ewma`, \
+                    `gaussian` and `seasonal` are what it is compared with.",
+            headers: &HEADERS,
+            rows: &rows,
+        },
+        Comparison {
+            title: "Forecasts",
+            about: "`tars` is what triggers of `type: forecast` ask; `last` is the value now, `average` the mean of the last times of \
+                    this length. Series with a value at least every ten minutes.",
+            headers: &eval_ahead::HEADERS,
+            rows: &ahead,
+        },
+        Comparison {
+            title: "Root causes",
+            about: "Metrics alone, with and without the calls between services.",
+            headers: &eval_causes::HEADERS,
+            rows: &causes,
+        },
+    ];
+    let page = Page::new(&stem, &compared, clips);
     for (name, picture) in &page.pictures {
         write(&file.with_file_name(name), picture)?;
     }

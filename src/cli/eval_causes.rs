@@ -27,8 +27,8 @@ pub struct Causes {
     /// Judge root-cause rankers on the cases of the manifest (`rca[]`) instead of detectors
     #[arg(long, conflicts_with_all = ["models", "every", "no_vus", "scores", "report"])]
     pub causes: bool,
-    /// Settings file whose `services` are the calls of cases that come without a graph
-    #[arg(long, value_name = "FILE", requires = "causes")]
+    /// With --causes or --report: settings file whose `services` are the calls of cases that come without a graph
+    #[arg(long, value_name = "FILE")]
     pub services: Option<PathBuf>,
     /// Write the ranking with the graph to this file as well: case, rank, service
     #[arg(long, value_name = "FILE", requires = "causes")]
@@ -61,13 +61,45 @@ pub fn run(
     csv: Option<&PathBuf>,
     console: &Console,
 ) -> Result<(), Failure> {
-    let path = folder.join("manifest.json");
-    let mut cases = read_cases(&manifest_text(&path)?).map_err(|error| wrong(&path, &error))?;
-    cases.retain(|it| datasets.is_empty() || datasets.contains(&it.dataset));
-    if cases.is_empty() {
+    let (lines, ranks) = measured(args, folder, datasets)?;
+    if lines.is_empty() {
         return Err(Failure::new(Kind::No, "there is no such root-cause case in this folder")
             .hint("its manifest.json lists them under `rca`"));
     }
+    if let Some(file) = csv {
+        write(file, &as_csv(&lines))?;
+    }
+    if let Some(file) = &args.ranks {
+        write(file, &format!("case,rank,service\n{ranks}"))?;
+    }
+    let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.ranker)).collect();
+    console.list(&table(&lines), &names, &lines, "no cases")
+}
+
+/// The rows of a page, below [`HEADERS`]; none where no manifest lists cases.
+///
+/// # Errors
+/// When the folder or a file in it cannot be used.
+pub fn rows(
+    args: &Causes,
+    folder: &std::path::Path,
+    datasets: &[String],
+) -> Result<Vec<Vec<String>>, Failure> {
+    if !folder.join("manifest.json").is_file() {
+        return Ok(Vec::new());
+    }
+    Ok(measured(args, folder, datasets)?.0.iter().map(cells).collect())
+}
+
+/// A line for each data set, system and kind of fault, and each ranker; and the ranks that the last of them gave.
+fn measured(
+    args: &Causes,
+    folder: &std::path::Path,
+    datasets: &[String],
+) -> Result<(Vec<Line>, String), Failure> {
+    let path = folder.join("manifest.json");
+    let mut cases = read_cases(&manifest_text(&path)?).map_err(|error| wrong(&path, &error))?;
+    cases.retain(|it| datasets.is_empty() || datasets.contains(&it.dataset));
     let declared = declared(args)?;
     let mut results: Vec<Results> = RankerName::ALL.iter().map(|_| Results::default()).collect();
     for case in &cases {
@@ -75,19 +107,12 @@ pub fn run(
     }
     let mut lines = Vec::new();
     for (ranker, result) in RankerName::ALL.into_iter().zip(&results) {
-        let us_per_case = result.took_us / cases.len() as f64;
+        let us_per_case = result.took_us / cases.len().max(1) as f64;
         let figures = cause_figures(&result.placed);
         lines.extend(figures.iter().map(|(name, it)| line(name, ranker, it, us_per_case)));
     }
     lines.sort_by(|a, b| a.dataset.cmp(&b.dataset));
-    if let Some(file) = csv {
-        write(file, &as_csv(&lines))?;
-    }
-    if let (Some(file), Some(last)) = (&args.ranks, results.last()) {
-        write(file, &format!("case,rank,service\n{}", last.ranks))?;
-    }
-    let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.ranker)).collect();
-    console.list(&table(&lines), &names, &lines, "no cases")
+    Ok((lines, results.pop().map(|it| it.ranks).unwrap_or_default()))
 }
 
 /// What one ranker came to.
@@ -154,7 +179,8 @@ fn line(dataset: &str, ranker: RankerName, it: &CauseFigures, us_per_case: f64) 
     Line { dataset: dataset.to_owned(), ranker, cases, at_1, at_3, at_5, avg_5, mrr, us_per_case }
 }
 
-const HEADERS: [&str; 9] = ["DATASET", "RANKER", "CASES", "AC@1", "AC@3", "AC@5", "AVG@5", "MRR", "US/CASE"];
+pub const HEADERS: [&str; 9] =
+    ["DATASET", "RANKER", "CASES", "AC@1", "AC@3", "AC@5", "AVG@5", "MRR", "US/CASE"];
 /// Columns that only `-o wide` shows.
 const WIDE: usize = 1;
 

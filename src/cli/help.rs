@@ -84,6 +84,10 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "tars eval labelled --causes --services tars.yaml",
                 "who names the root cause, with which calls",
             ),
+            (
+                "tars eval labelled --ahead",
+                "how far off forecasts are, and how often the truth is in their interval",
+            ),
             ("tars eval labelled --report detection.md", "a page with tables, and pictures of ten incidents"),
         ],
     ),

@@ -12,6 +12,7 @@ mod cluster;
 mod config;
 mod demo;
 mod eval;
+mod eval_ahead;
 mod eval_causes;
 mod explain;
 mod failure;

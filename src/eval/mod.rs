@@ -1,6 +1,7 @@
 //! Judges detectors on labelled series. Scores and labels come in, the figures of an evaluation go out.
 //! Never: a file, a clock, or a label in the hands of a detector. Sources stand with each metric.
 
+mod ahead;
 mod candidates;
 mod causes;
 mod clips;
@@ -20,6 +21,7 @@ mod vus;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::{AheadFigures, ForecasterName, ahead_figures, foresee};
 pub use candidates::{CandidateName, Meta};
 pub use causes::{
     Case, CauseFigures, Placed, RankerName, Wide, beginning, cause_figures, read_calls, read_cases, read_wide,
@@ -28,4 +30,4 @@ pub use clips::{Clip, choose, clips};
 pub use dataset::{Figures, Judged, Scored, figures, judge};
 pub use read::{Labelled, Manifest, ReadError, SeriesEntry, read_manifest, read_series};
 pub use record::manifest;
-pub use report::Page;
+pub use report::{Comparison, Page};

@@ -1,4 +1,4 @@
-//! The page that a comparison is read on: a table for each data set, and pictures of single incidents. Lines of
+//! The page that comparisons are read on: a table for each data set, and pictures of single incidents. Lines of
 //! figures and clips come in, Markdown and pictures go out. Never: a judgement that the figures do not make.
 
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use super::clips::{Clip, ClipKind};
 use super::plot::picture;
 
 /// What the columns mean, by their heading.
-const MEANINGS: [(&str, &str); 17] = [
+const MEANINGS: [(&str, &str); 26] = [
     ("EVENTS", "labelled events in the judged part"),
     ("F1", "of events, at the one threshold that is best for the whole data set"),
     ("R@P85", "recall at a precision of 0.85"),
@@ -25,7 +25,29 @@ const MEANINGS: [(&str, &str); 17] = [
     ("FP/WK", "false pages per series and week at 0.8"),
     ("DELAY-S", "median time from the start of an event to its first alert, seconds"),
     ("SERIES", "series of the data set"),
+    ("AHEAD", "how far ahead is looked"),
+    (
+        "MASE",
+        "mean error against \"as yesterday at this time\", mean over the series; below 1 is better than that",
+    ),
+    ("COVERAGE", "share of rows whose value lay in the interval that was promised for nine of ten"),
+    ("CASES", "incidents with a known root cause"),
+    ("AC@1", "share of cases whose cause is ranked first"),
+    ("AC@3", "share of cases whose cause is among the first three"),
+    ("AC@5", "share of cases whose cause is among the first five"),
+    ("AVG@5", "mean of the shares among the first one, two, ... five"),
+    ("MRR", "mean of one over the rank of the cause"),
 ];
+
+/// What was compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Comparison<'a> {
+    pub title: &'a str,
+    pub about: &'a str,
+    /// The first column is the data set.
+    pub headers: &'a [&'a str],
+    pub rows: &'a [Vec<String>],
+}
 
 /// A page and the pictures it refers to, by file name.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,26 +57,21 @@ pub struct Page {
 }
 
 impl Page {
-    /// `rows` have the columns `headers`, the first of which is the data set; pictures are named after `stem`.
+    /// Comparisons without rows are left out; pictures are named after `stem`.
     #[must_use]
-    pub fn new(stem: &str, headers: &[&str], rows: &[Vec<String>], clips: &[Clip]) -> Self {
+    pub fn new(stem: &str, compared: &[Comparison<'_>], clips: &[Clip]) -> Self {
         let mut text = String::from(
-            "# Detectors on labelled series\n\nMade by `tars eval`. Every detector is causal, has one setting for all \
-             series and never reads a label; all of them ran on the same rows.\n",
+            "# Detection on labelled series\n\nMade by `tars eval --report`, all figures in one run. Whatever is judged sees \
+             the rows in order and no label, and has one setting for all series.\n",
         );
-        let mut before: Option<&str> = None;
-        for row in rows {
-            let Some((dataset, cells)) = row.split_first() else { continue };
-            if before != Some(dataset) {
-                let names = headers.get(1..).unwrap_or_default();
-                let rule = names.iter().map(|_| "---").collect::<Vec<_>>().join(" | ");
-                let _ = write!(text, "\n## {dataset}\n\n| {} |\n| {rule} |\n", names.join(" | "));
-            }
-            before = Some(dataset);
-            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        let compared: Vec<_> = compared.iter().filter(|it| !it.rows.is_empty()).collect();
+        for it in &compared {
+            let _ = write!(text, "\n## {}\n\n{}\n", it.title, it.about);
+            tables(&mut text, it);
         }
         text += "\n## Columns\n\n| column | meaning |\n| --- | --- |\n";
-        for (name, meaning) in MEANINGS.iter().filter(|(name, _)| headers.contains(name)) {
+        let has = |name: &str| compared.iter().any(|it| it.headers.contains(&name));
+        for (name, meaning) in MEANINGS.iter().filter(|(name, _)| has(name)) {
             let _ = writeln!(text, "| {name} | {meaning} |");
         }
         let mut pictures = Vec::with_capacity(clips.len());
@@ -69,6 +86,20 @@ impl Page {
             let _ = write!(text, "\n### {title}\n\n![{title}]({name})\n");
         }
         Self { text, pictures }
+    }
+}
+
+fn tables(text: &mut String, compared: &Comparison<'_>) {
+    let mut before: Option<&str> = None;
+    for row in compared.rows {
+        let Some((dataset, cells)) = row.split_first() else { continue };
+        if before != Some(dataset) {
+            let names = compared.headers.get(1..).unwrap_or_default();
+            let rule = names.iter().map(|_| "---").collect::<Vec<_>>().join(" | ");
+            let _ = write!(text, "\n### {dataset}\n\n| {} |\n| {rule} |\n", names.join(" | "));
+        }
+        before = Some(dataset);
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
 }
 

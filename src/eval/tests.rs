@@ -102,14 +102,17 @@ fn a_report_shows_the_worst_miss_the_clearest_find_and_the_loudest_page_for_noth
     found.sort_by_key(|it| it.kind);
     let peaks: Vec<f64> = found.iter().map(|it| it.peak).collect();
     assert_eq!(peaks, [0.3, 0.9, 0.95], "the miss at 0.5 was nearer to being found");
-    let page = Page::new("report", &["DATASET", "F1"], &[vec!["d".into(), "0.5".into()]], &found);
+    let rows = [vec!["d".into(), "0.5".into()]];
+    let compared = |title, rows| Comparison { title, about: "What.", headers: &["DATASET", "F1"], rows };
+    let page = Page::new("report", &[compared("Some", &rows), compared("None", &[])], &found);
     assert_eq!(page.pictures.len(), 3);
     for (name, picture) in &page.pictures {
         assert!(page.text.contains(&format!("({name})")), "{}", page.text);
         assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"), "{picture}");
         assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
     }
-    assert!(page.text.contains("## d\n\n| F1 |\n| --- |\n| 0.5 |\n"), "{}", page.text);
+    let table = "## Some\n\nWhat.\n\n### d\n\n| F1 |\n| --- |\n| 0.5 |\n";
+    assert!(page.text.contains(table) && !page.text.contains("None"), "{}", page.text);
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn a_report_has_misses_first_and_shows_every_data_set_before_one_twice() {
 fn the_name_of_a_series_stays_text_in_a_picture_and_on_the_page() {
     let mut clip = clip_of("0100", &[0.0, 0.9, 0.0, 0.0]).remove(0);
     clip.series = "<script>](x)\n# head".into();
-    let page = Page::new("r", &["DATASET"], &[], &[clip]);
+    let page = Page::new("r", &[], &[clip]);
     let (_, picture) = &page.pictures[0];
     assert!(!picture.contains("<script") && !page.text.contains("<script"), "{picture}");
     assert!(!page.text.contains("\n# head") && !page.text.contains("](x)"), "{}", page.text);

@@ -388,6 +388,28 @@ async fn a_forge_that_hiccups_after_the_reservation_costs_no_second_slot() {
 }
 
 #[tokio::test]
+async fn metrics_that_are_late_after_the_reservation_cost_no_second_slot() {
+    let place = Place::new("AutoMerge");
+    place.forge.fail_next_merge(Fault::Refused);
+    let mut tars = place.tars("a");
+    place.world.run(&mut tars, 1).await;
+    place.forge.set_down(true);
+    place.world.metrics.quench(SLOW);
+    place.world.metrics.level(None);
+    place.world.run(&mut tars, 5).await;
+    place.forge.set_down(false);
+    place.world.run(&mut tars, 2).await;
+    assert_eq!(
+        place.world.states(),
+        [S::Proposed, S::MergeReserved],
+        "nobody knows whether it is still needed"
+    );
+    place.world.metrics.fire(SLOW);
+    place.world.run(&mut tars, 1).await;
+    assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
+}
+
+#[tokio::test]
 async fn merge_commits_and_squashes_have_the_computed_tree_and_pass_the_audit() {
     for method in [MergeMethod::Merge, MergeMethod::Squash] {
         let place = Place::new("AutoMerge");

@@ -133,5 +133,11 @@ fn a_report_is_one_page_with_its_pictures_beside_it() {
         let text = fs::read_to_string(home.path().join(picture)).unwrap();
         assert!(text.starts_with("<svg"), "{picture}: {text}");
     }
-    assert!(page.contains("## kpi") && page.contains("## nab") && page.contains("### Missed: "), "{page}");
+    assert!(
+        page.contains("## Forecasts")
+            && page.contains("## kpi")
+            && page.contains("## nab")
+            && page.contains("### Missed: "),
+        "{page}"
+    );
 }
