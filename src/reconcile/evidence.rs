@@ -18,6 +18,7 @@ use crate::model::forecast::Forecast;
 use crate::model::ids::PolicyName;
 use crate::model::policy::{Policy, Trigger};
 use crate::model::services::ServiceGraph;
+use crate::model::shard::SignalRead;
 use crate::model::signal::{Series, SignalKey};
 use crate::observe::metrics::MetricSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
@@ -135,27 +136,52 @@ impl Observer {
         &self.sources.prometheus
     }
 
-    /// Reads what is new and scores every signal whose newest slot holds a value. `policies` are those of
-    /// the last look at the repository: their PromQL triggers are asked here, so that one slow query does
-    /// not hold up the git side.
-    pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
+    /// How every signal was read last, as of the look at `now`.
+    #[must_use]
+    pub fn reads(&self, now: Timestamp) -> Vec<SignalRead> {
+        let mut reads = self.windows.reads(now);
+        for read in reads.iter_mut().filter(|it| it.trouble.is_none() && self.scores.is_behind(&it.signal)) {
+            read.trouble = Some("not all of its series are scored yet".to_owned());
+        }
+        reads
+    }
+
+    /// Reads what is new and scores every signal whose newest slot holds a value. Nobody else is asked.
+    pub async fn scan(&mut self, now: Timestamp) -> Evidence {
         let signals = self.windows.tick(&self.sources, now).await;
         let anomalies = self.scores.look(&signals, now);
-        let forecasts = self.forecasts(&signals, policies);
-        let promql = self.ask_triggers(policies, now).await;
-        let alerts = spool.load();
-        let correlations = Correlations::of(&signals, &anomalies, &alerts, &self.graph, now);
         Evidence {
             at: now,
             signals,
             troubles: self.windows.troubles(),
             anomalies,
-            forecasts,
-            alerts,
-            promql,
-            correlations,
-            outside_clock: self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at)),
+            forecasts: Vec::new(),
+            alerts: Arc::default(),
+            promql: Vec::new(),
+            correlations: Correlations::default(),
+            outside_clock: self.outside_clock(),
         }
+    }
+
+    /// As [`Observer::scan`], and all that the triggers of `policies` ask for beside. They are those of the last look at
+    /// the repository: their PromQL triggers are asked here, so that one slow query does not hold up the git side.
+    pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
+        let mut evidence = self.scan(now).await;
+        evidence.forecasts = self.forecasts(&evidence.signals, policies);
+        evidence.promql = self.ask_triggers(policies, now).await;
+        evidence.alerts = spool.load();
+        evidence.correlations = self.correlations(&evidence);
+        evidence.outside_clock = self.outside_clock();
+        evidence
+    }
+
+    fn correlations(&self, evidence: &Evidence) -> Correlations {
+        let Evidence { signals, anomalies, alerts, at, .. } = evidence;
+        Correlations::of(signals, anomalies, alerts, &self.graph, *at)
+    }
+
+    fn outside_clock(&self) -> Option<(Timestamp, Timestamp)> {
+        self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at))
     }
 
     /// Answers for the forecast triggers of `policies`. What nobody asks for any more is forgotten, and a signal whose

@@ -54,6 +54,20 @@ impl Said {
     }
 }
 
+/// Counts and logs what a detector saw.
+pub fn look(metrics: &Metrics, evidence: &Evidence, (took, said): (Duration, &mut Said)) {
+    signals(metrics, evidence, said);
+    ticked(metrics, evidence, took);
+    said.close(false);
+}
+
+fn ticked(metrics: &Metrics, evidence: &Evidence, took: Duration) {
+    metrics.observe_reconcile(took.as_secs_f64());
+    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
+}
+
 /// Counts and logs what one tick saw and did.
 pub fn tick(
     metrics: &Metrics,
@@ -101,10 +115,7 @@ pub fn tick(
         said.once(format!("failed: {stage}: {}", Clean::chain(error)), &Event::Failed { stage, error });
     }
     budgets(metrics, reconciler, evidence);
-    metrics.observe_reconcile(took.as_secs_f64());
-    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
-    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
+    ticked(metrics, evidence, took);
     said.close(!report.errors.is_empty());
 }
 
