@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 
 use super::args::Check;
 use super::checklist::{self, Line, fail, pass, warn};
-use super::cluster;
 use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
+use super::{cluster, detectors};
 use crate::config::{DetectorSettings, InForce, Overrides, Settings, Watching, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
@@ -63,6 +63,9 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     lines.push(sops(&surroundings.sops));
     lines.extend(git(settings, parts, surroundings).await);
     lines.extend(prometheus(&settings.watching).await?);
+    if let Some(at) = &settings.detectors {
+        lines.extend(detectors::check(at).await?);
+    }
     if let Some(settings) = &settings.cluster {
         lines.extend(cluster::check(settings).await);
     }

@@ -12,6 +12,7 @@ mod cluster;
 mod config;
 mod demo;
 mod detector;
+mod detectors;
 mod eval;
 mod eval_causes;
 mod explain;

@@ -16,7 +16,7 @@ use crate::telemetry::names::Metrics;
 const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whom the settings name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outlets {
     push: Option<Pushgateway>,
     write: Option<RemoteWrite>,

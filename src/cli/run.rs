@@ -149,7 +149,11 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let server = tokio::spawn(server.run(async move { told.notified().await }));
     let tick = Duration::from_secs(u64::from(settings.watching.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
-    let outlets = Outlets::of(&settings.watching, reconciler.memory().instance())?;
+    // The detectors send the scores.
+    let outlets = match &settings.detectors {
+        Some(_) => Outlets::default(),
+        None => Outlets::of(&settings.watching, reconciler.memory().instance())?,
+    };
     let mut told = Told { outlets, cluster };
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
     reconciler.keep();
@@ -266,7 +270,7 @@ impl Notes {
         measure::tick(&self.metrics, evidence, report, reconciler, (took, &mut self.said));
         let age = evidence.signals.iter().filter_map(|state| state.age_s).min();
         let failed = report.errors.first().map(ToString::to_string);
-        let checks = vec![
+        let mut checks = vec![
             Check { name: "first-tick", ok: true, detail: "done".to_owned() },
             Check {
                 name: "repository",
@@ -274,6 +278,12 @@ impl Notes {
                 detail: failed.unwrap_or_else(|| "read at the last tick".to_owned()),
             },
         ];
+        // A detector that is away holds what it sees; there is nothing that another process would do better.
+        if let Some(gathered) = &evidence.gathered {
+            let (all, lost) = (gathered.total(), gathered.lost().count());
+            let detail = format!("{} of {all} answer", all - lost);
+            checks.push(Check { name: "detectors", ok: true, detail });
+        }
         *self.ready.write().unwrap_or_else(PoisonError::into_inner) =
             Readiness { checks, newest_evidence_age_s: age };
     }

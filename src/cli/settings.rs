@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster;
 use super::failure::{Failure, Kind};
 use super::sops::identities;
+use super::{cluster, detectors};
 use crate::config::{
     self, ConfigError, DetectorSettings, ForgeAt, ForgeCredential, ForgeKind, ForgeSettings, InForce,
     Overrides, RawSettings, Settings, SyncSettings, Watching,
@@ -240,7 +240,11 @@ pub fn http(timeout: Duration) -> Result<Http, Failure> {
     client(timeout, ANSWER_BYTES_MAX, None)
 }
 
-fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
+/// The same for answers of this many bytes at most.
+///
+/// # Errors
+/// As [`http`], or when an authority is no certificate.
+pub fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
     let settings = HttpSettings {
         timeout,
         connect_timeout: CONNECT_TIMEOUT,
@@ -519,9 +523,21 @@ pub fn shard_observer(settings: &DetectorSettings, sources: Sources) -> Result<O
     let observer = observer(&settings.watching, sources, Keep::Shard(settings.shard))?;
     let Some(folder) = &settings.state_dir else { return Ok(observer) };
     files::create_private_dir(folder).map_err(|error| {
-        failed("the state folder")(error.into()).hint("shard.state_dir must be a folder that tars may write to")
+        failed("the state folder")(error.into())
+            .hint("shard.state_dir must be a folder that tars may write to")
     })?;
     Ok(observer.kept_in(folder.join(format!("shard-{}.states", settings.shard.ordinal()))))
+}
+
+fn deciding_observer(settings: &Settings, sources: Sources) -> Result<Observer, Failure> {
+    let mut observer = observer(&settings.watching, sources, Keep::All)?.with_graph(graph(settings));
+    match &settings.detectors {
+        Some(at) => {
+            observer.hear(Arc::new(detectors::detectors(at)?));
+            Ok(observer)
+        }
+        None => Ok(observer.kept_in(settings.state_dir.join("detector.states"))),
+    }
 }
 
 /// What a process of any role watches, for verbs that only read.
@@ -542,9 +558,7 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
     let (probe, refresh) = probe(settings).await?;
     Ok(Parts {
         clock,
-        observer: observer(&settings.watching, sources, Keep::All)?
-            .kept_in(settings.state_dir.join("detector.states"))
-            .with_graph(graph(settings)),
+        observer: deciding_observer(settings, sources)?,
         spool: Arc::new(spool(settings)?),
         git,
         writer,

@@ -27,7 +27,7 @@ pub use {
     raw::{LogFormat, RawSettings, Service, parse, schema},
     resolve::{InForce, Settings, SyncSettings, WebhookAuth, resolve, resolve_role},
     signals::{PushAuth, SignalSettings},
-    watching::{DetectorSettings, Watching},
+    watching::{DetectorSettings, DetectorsSettings, Watching},
 };
 
 use thiserror::Error;

@@ -148,8 +148,11 @@ pub enum Keep {
     All,
     /// Those of one shard: others watch the rest.
     Shard(Shard),
-    /// These and no others.
-    Named(BTreeSet<SignalKey>),
+    /// These series, and every series of these services.
+    Named {
+        keys: BTreeSet<SignalKey>,
+        services: BTreeSet<SignalName>,
+    },
 }
 
 impl Keep {
@@ -157,7 +160,7 @@ impl Keep {
         match self {
             Self::All => true,
             Self::Shard(shard) => shard.has(key),
-            Self::Named(keys) => keys.contains(key),
+            Self::Named { keys, services } => keys.contains(key) || services.contains(&key.service),
         }
     }
 
@@ -165,7 +168,9 @@ impl Keep {
     fn may_have(&self, config: &SignalConfig) -> bool {
         match (&config.service, self) {
             (ServiceOf::Named(_), _) => config.only().is_some_and(|key| self.has(&key)),
-            (ServiceOf::Label(_), Self::Named(keys)) => keys.iter().any(|it| it.signal == config.signal),
+            (ServiceOf::Label(_), Self::Named { keys, services }) => {
+                !services.is_empty() || keys.iter().any(|it| it.signal == config.signal)
+            }
             (ServiceOf::Label(_), Self::All | Self::Shard(_)) => true,
         }
     }
@@ -354,7 +359,10 @@ impl Watched {
         let key = |service: &SignalName| SignalKey { signal: signal.clone(), service: service.clone() };
         self.windows.retain(|service, _| after.has(&key(service)));
         let mut is_more = match after {
-            Keep::Named(keys) => keys.iter().any(|it| it.signal == *signal && !before.has(it)),
+            Keep::Named { keys, services } => {
+                let is_new = |service: &SignalName| !before.has(&key(service));
+                services.iter().any(is_new) || keys.iter().any(|it| it.signal == *signal && !before.has(it))
+            }
             Keep::All | Keep::Shard(_) => true,
         };
         if let Some(only) = self.config.only() {

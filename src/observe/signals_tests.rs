@@ -318,7 +318,8 @@ async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_nam
     let (source, sources) = watched(Source { apps: Mutex::new(apps), ..Source::default() });
     let mut windows = SignalWindows::new(vec![by_app(600), config("one")]).unwrap();
     let named = |names: &[(&str, &str)]| {
-        Keep::Named(names.iter().map(|(service, name)| signal(service, name)).collect())
+        let keys = names.iter().map(|(service, name)| signal(service, name)).collect();
+        Keep::Named { keys, services: BTreeSet::new() }
     };
     let by = by_app(600).signal.to_string();
     windows.keep(named(&[("a", &by)]));
@@ -329,6 +330,11 @@ async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_nam
     assert_eq!(services(&states), ["b"]);
     assert!(states.iter().all(|it| it.series.values.iter().all(Option::is_some)), "{states:?}");
     assert_eq!(states[0].series.values.len(), 10);
+    let services_of = |service| [SignalName::new(service).unwrap()].into();
+    windows.keep(Keep::Named { keys: BTreeSet::new(), services: services_of("a") });
+    let states = windows.tick(&sources, at(660)).await;
+    assert_eq!(services(&states), ["a"]);
+    assert!(states[0].series.values.iter().all(Option::is_some), "from the beginning: {states:?}");
     windows.keep(named(&[]));
     assert!(windows.tick(&sources, at(660)).await.is_empty() && windows.troubles().is_empty());
     source.apps.lock().unwrap().clear();
@@ -343,7 +349,7 @@ async fn how_much_is_asked_for_at_once_follows_what_is_answered_and_not_what_is_
     let (source, sources) = watched(Source { apps: Mutex::new(apps(10_000)), ..Source::default() });
     let mut windows = SignalWindows::new(vec![by_app(6_000)]).unwrap();
     let key = SignalKey { signal: by_app(600).signal, ..signal("app-00001", "x") };
-    windows.keep(Keep::Named([key].into()));
+    windows.keep(Keep::Named { keys: [key].into(), services: BTreeSet::new() });
     assert_eq!(windows.tick(&sources, at(0)).await[0].series.values.len(), 100);
     let asked = source.asked.lock().unwrap()[&by_app(600).query].clone();
     assert!(asked.iter().all(|(start, end)| (end - start) / 60 <= 60), "{asked:?}");

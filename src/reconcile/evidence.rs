@@ -9,9 +9,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::correlate::Correlations;
+use super::gather::Gathered;
 use super::scores::Scores;
 use crate::detect::EnsembleSettings;
 use crate::detect::forecast::Watch;
+use crate::model::action::RemediationAction;
 use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Anomaly;
 use crate::model::forecast::Forecast;
@@ -21,6 +23,7 @@ use crate::model::services::ServiceGraph;
 use crate::model::shard::SignalRead;
 use crate::model::signal::{Series, SignalKey};
 use crate::observe::metrics::MetricSource;
+use crate::observe::shards::ShardSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
 use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
@@ -33,6 +36,8 @@ pub struct Evidence {
     /// How each of the signals was read.
     pub troubles: Vec<Trouble>,
     pub anomalies: Vec<Anomaly>,
+    /// What the detectors said; `None`: this process scores itself.
+    pub gathered: Option<Gathered>,
     /// One for every forecast trigger with enough history.
     pub forecasts: Vec<Forecast>,
     pub alerts: Arc<Alerts>,
@@ -91,13 +96,14 @@ impl Evidence {
 /// Keeps the windows of all signals and scores them.
 #[derive(Debug)]
 pub struct Observer {
-    sources: Sources,
-    windows: SignalWindows,
+    pub(super) sources: Sources,
+    pub(super) windows: SignalWindows,
+    detectors: Option<Arc<dyn ShardSource>>,
     scores: Scores,
     /// By signal and look-ahead time, as long as some policy asks for it.
     watches: BTreeMap<(SignalKey, u32), Watch>,
     /// Empty: every trouble stands for itself.
-    graph: ServiceGraph,
+    pub(super) graph: ServiceGraph,
 }
 
 impl Observer {
@@ -109,6 +115,7 @@ impl Observer {
             scores: Scores::new(ensemble),
             watches: BTreeMap::new(),
             graph: ServiceGraph::default(),
+            detectors: None,
         }
     }
 
@@ -128,6 +135,11 @@ impl Observer {
     /// Writes that file now.
     pub fn keep(&self) {
         self.scores.keep();
+    }
+
+    /// From now on others score, and windows are kept of what is decided and judged by.
+    pub fn hear(&mut self, detectors: Arc<dyn ShardSource>) {
+        self.detectors = Some(detectors);
     }
 
     /// Who is asked what no signal is: triggers and the state of the sync.
@@ -150,11 +162,17 @@ impl Observer {
     pub async fn scan(&mut self, now: Timestamp) -> Evidence {
         let signals = self.windows.tick(&self.sources, now).await;
         let anomalies = self.scores.look(&signals, now);
+        Evidence { anomalies, ..self.evidence(signals, now) }
+    }
+
+    /// What was read, before anybody scores it.
+    pub(super) fn evidence(&self, signals: Vec<SignalState>, now: Timestamp) -> Evidence {
         Evidence {
             at: now,
             signals,
             troubles: self.windows.troubles(),
-            anomalies,
+            anomalies: Vec::new(),
+            gathered: None,
             forecasts: Vec::new(),
             alerts: Arc::default(),
             promql: Vec::new(),
@@ -163,10 +181,18 @@ impl Observer {
         }
     }
 
-    /// As [`Observer::scan`], and all that the triggers of `policies` ask for beside. They are those of the last look at
-    /// the repository: their PromQL triggers are asked here, so that one slow query does not hold up the git side.
-    pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
-        let mut evidence = self.scan(now).await;
+    /// Everything that decisions about `policies` and `records` need; both are those of the last look at the repository.
+    /// PromQL triggers are asked here, so that one slow query does not hold up the git side.
+    pub async fn look(
+        &mut self,
+        spool: &Spool,
+        (policies, records): (&[Policy], &[&RemediationAction]),
+        now: Timestamp,
+    ) -> Evidence {
+        let mut evidence = match self.detectors.clone() {
+            Some(detectors) => self.gather(&*detectors, policies, records, now).await,
+            None => self.scan(now).await,
+        };
         evidence.forecasts = self.forecasts(&evidence.signals, policies);
         evidence.promql = self.ask_triggers(policies, now).await;
         evidence.alerts = spool.load();
@@ -276,6 +302,7 @@ mod tests {
             signals: vec![state],
             troubles: Vec::new(),
             anomalies: Vec::new(),
+            gathered: None,
             forecasts: Vec::new(),
             alerts: Arc::default(),
             promql: Vec::new(),

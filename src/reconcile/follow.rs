@@ -28,8 +28,8 @@ const FINISH_AFTER_S: i64 = 5;
 /// A reservation somebody else made is given back only after this long: they may know more than we do, and
 /// the slot of the budget is gone.
 const GIVE_BACK_AFTER_S: i64 = 30;
-/// A reservation waits this long for a forge that cannot be read.
-const FORGE_AWAY_S: i64 = 300;
+/// A reservation waits this long for a forge, or a detector, that cannot be read.
+const AWAY_S: i64 = 300;
 /// Holds of a waiting proposal are recorded at most this often.
 const HOLDS_UPDATE_S: i64 = 60;
 /// After this many lines of its story, a proposal's holds are recorded hourly: reasons that come and go must
@@ -147,12 +147,8 @@ fn reserved(
             Ok(Some(Step::Merge { record: Box::new(merged), permit }))
         }
         Err(_) if !is_own && age_s < GIVE_BACK_AFTER_S => Ok(None),
-        // A forge that hiccups is no reason to lose a slot of the budget; one that is away for long is.
-        Err(reasons)
-            if age_s < FORGE_AWAY_S && reasons.iter().all(|it| it.code == ReasonCode::ForgeUnreachable) =>
-        {
-            Ok(None)
-        }
+        // A forge or a detector that hiccups is no reason to lose a slot of the budget; one that is away for long is.
+        Err(reasons) if age_s < AWAY_S && reasons.iter().all(is_hiccup) => Ok(None),
         Err(reasons) if fate == BranchFate::Deleted => {
             let text = reasons.first().map_or_else(String::new, ToString::to_string);
             Ok(Some(Step::enter(
@@ -174,6 +170,10 @@ fn reserved(
             Ok(Some(Step::enter(next, false)))
         }
     }
+}
+
+fn is_hiccup(reason: &Reason) -> bool {
+    matches!(reason.code, ReasonCode::ForgeUnreachable | ReasonCode::DetectorLost)
 }
 
 /// May the forge be about to merge this action? Our own merge without a forge is one push, done or not.
