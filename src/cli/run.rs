@@ -106,7 +106,8 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     let Feeds { sources, pushed } = settings::feeds(&settings.watching, &clock)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
     let mut parts = settings::parts(settings, sources, &metrics).await?;
-    let pace = Arc::new(Pace::new(NUDGE_DISTANCE, stuck_after(settings.watching.tick_s, settings.git_timeout_s)));
+    let pace =
+        Arc::new(Pace::new(NUDGE_DISTANCE, stuck_after(settings.watching.tick_s, settings.git_timeout_s)));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: parts.memory.instance().as_str() }.emit();
