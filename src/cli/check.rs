@@ -1,16 +1,17 @@
 //! `tars check`: everything tars needs, tried, with what to do about what is missing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
 use super::args::Check;
 use super::checklist::{self, Line, fail, pass, warn};
-use super::cluster;
 use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
-use crate::config::{Overrides, Settings, WebhookAuth};
+use super::{cluster, detectors};
+use crate::config::{DetectorSettings, InForce, Overrides, Settings, Watching, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
 use crate::model::ids::ObjectId;
@@ -27,17 +28,22 @@ use crate::sops::Access;
 /// # Errors
 /// Exit code 1 when a check failed, 2 when the settings are wrong, 7 when the time is over.
 pub fn run(args: &Check, console: &Console) -> Result<(), Failure> {
-    let settings = settings::load(&args.settings.config, &Overrides::default())?;
+    let settings = settings::load_role(&args.settings.config, &Overrides::default())?;
     let file = args.settings.config.display().to_string();
     let mut lines = Vec::new();
-    let checks = check(&settings, &file, &mut lines);
+    let checks = async {
+        match &settings {
+            InForce::Detector(settings) => check_detector(settings, &file, &mut lines).await,
+            InForce::Whole(settings) => check(settings, &file, &mut lines).await,
+        }
+    };
     let outcome = checklist::run(args.patience.timeout, "the checks", checks);
     checklist::conclude(&lines, None, outcome, console)
 }
 
 /// Runs the checks in order; what is known stays in `lines`, however it ends.
 async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result<(), Failure> {
-    let signals = counted(settings.signals.len(), "signal", "signals");
+    let signals = counted(settings.watching.signals.len(), "signal", "signals");
     lines.push(pass("settings", format!("{file}, {signals}")));
     let parts = match settings::git_side(settings) {
         Ok(parts) => parts,
@@ -56,11 +62,30 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     };
     lines.push(sops(&surroundings.sops));
     lines.extend(git(settings, parts, surroundings).await);
-    lines.extend(prometheus(settings).await?);
+    lines.extend(prometheus(&settings.watching).await?);
+    if let Some(at) = &settings.detectors {
+        lines.extend(detectors::check(at).await?);
+    }
     if let Some(settings) = &settings.cluster {
         lines.extend(cluster::check(settings).await);
     }
     lines.push(webhook(settings));
+    Ok(())
+}
+
+/// A detector has no repository, no key and no forge: what it reads, and who may ask it.
+async fn check_detector(
+    settings: &DetectorSettings,
+    file: &str,
+    lines: &mut Vec<Line>,
+) -> Result<(), Failure> {
+    let signals = counted(settings.watching.signals.len(), "signal", "signals");
+    lines.push(pass("settings", format!("{file}, shard {}, {signals}", settings.shard)));
+    lines.extend(prometheus(&settings.watching).await?);
+    lines.push(match &settings.secret_file {
+        Some(file) => secret("anomalies", file),
+        None => warn("anomalies", "open to everybody on this machine", "set shard.secret_file"),
+    });
     Ok(())
 }
 
@@ -202,13 +227,13 @@ fn ledger(mut memory: Memory, mirror: &Mirror, head: Option<&str>) -> Line {
     }
 }
 
-async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
+async fn prometheus(watching: &Watching) -> Result<Vec<Line>, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sources = settings::feeds(settings, &clock)?.sources;
+    let sources = settings::feeds(watching, &clock)?.sources;
     let mut lines = Vec::new();
     let mut answered = 0;
     // Nobody but the running tars knows what is pushed to it.
-    let asked = settings::signals(settings).into_iter().filter(|it| it.source != SourceKind::Push);
+    let asked = settings::signals(watching).into_iter().filter(|it| it.source != SourceKind::Push);
     let asked: Vec<_> = asked.collect();
     for signal in &asked {
         let (name, what) = (signal.name(), signal.source.as_str());
@@ -243,7 +268,7 @@ async fn prometheus(settings: &Settings) -> Result<Vec<Line>, Failure> {
     lines.extend(checklist::clock(
         "Prometheus",
         sources.prometheus.outside_clock(),
-        settings.clock_max_skew_s,
+        watching.clock_max_skew_s,
     ));
     Ok(lines)
 }
@@ -254,14 +279,16 @@ fn webhook(settings: &Settings) -> Line {
         WebhookAuth::InsecureLoopback => {
             warn("webhook", "open to everybody on this machine", "set webhook.secret_file")
         }
-        WebhookAuth::SecretFile(file) => match settings::secret(file) {
-            Ok(_) => pass("webhook", format!("secret in {}", file.display())),
-            Err(failure) => {
-                let detail =
-                    failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
-                let detail = format!("{}{detail}", failure.message);
-                fail("webhook", detail, "create the file with a long random line")
-            }
-        },
+        WebhookAuth::SecretFile(file) => secret("webhook", file),
+    }
+}
+
+fn secret(check: &'static str, file: &Path) -> Line {
+    match settings::secret(file) {
+        Ok(_) => pass(check, format!("secret in {}", file.display())),
+        Err(failure) => {
+            let detail = failure.source.as_deref().map_or_else(String::new, |it| format!(": {}", causes(it)));
+            fail(check, format!("{}{detail}", failure.message), "create the file with a long random line")
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::args::{ConfigVerb, SettingsFile};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Format, Page, Piece, Table, counted};
 use super::settings;
-use crate::config::{self, Overrides};
+use crate::config::{self, InForce, Overrides};
 
 /// Runs the verb.
 ///
@@ -18,10 +18,10 @@ pub fn run(verb: &ConfigVerb, console: &Console) -> Result<(), Failure> {
         ConfigVerb::Env => env(console),
         ConfigVerb::Path(file) => path(file, console),
         ConfigVerb::Validate(file) => validate(file, console),
-        ConfigVerb::View(file) => {
-            let settings = settings::load(&file.config, &Overrides::default())?;
-            console.document(&settings, &Format::Yaml)
-        }
+        ConfigVerb::View(file) => match settings::load_role(&file.config, &Overrides::default())? {
+            InForce::Detector(settings) => console.document(&settings, &Format::Yaml),
+            InForce::Whole(settings) => console.document(&settings, &Format::Yaml),
+        },
     }
 }
 
@@ -58,20 +58,25 @@ fn path(file: &SettingsFile, console: &Console) -> Result<(), Failure> {
 }
 
 fn validate(file: &SettingsFile, console: &Console) -> Result<(), Failure> {
-    let settings = settings::load(&file.config, &Overrides::default())?;
+    let settings = settings::load_role(&file.config, &Overrides::default())?;
     let path = file.config.display().to_string();
-    let value = json!({
-        "path": path,
-        "valid": true,
-        "signals": settings.signals.len(),
-        "branch": settings.branch,
-        "repository": settings.repository_url,
-    });
+    let count = settings.watching().signals.len();
+    let mut value = json!({ "path": path, "valid": true, "signals": count });
+    let what = match &settings {
+        InForce::Detector(settings) => {
+            value["shard"] = json!(settings.shard);
+            format!("shard {}", settings.shard)
+        }
+        InForce::Whole(settings) => {
+            let (branch, url) = (&settings.branch, &settings.repository_url);
+            value["branch"] = json!(branch);
+            value["repository"] = json!(url);
+            format!("branch {branch} of {url}")
+        }
+    };
     console.answer(std::slice::from_ref(&path), &value, || {
-        let signals = counted(settings.signals.len(), "signal", "signals");
-        let (branch, url) = (&settings.branch, &settings.repository_url);
         let mut page = Page::new();
-        page.put(format!("{path} is valid: {signals}, branch {branch} of {url}")).line();
+        page.put(format!("{path} is valid: {}, {what}", counted(count, "signal", "signals"))).line();
         page
     })
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::failure::Failure;
 use super::pace::Pace;
 use super::settings;
-use crate::config::{PushAuth, Settings, WebhookAuth};
+use crate::config::{DetectorSettings, PushAuth, Settings, Watching, WebhookAuth};
 use crate::detect::{self, EnsembleSettings};
 use crate::model::anomaly::Anomaly;
 use crate::model::causes::causes;
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
+use crate::model::shard::ShardReport;
 use crate::model::signal::Series;
 use crate::observe::alertmanager;
 use crate::observe::forge_hooks::ForgeHooks;
@@ -37,8 +38,7 @@ pub struct Inbox {
 
 impl Backend for Inbox {
     fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
-        let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
-        detect::score(&series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
+        score(&series, period)
     }
 
     fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
@@ -66,10 +66,7 @@ impl Backend for Inbox {
     }
 
     fn write(&self, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal> {
-        self.pushed.take(version, body, SystemClock.now()).map_err(|error| match error {
-            WriteError::TooLarge | WriteError::TooManySeries => WriteRefusal::TooLarge(error.to_string()),
-            WriteError::NotSnappy | WriteError::Malformed(_) => WriteRefusal::Malformed(causes(&error)),
-        })
+        take_pushed(&self.pushed, version, body)
     }
 
     fn hear(&self, delivery: &Delivery, body: &[u8]) -> Heard {
@@ -82,7 +79,12 @@ impl Backend for Inbox {
     }
 
     fn alive(&self) -> Result<(), String> {
-        self.pace.stuck_for().map_or(Ok(()), |it| Err(format!("no tick has ended for {} s", it.as_secs())))
+        self.pace.alive()
+    }
+
+    /// Who decides says it in the ledger.
+    fn anomalies(&self) -> Option<Arc<ShardReport>> {
+        None
     }
 
     fn ready(&self) -> Readiness {
@@ -90,13 +92,36 @@ impl Backend for Inbox {
     }
 }
 
+/// Scores a series that somebody posted.
+///
+/// # Errors
+/// When its newest point has no value.
+pub fn score(series: &Series, period: Option<u32>) -> Result<Anomaly, String> {
+    let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
+    detect::score(series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
+}
+
+/// Takes in what is wanted of a message of remote write.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn take_pushed(pushed: &Pushed, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal> {
+    pushed.take(version, body, SystemClock.now()).map_err(|error| match error {
+        WriteError::TooLarge | WriteError::TooManySeries => WriteRefusal::TooLarge(error.to_string()),
+        WriteError::NotSnappy | WriteError::Malformed(_) => WriteRefusal::Malformed(causes(&error)),
+    })
+}
+
+fn check(secret: Secret) -> TokenCheck {
+    Arc::new(move |candidate: &[u8]| secret.matches(candidate))
+}
+
 /// Who may push samples; `None` when nobody may.
 ///
 /// # Errors
 /// When the file of the secret cannot be read.
-pub fn push_door(settings: &Settings) -> Result<Option<Door>, Failure> {
-    let check = |secret: Secret| Arc::new(move |candidate: &[u8]| secret.matches(candidate)) as TokenCheck;
-    Ok(match &settings.push {
+pub fn push_door(watching: &Watching) -> Result<Option<Door>, Failure> {
+    Ok(match &watching.push {
         None => None,
         Some(PushAuth::TokenFile(file)) => Some(Door::Bearer(check(settings::secret(file)?))),
         Some(PushAuth::Basic { user, password_file }) => {
@@ -107,6 +132,17 @@ pub fn push_door(settings: &Settings) -> Result<Option<Door>, Failure> {
     })
 }
 
+/// Who may ask a detector for its anomalies.
+///
+/// # Errors
+/// When the file of the secret cannot be read.
+pub fn anomalies_door(settings: &DetectorSettings) -> Result<Door, Failure> {
+    Ok(match &settings.secret_file {
+        Some(file) => Door::Bearer(check(settings::secret(file)?)),
+        None => Door::Open,
+    })
+}
+
 /// Who may send alerts: a check of the token, and whether nobody has to show one.
 ///
 /// # Errors
@@ -114,10 +150,7 @@ pub fn push_door(settings: &Settings) -> Result<Option<Door>, Failure> {
 pub fn token_check(settings: &Settings) -> Result<(Option<TokenCheck>, bool), Failure> {
     Ok(match &settings.webhook {
         WebhookAuth::Off => (Some(Arc::new(|_: &[u8]| false)), false),
-        WebhookAuth::SecretFile(file) => {
-            let secret = settings::secret(file)?;
-            (Some(Arc::new(move |candidate: &[u8]| secret.matches(candidate))), false)
-        }
+        WebhookAuth::SecretFile(file) => (Some(check(settings::secret(file)?)), false),
         WebhookAuth::InsecureLoopback => (None, true),
     })
 }

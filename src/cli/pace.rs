@@ -38,6 +38,11 @@ impl Pace {
         (since >= self.stuck_after).then_some(since)
     }
 
+    /// The same as a sentence.
+    pub fn alive(&self) -> Result<(), String> {
+        self.stuck_for().map_or(Ok(()), |it| Err(format!("no tick has ended for {} s", it.as_secs())))
+    }
+
     /// An alert arrived.
     pub fn wake(&self) {
         self.woken.notify_one();

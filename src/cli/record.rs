@@ -13,7 +13,6 @@ use super::output::{Console, Piece, Table};
 use super::source::{asked, read, unanswered};
 use super::sourcing::Record;
 use super::{eval, settings};
-use crate::config::Overrides;
 use crate::eval::{Labelled, SeriesEntry, manifest};
 use crate::model::ids::SignalName;
 use crate::model::signal::{ServiceOf, SignalKey};
@@ -46,12 +45,12 @@ pub fn run(args: &Record, console: &Console) -> Result<(), Failure> {
 }
 
 async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
-    let settings = settings::load(&args.settings.config, &Overrides::default())?;
+    let watching = settings::watching(&args.settings.config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sources = settings::feeds(&settings, &clock)?.sources;
+    let sources = settings::feeds(&watching, &clock)?.sources;
     let mut recorded = load(&args.folder)?;
     let (mut lines, mut failed) = (Vec::new(), None);
-    for it in asked(&settings, args.signal.as_deref())? {
+    for it in asked(&watching, args.signal.as_deref())? {
         let found = match read(&sources, &it.config, clock.now()).await {
             Ok(found) => found,
             Err(error) => {

@@ -7,17 +7,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
+use super::detector;
 use super::failure::{Failure, Kind, denied};
 use super::inbox::{self, Inbox};
+use super::outlets::Outlets;
 use super::output::Console;
 use super::pace::{NUDGE_DISTANCE, Pace};
 use super::settings::{self, Feeds};
 use super::telling::Telling;
-use crate::config::{self, Overrides, Settings};
-use crate::model::ids::InstanceId;
+use crate::config::{self, InForce, Overrides, Settings, Watching};
 use crate::outside::clock::{Clock, Stopwatch, SystemClock};
 use crate::outside::system;
 use crate::reconcile::Reconciler;
@@ -25,9 +27,7 @@ use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
-use crate::report::pushgateway::Pushgateway;
-use crate::report::remote_write::RemoteWrite;
-use crate::serve::server::{self, Check, Readiness, Server};
+use crate::serve::server::{self, Backend, Check, Readiness, ServeError, Server};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
 use crate::telemetry::setup::{self, LogSettings};
@@ -39,8 +39,6 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 const STUCK_LEAST: Duration = Duration::from_secs(30 * 60);
 const STUCK_TICKS: u32 = 20;
 const STUCK_GIT_COMMANDS: u32 = 4;
-/// Deadline of one push to the Pushgateway.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until asked to stop.
 ///
@@ -68,14 +66,20 @@ pub fn run(args: &Run, console: &Console) -> Result<(), Failure> {
         .with("webhook.insecure", args.insecure_webhook.then(|| "true".to_owned()))
         .with("log.format", format.map(str::to_owned))
         .with("log.level", level.map(str::to_owned));
-    let settings = settings::load(&args.config, &flags)?;
-    start_log(&settings, console)?;
+    let settings = settings::load_role(&args.config, &flags)?;
+    start_log(settings.watching(), console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
         .build()
         .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
-    let outcome = runtime.block_on(within(args.timeout, "the tick", reconcile(&settings, args.once)));
+    let work = async {
+        match &settings {
+            InForce::Detector(settings) => detector::watch(settings, args.once).await,
+            InForce::Whole(settings) => reconcile(settings, args.once).await,
+        }
+    };
+    let outcome = runtime.block_on(within(args.timeout, "the tick", work));
     if matches!(&outcome, Err(failure) if failure.kind == Kind::TimedOut) {
         // Nothing is half done: every write is one push, and the next tick reads what came of it.
         runtime.shutdown_background();
@@ -83,7 +87,7 @@ pub fn run(args: &Run, console: &Console) -> Result<(), Failure> {
     outcome
 }
 
-fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
+fn start_log(settings: &Watching, console: &Console) -> Result<(), Failure> {
     let log = LogSettings {
         format: match settings.log_format {
             config::LogFormat::Text => setup::LogFormat::Text,
@@ -99,10 +103,11 @@ fn start_log(settings: &Settings, console: &Console) -> Result<(), Failure> {
 async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     system::outlive_file_size_limits();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Feeds { sources, pushed } = settings::feeds(settings, &clock)?;
+    let Feeds { sources, pushed } = settings::feeds(&settings.watching, &clock)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
     let mut parts = settings::parts(settings, sources, &metrics).await?;
-    let pace = Arc::new(Pace::new(NUDGE_DISTANCE, stuck_after(settings)));
+    let pace =
+        Arc::new(Pace::new(NUDGE_DISTANCE, stuck_after(settings.watching.tick_s, settings.git_timeout_s)));
     let hooks = settings::forge_hooks(settings)?;
     let ready = Arc::new(RwLock::new(starting()));
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: parts.memory.instance().as_str() }.emit();
@@ -136,19 +141,21 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
     let (token, insecure_webhook) = inbox::token_check(settings)?;
-    let push = inbox::push_door(settings)?;
-    let serving = server::Settings { listen: settings.listen, token, insecure_webhook, forge_hooks, push };
-    let server = Server::bind(serving, Arc::new(backend), Arc::clone(&metrics)).await.map_err(|error| {
-        Failure::usage("could not start the HTTP side")
-            .because(error)
-            .hint("choose an address of this machine that is free: `listen` in the settings, or --listen")
-    })?;
+    let push = inbox::push_door(&settings.watching)?;
+    let listen = settings.watching.listen;
+    let serving = server::Settings { listen, token, insecure_webhook, forge_hooks, push, anomalies: None };
+    let server = bind(serving, Arc::new(backend), &metrics).await?;
     let stop = Arc::new(Notify::new());
     let told = Arc::clone(&stop);
     let server = tokio::spawn(server.run(async move { told.notified().await }));
-    let tick = Duration::from_secs(u64::from(settings.tick_s));
+    let tick = Duration::from_secs(u64::from(settings.watching.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
-    let mut told = Told::of(settings, reconciler.memory().instance(), cluster)?;
+    // The detectors send the scores.
+    let outlets = match &settings.detectors {
+        Some(_) => Outlets::default(),
+        None => Outlets::of(&settings.watching, reconciler.memory().instance())?,
+    };
+    let mut told = Told { outlets, cluster };
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
     reconciler.keep();
     if let Some(cluster) = &mut told.cluster {
@@ -156,16 +163,40 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     }
     stop.notify_one();
     Event::Stopped.emit();
-    match server.await {
+    served(server.await)
+}
+
+/// The HTTP side, on its address.
+///
+/// # Errors
+/// When the address is taken, or it would be open to all.
+pub async fn bind(
+    serving: server::Settings,
+    backend: Arc<dyn Backend>,
+    metrics: &Arc<Metrics>,
+) -> Result<Server, Failure> {
+    Server::bind(serving, backend, Arc::clone(metrics)).await.map_err(|error| {
+        Failure::usage("could not start the HTTP side")
+            .because(error)
+            .hint("choose an address of this machine that is free: `listen` in the settings, or --listen")
+    })
+}
+
+/// How the HTTP side ended.
+///
+/// # Errors
+/// When its socket failed.
+pub fn served(ended: Result<Result<(), ServeError>, JoinError>) -> Result<(), Failure> {
+    match ended {
         Ok(Err(error)) => Err(Failure::new(Kind::No, "the HTTP side failed").because(error)),
         Ok(Ok(())) | Err(_) => Ok(()),
     }
 }
 
-/// No tick takes this long.
-fn stuck_after(settings: &Settings) -> Duration {
-    let ticks = STUCK_TICKS * Duration::from_secs(settings.tick_s.into());
-    STUCK_LEAST.max(ticks).max(STUCK_GIT_COMMANDS * Duration::from_secs(settings.git_timeout_s.into()))
+/// No tick takes this long, whose git commands may take so much each.
+pub fn stuck_after(tick_s: u32, git_timeout_s: u32) -> Duration {
+    let ticks = STUCK_TICKS * Duration::from_secs(tick_s.into());
+    STUCK_LEAST.max(ticks).max(STUCK_GIT_COMMANDS * Duration::from_secs(git_timeout_s.into()))
 }
 
 /// What could not be done with the remote and its ledger, for people.
@@ -205,12 +236,7 @@ async fn turn(
         if stopping {
             return Ok(());
         }
-        if let Some(push) = &told.push {
-            push.push(&notes.metrics).await;
-        }
-        if let Some(write) = &told.write {
-            write.push(&notes.metrics, SystemClock.now()).await;
-        }
+        told.outlets.send(&notes.metrics).await;
         if let (Some(cluster), Some((evidence, _))) = (&mut told.cluster, &outcome) {
             cluster.tell(reconciler, evidence).await;
         }
@@ -223,33 +249,12 @@ async fn turn(
 
 /// Who is told after a tick, besides log and metrics.
 struct Told {
-    push: Option<Pushgateway>,
-    write: Option<RemoteWrite>,
+    outlets: Outlets,
     cluster: Option<Telling>,
 }
 
-impl Told {
-    fn of(settings: &Settings, instance: &InstanceId, cluster: Option<Telling>) -> Result<Self, Failure> {
-        let push = match settings.pushgateway_url.as_deref() {
-            Some(url) => {
-                let http = settings::http(PUSH_TIMEOUT)?;
-                Some(Pushgateway::new(http, url, instance, None))
-            }
-            None => None,
-        };
-        let write = match &settings.remote_write {
-            Some((url, token_file)) => {
-                let token = token_file.as_deref().map(settings::secret).transpose()?;
-                let http = settings::http(PUSH_TIMEOUT)?;
-                Some(RemoteWrite::new(http, url, instance, token))
-            }
-            None => None,
-        };
-        Ok(Self { push, write, cluster })
-    }
-}
-
-fn starting() -> Readiness {
+/// What is ready before the first look.
+pub fn starting() -> Readiness {
     let check = Check { name: "first-tick", ok: false, detail: "the first look is not finished".to_owned() };
     Readiness { checks: vec![check], newest_evidence_age_s: None }
 }
@@ -266,7 +271,7 @@ impl Notes {
         measure::tick(&self.metrics, evidence, report, reconciler, (took, &mut self.said));
         let age = evidence.signals.iter().filter_map(|state| state.age_s).min();
         let failed = report.errors.first().map(ToString::to_string);
-        let checks = vec![
+        let mut checks = vec![
             Check { name: "first-tick", ok: true, detail: "done".to_owned() },
             Check {
                 name: "repository",
@@ -274,6 +279,12 @@ impl Notes {
                 detail: failed.unwrap_or_else(|| "read at the last tick".to_owned()),
             },
         ];
+        // A detector that is away holds what it sees; there is nothing that another process would do better.
+        if let Some(gathered) = &evidence.gathered {
+            let (all, lost) = (gathered.total(), gathered.lost().count());
+            let detail = format!("{} of {all} answer", all - lost);
+            checks.push(Check { name: "detectors", ok: true, detail });
+        }
         *self.ready.write().unwrap_or_else(PoisonError::into_inner) =
             Readiness { checks, newest_evidence_age_s: age };
     }

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster;
 use super::failure::{Failure, Kind};
 use super::sops::identities;
+use super::{cluster, detectors};
 use crate::config::{
-    self, ForgeAt, ForgeCredential, ForgeKind, ForgeSettings, Overrides, Settings, SyncSettings,
+    self, ConfigError, DetectorSettings, ForgeAt, ForgeCredential, ForgeKind, ForgeSettings, InForce,
+    Overrides, RawSettings, Settings, SyncSettings, Watching,
 };
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
@@ -25,7 +26,7 @@ use crate::observe::metrics::MetricSource;
 use crate::observe::prometheus::Prometheus;
 use crate::observe::pushed::Pushed;
 use crate::observe::repository::Repository;
-use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::signals::{Keep, SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
 use crate::observe::spool::{Spool, SpoolError};
 use crate::observe::sync_probe::SyncProbe;
@@ -74,15 +75,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When the file cannot be read or a setting is wrong; names file, line, field and fix.
 pub fn load(file: &Path, flags: &Overrides) -> Result<Settings, Failure> {
+    config::resolve(&read(file)?, &system::var, flags).map_err(wrong)
+}
+
+/// As [`load`], for the role that the settings name.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_role(file: &Path, flags: &Overrides) -> Result<InForce, Failure> {
+    config::resolve_role(&read(file)?, &system::var, flags).map_err(wrong)
+}
+
+fn wrong(error: ConfigError) -> Failure {
+    Failure::usage("the settings are not valid").because(error)
+}
+
+fn read(file: &Path) -> Result<RawSettings, Failure> {
     let bytes = files::read_bounded(file, SETTINGS_BYTES_MAX).map_err(|error| {
         Failure::usage(format!("could not read the settings in {}", file.display())).because(error).hint(
             "name the file with --config FILE or TARS_CONFIG; tars config schema prints what may stand in it",
         )
     })?;
     let text = String::from_utf8_lossy(&bytes);
-    let wrong = |error| Failure::usage("the settings are not valid").because(error);
-    let raw = config::parse(&text, &file.display().to_string()).map_err(wrong)?;
-    config::resolve(&raw, &system::var, flags).map_err(wrong)
+    config::parse(&text, &file.display().to_string()).map_err(wrong)
 }
 
 /// What to do about a folder that does not take what tars keeps.
@@ -123,10 +138,10 @@ fn git(settings: &Settings) -> Result<GitSettings, Failure> {
 ///
 /// # Errors
 /// When the HTTP client or the token file cannot be used.
-pub fn prometheus(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Prometheus, Failure> {
-    let http = http(Duration::from_secs(u64::from(settings.prometheus_timeout_s)))?;
-    let token = settings.prometheus_token_file.as_deref().map(secret).transpose()?;
-    Ok(Prometheus::new(http, clock, &settings.prometheus_url, token))
+pub fn prometheus(watching: &Watching, clock: Arc<dyn Clock>) -> Result<Prometheus, Failure> {
+    let http = http(Duration::from_secs(u64::from(watching.prometheus_timeout_s)))?;
+    let token = watching.prometheus_token_file.as_deref().map(secret).transpose()?;
+    Ok(Prometheus::new(http, clock, &watching.prometheus_url, token))
 }
 
 /// Where the signals' samples come from.
@@ -141,24 +156,24 @@ pub struct Feeds {
 ///
 /// # Errors
 /// As [`prometheus`], for each of them; or when the query of a pushed signal is no selector.
-pub fn feeds(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Feeds, Failure> {
+pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failure> {
     let mut selectors = BTreeMap::new();
-    for signal in settings.signals.iter().filter(|it| it.source == SourceKind::Push) {
+    for signal in watching.signals.iter().filter(|it| it.source == SourceKind::Push) {
         let selector = Selector::parse(&signal.query).map_err(|error| failed("a selector")(error.into()))?;
         selectors.insert(signal.query.clone(), selector);
     }
     let pushed = Arc::new(Pushed::new(selectors));
-    let loki = settings.loki.as_ref().map(|at| -> Result<Arc<dyn MetricSource>, Failure> {
+    let loki = watching.loki.as_ref().map(|at| -> Result<Arc<dyn MetricSource>, Failure> {
         let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
         let token = at.token_file.as_deref().map(secret).transpose()?;
         let place = (at.url.as_str(), at.tenant.clone());
         Ok(Arc::new(Prometheus::loki(http, Arc::clone(clock), place, token)))
     });
     let sources = Sources {
-        prometheus: Arc::new(prometheus(settings, Arc::clone(clock))?),
-        push: settings.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
+        prometheus: Arc::new(prometheus(watching, Arc::clone(clock))?),
+        push: watching.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
         loki: loki.transpose()?,
-        jaeger: jaeger(settings)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
+        jaeger: jaeger(watching)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
     };
     Ok(Feeds { sources, pushed })
 }
@@ -167,8 +182,8 @@ pub fn feeds(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Feeds, Failu
 ///
 /// # Errors
 /// When the HTTP client or the token file cannot be used.
-pub fn jaeger(settings: &Settings) -> Result<Option<Jaeger>, Failure> {
-    let Some(at) = &settings.jaeger else { return Ok(None) };
+pub fn jaeger(watching: &Watching) -> Result<Option<Jaeger>, Failure> {
+    let Some(at) = &watching.jaeger else { return Ok(None) };
     let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
     let token = at.token_file.as_deref().map(secret).transpose()?;
     Ok(Some(Jaeger::new(http, &at.url, token)))
@@ -225,7 +240,11 @@ pub fn http(timeout: Duration) -> Result<Http, Failure> {
     client(timeout, ANSWER_BYTES_MAX, None)
 }
 
-fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
+/// The same for answers of this many bytes at most.
+///
+/// # Errors
+/// As [`http`], or when an authority is no certificate.
+pub fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
     let settings = HttpSettings {
         timeout,
         connect_timeout: CONNECT_TIMEOUT,
@@ -318,7 +337,7 @@ fn app_key(file: &Path) -> Result<AppKey, Failure> {
 
 fn desk(settings: &Settings, clock: Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Result<Option<Desk>, Failure> {
     let ForgeSettings::At(at) = &settings.forge else { return Ok(None) };
-    let instance = instance(settings)?;
+    let instance = instance(&settings.watching)?;
     let desk = DeskSettings {
         required_checks: at.required_checks.clone(),
         reviewers: at.reviewers.clone(),
@@ -392,7 +411,7 @@ async fn probe(settings: &Settings) -> Result<(SyncProbe, Option<Refresh>), Fail
 
 /// Signals as the observer wants them.
 #[must_use]
-pub fn signals(settings: &Settings) -> Vec<SignalConfig> {
+pub fn signals(watching: &Watching) -> Vec<SignalConfig> {
     let signal = |it: &config::SignalSettings| SignalConfig {
         signal: it.signal.clone(),
         service: it.service.clone(),
@@ -403,11 +422,15 @@ pub fn signals(settings: &Settings) -> Vec<SignalConfig> {
         period: it.period,
         staleness_s: it.staleness_s,
     };
-    settings.signals.iter().map(signal).collect()
+    watching.signals.iter().map(signal).collect()
 }
 
-fn instance(settings: &Settings) -> Result<InstanceId, Failure> {
-    if let Some(instance) = &settings.instance {
+/// The name of this process.
+///
+/// # Errors
+/// When there is no randomness to make one up.
+pub fn instance(watching: &Watching) -> Result<InstanceId, Failure> {
+    if let Some(instance) = &watching.instance {
         return Ok(instance.clone());
     }
     let suffix = random::hex(3).map_err(|error| failed("an instance name")(error.into()))?;
@@ -456,7 +479,12 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
             main: settings.branch.clone(),
             ledger: settings.ledger_branch.clone(),
         },
-        memory: Memory::new(allowed, settings.repo_id.clone(), instance(settings)?, &settings.state_dir),
+        memory: Memory::new(
+            allowed,
+            settings.repo_id.clone(),
+            instance(&settings.watching)?,
+            &settings.state_dir,
+        ),
     })
 }
 
@@ -480,6 +508,46 @@ fn graph(settings: &Settings) -> ServiceGraph {
     ServiceGraph::of(settings.calls.iter().map(|(caller, callee)| (caller.as_str(), callee.as_str())))
 }
 
+fn observer(watching: &Watching, sources: Sources, keep: Keep) -> Result<Observer, Failure> {
+    let windows = SignalWindows::new(signals(watching));
+    let mut windows = windows.map_err(|error| failed("the signals")(error.into()))?;
+    windows.keep(keep);
+    Ok(Observer::new(sources, windows, EnsembleSettings::default()))
+}
+
+/// What a detector watches with: the series of its shard.
+///
+/// # Errors
+/// When the signals or the folder for what is learned cannot be used.
+pub fn shard_observer(settings: &DetectorSettings, sources: Sources) -> Result<Observer, Failure> {
+    let observer = observer(&settings.watching, sources, Keep::Shard(settings.shard))?;
+    let Some(folder) = &settings.state_dir else { return Ok(observer) };
+    files::create_private_dir(folder).map_err(|error| {
+        failed("the state folder")(error.into())
+            .hint("shard.state_dir must be a folder that tars may write to")
+    })?;
+    Ok(observer.kept_in(folder.join(format!("shard-{}.states", settings.shard.ordinal()))))
+}
+
+fn deciding_observer(settings: &Settings, sources: Sources) -> Result<Observer, Failure> {
+    let mut observer = observer(&settings.watching, sources, Keep::All)?.with_graph(graph(settings));
+    match &settings.detectors {
+        Some(at) => {
+            observer.hear(Arc::new(detectors::detectors(at)?));
+            Ok(observer)
+        }
+        None => Ok(observer.kept_in(settings.state_dir.join("detector.states"))),
+    }
+}
+
+/// What a process of any role watches, for verbs that only read.
+///
+/// # Errors
+/// As [`load`].
+pub fn watching(file: &Path) -> Result<Watching, Failure> {
+    Ok(load_role(file, &Overrides::default())?.watching().clone())
+}
+
 /// Everything a reconciler is made of, on the real world.
 ///
 /// # Errors
@@ -487,14 +555,10 @@ fn graph(settings: &Settings) -> ServiceGraph {
 pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>) -> Result<Parts, Failure> {
     let GitSide { git, writer, memory } = git_side(settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let windows =
-        SignalWindows::new(signals(settings)).map_err(|error| failed("the signals")(error.into()))?;
     let (probe, refresh) = probe(settings).await?;
     Ok(Parts {
         clock,
-        observer: Observer::new(sources, windows, EnsembleSettings::default())
-            .kept_in(settings.state_dir.join("detector.states"))
-            .with_graph(graph(settings)),
+        observer: deciding_observer(settings, sources)?,
         spool: Arc::new(spool(settings)?),
         git,
         writer,
@@ -507,7 +571,7 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
         templates: Templates::built_in().map_err(|error| failed("the templates")(error.into()))?,
         rules: Rules {
             limits: settings.limits.clone(),
-            max_skew_s: settings.clock_max_skew_s,
+            max_skew_s: settings.watching.clock_max_skew_s,
             evidence_age_max_s: settings.evidence_age_max_s,
             sync_timeout_s: settings.sync_timeout_s,
             batch: settings.batch.clone(),

@@ -11,7 +11,7 @@ use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table, rfc3339};
 use super::settings;
 use super::sourcing::{SourceCalls, SourceQuery, SourceVerb};
-use crate::config::{Overrides, Settings};
+use crate::config::Watching;
 use crate::detect;
 use crate::model::duration;
 use crate::model::signal::{Sample, ServiceOf, SourceKind};
@@ -31,8 +31,8 @@ pub struct Asked {
 ///
 /// # Errors
 /// When there is none.
-pub fn asked(settings: &Settings, only: Option<&str>) -> Result<Vec<Asked>, Failure> {
-    let all = settings::signals(settings);
+pub fn asked(watching: &Watching, only: Option<&str>) -> Result<Vec<Asked>, Failure> {
+    let all = settings::signals(watching);
     let meant = |it: &SignalConfig| only.is_none_or(|name| it.signal.as_str() == name || it.name() == name);
     let found: Vec<Asked> =
         all.iter().filter(|it| meant(it)).map(|it| Asked { name: it.name(), config: it.clone() }).collect();
@@ -116,12 +116,12 @@ pub fn run(verb: &SourceVerb, console: &Console) -> Result<(), Failure> {
 }
 
 async fn query(args: &SourceQuery, console: &Console) -> Result<(), Failure> {
-    let settings = settings::load(&args.settings.config, &Overrides::default())?;
+    let watching = settings::watching(&args.settings.config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sources = settings::feeds(&settings, &clock)?.sources;
+    let sources = settings::feeds(&watching, &clock)?.sources;
     let asked = match &args.ask {
         Some(query) => vec![ad_hoc(args, query)?],
-        None => asked(&settings, args.signal.as_deref())?,
+        None => asked(&watching, args.signal.as_deref())?,
     };
     let mut lines = Vec::new();
     let mut failed = None;
@@ -244,8 +244,8 @@ fn cells(line: &Line) -> Vec<Piece> {
 }
 
 async fn calls(args: &SourceCalls, console: &Console) -> Result<(), Failure> {
-    let settings = settings::load(&args.settings.config, &Overrides::default())?;
-    let jaeger = settings::jaeger(&settings)?
+    let watching = settings::watching(&args.settings.config)?;
+    let jaeger = settings::jaeger(&watching)?
         .ok_or_else(|| Failure::usage("the settings name no Jaeger").hint("set jaeger.url"))?;
     let edges = jaeger.calls(SystemClock.now(), args.window).await;
     let edges = edges.map_err(|error| unanswered("the calls", error))?;

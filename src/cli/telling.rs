@@ -56,7 +56,7 @@ impl Telling {
         parts.policies = Some(ClusterPolicies::new(kube.clone(), namespaces(), at.policies));
         parts.owners = Some(Owners::new(kube.clone(), namespaces()));
         let instance = parts.memory.instance().as_str();
-        let lasts = LEASE_LEAST.max(LEASE_TICKS * Duration::from_secs(settings.tick_s.into()));
+        let lasts = LEASE_LEAST.max(LEASE_TICKS * Duration::from_secs(settings.watching.tick_s.into()));
         let mut listening = JoinSet::new();
         if at.policies != PoliciesFrom::Repository {
             let names = at.namespaces.iter().map(|it| Some(it.to_string()));

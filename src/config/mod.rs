@@ -10,10 +10,12 @@ mod forge;
 mod lines;
 mod overlay;
 mod raw;
+mod raw_roles;
 mod raw_signals;
 mod repo_id;
 mod resolve;
 mod signals;
+mod watching;
 
 #[cfg(test)]
 mod tests;
@@ -22,9 +24,10 @@ pub use {
     cluster::{ClusterAt, ClusterSettings},
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
-    raw::{LogFormat, Service, parse, schema},
-    resolve::{Settings, SyncSettings, WebhookAuth, resolve},
+    raw::{LogFormat, RawSettings, Service, parse, schema},
+    resolve::{InForce, Settings, SyncSettings, WebhookAuth, resolve, resolve_role},
     signals::{PushAuth, SignalSettings},
+    watching::{DetectorSettings, DetectorsSettings, Watching},
 };
 
 use thiserror::Error;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::raw_roles::{Detectors, Role, Shard};
 pub use super::raw_signals::{Jaeger, Loki, Prometheus, Push, RemoteWrite, Signal, SignalSource};
 use super::{ConfigError, lines};
 use crate::model::policy;
@@ -16,6 +17,10 @@ use crate::model::policy;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "tars settings")]
 pub struct RawSettings {
+    /// all: one process does everything. detector and remediator share the work.
+    pub role: Role,
+    pub shard: Shard,
+    pub detectors: Detectors,
     pub repository: Repository,
     /// The most any policy may do; a policy may ask for less.
     pub mode: Mode,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::model::duration;
-use crate::model::ids::{BranchName, InstanceId, InvalidName, RepoId, RepoPath, SignalName};
+use crate::model::ids::{BranchName, InvalidName, RepoId, RepoPath, SignalName};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
 use crate::model::services::CALLS_MAX;
@@ -14,8 +14,8 @@ use crate::outside::http::plain_address;
 use super::cluster::ClusterSettings;
 use super::forge::ForgeSettings;
 use super::overlay::{self, Origins, Overrides};
-use super::raw::{self, LogFormat, RawSettings, SyncKind};
-use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
+use super::raw::{self, RawSettings, Role, SyncKind};
+use super::watching::{DetectorSettings, DetectorsSettings, Watching};
 use super::{ConfigError, repo_id};
 
 pub(super) const DAY_S: u32 = 86_400;
@@ -30,9 +30,13 @@ const MAX_RECIPIENTS: usize = 256;
 /// Longest recipient: an SSH key of 16384 bits.
 const MAX_RECIPIENT_BYTES: usize = 4096;
 
-/// Everything `tars run` needs to know.
+/// Everything that a process which decides needs to know.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Settings {
+    #[serde(flatten)]
+    pub watching: Watching,
+    /// Who scores the signals; `None`: this process.
+    pub detectors: Option<DetectorsSettings>,
     pub repository_url: String,
     /// Other addresses of the same repository.
     pub aliases: Vec<String>,
@@ -50,19 +54,8 @@ pub struct Settings {
     pub signing: Signing,
     pub sops: SopsSettings,
     pub forge: ForgeSettings,
-    pub prometheus_url: String,
-    pub prometheus_token_file: Option<PathBuf>,
-    pub prometheus_timeout_s: u32,
-    /// `None`: no signal asks Loki.
-    pub loki: Option<LokiSettings>,
-    /// `None`: no signal asks Jaeger.
-    pub jaeger: Option<JaegerSettings>,
-    /// Who may push samples; `None`: nobody.
-    pub push: Option<PushAuth>,
-    pub signals: Vec<SignalSettings>,
     /// Calls between services, as (caller, callee).
     pub calls: Vec<(SignalName, SignalName)>,
-    pub tick_s: u32,
     pub limits: GlobalLimits,
     /// `None`: every proposal has a branch of its own.
     pub batch: Option<BatchLimits>,
@@ -72,16 +65,6 @@ pub struct Settings {
     /// `None`: no API server is asked.
     pub cluster: Option<ClusterSettings>,
     pub webhook: WebhookAuth,
-    pub listen: SocketAddr,
-    pub pushgateway_url: Option<String>,
-    /// Who receives the scores by remote write, and the file with the token for it.
-    pub remote_write: Option<(String, Option<PathBuf>)>,
-    /// `None`: make one up at start.
-    pub instance: Option<InstanceId>,
-    pub log_format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub log_level: &'static str,
-    pub clock_max_skew_s: u32,
     pub evidence_age_max_s: u32,
 }
 
@@ -132,6 +115,23 @@ pub enum WebhookAuth {
     InsecureLoopback,
 }
 
+/// The settings of a process, by its role.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InForce {
+    Detector(Box<DetectorSettings>),
+    Whole(Box<Settings>),
+}
+
+impl InForce {
+    #[must_use]
+    pub fn watching(&self) -> &Watching {
+        match self {
+            Self::Detector(settings) => &settings.watching,
+            Self::Whole(settings) => &settings.watching,
+        }
+    }
+}
+
 /// Settings in force: `flags` over `env` over `raw`.
 ///
 /// # Errors
@@ -142,7 +142,28 @@ pub fn resolve(
     flags: &Overrides,
 ) -> Result<Settings, ConfigError> {
     let (raw, origins) = overlay::apply(raw, env, flags)?;
+    whole(&raw, &Resolve { origins: &origins })
+}
+
+/// As [`resolve`], for the role that the settings name.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_role(
+    raw: &RawSettings,
+    env: &dyn Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) -> Result<InForce, ConfigError> {
+    let (raw, origins) = overlay::apply(raw, env, flags)?;
     let at = Resolve { origins: &origins };
+    Ok(match raw.role {
+        Role::Detector => InForce::Detector(Box::new(at.detector(&raw, env("HOSTNAME").as_deref())?)),
+        Role::All | Role::Remediator => InForce::Whole(Box::new(whole(&raw, &at)?)),
+    })
+}
+
+fn whole(raw: &RawSettings, at: &Resolve<'_>) -> Result<Settings, ConfigError> {
+    let origins = at.origins;
     let repository_url = at.required("repository.url", raw.repository.url.as_ref())?;
     let derived_id = repo_id::of_url(&repository_url).map_err(|rule| {
         let fix = "for example https://host/owner/repository.git or /srv/git/repository.git";
@@ -159,9 +180,10 @@ pub fn resolve(
         let fix = "give the ledger a branch of its own, for example tars/ledger";
         return Err(origins.error("repository.ledger_branch", "this is the watched branch", fix));
     }
-    let listen = at.listen(&raw.listen.0)?;
+    let watching = at.watching(raw)?;
     let policies_path = raw.repository.policies_path.trim_end_matches('/');
     Ok(Settings {
+        detectors: at.detectors(raw)?,
         git_token_file: at.git_token(raw.repository.token_file.as_deref(), &repository_url)?,
         aliases: at.aliases(&raw.repository.aliases)?,
         repository_url,
@@ -176,34 +198,15 @@ pub fn resolve(
         signing: at.signing(&raw.signing)?,
         sops: at.sops(&raw.sops)?,
         forge: at.forge(&raw.forge)?,
-        prometheus_url: at
-            .http_url("prometheus.url", &at.required("prometheus.url", raw.prometheus.url.as_ref())?)?,
-        prometheus_token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
-        prometheus_timeout_s: at.bounded("prometheus.timeout_s", raw.prometheus.timeout_s, (1, 600))?,
-        loki: at.loki(&raw)?,
-        jaeger: at.jaeger(&raw)?,
-        push: at.push(&raw.push, listen)?,
-        signals: at.signals(&raw)?,
         calls: at.calls(&raw.services)?,
-        tick_s: at.duration("tick", &raw.tick.0, (1, 3600))?,
         limits: at.limits(&raw.limits)?,
         batch: at.batch(&raw.batch)?,
         sync: at.sync(&raw.sync, raw.cluster.access != raw::ClusterAccess::None)?,
         sync_timeout_s: at.duration("sync.timeout", &raw.sync.timeout, (1, DAY_S))?,
         cluster: at.cluster(&raw.cluster)?,
-        webhook: at.webhook(&raw.webhook, listen)?,
-        listen,
-        pushgateway_url: at.maybe_url("pushgateway.url", raw.pushgateway.url.as_deref())?,
-        remote_write: at
-            .maybe_url("remote_write.url", raw.remote_write.url.as_deref())?
-            .map(|url| (url, raw.remote_write.bearer_token_file.as_ref().map(PathBuf::from))),
-        instance: (raw.instance.as_deref())
-            .map(|name| at.name("instance", InstanceId::new(name)))
-            .transpose()?,
-        log_format: raw.log.format,
-        log_level: raw.log.level.as_str(),
-        clock_max_skew_s: at.bounded("clock.max_skew_s", raw.clock.max_skew_s, (1, 300))?,
+        webhook: at.webhook(&raw.webhook, watching.listen)?,
         evidence_age_max_s: at.duration("evidence_age_max", &raw.evidence_age_max.0, (1, DAY_S))?,
+        watching,
     })
 }
 
@@ -262,7 +265,7 @@ impl Resolve<'_> {
         Err(self.origins.error(path, format!("{text} is out of bounds"), fix()))
     }
 
-    fn absolute(&self, path: &str, text: &str) -> Result<PathBuf, ConfigError> {
+    pub(super) fn absolute(&self, path: &str, text: &str) -> Result<PathBuf, ConfigError> {
         if text.starts_with('/') {
             return Ok(PathBuf::from(text));
         }
@@ -291,15 +294,8 @@ impl Resolve<'_> {
         Ok(text.trim_end_matches('/').to_owned())
     }
 
-    fn maybe_url(&self, path: &str, text: Option<&str>) -> Result<Option<String>, ConfigError> {
+    pub(super) fn maybe_url(&self, path: &str, text: Option<&str>) -> Result<Option<String>, ConfigError> {
         text.map(|text| self.http_url(path, text)).transpose()
-    }
-
-    fn listen(&self, text: &str) -> Result<SocketAddr, ConfigError> {
-        text.parse().map_err(|_| {
-            let message = "this is not an address with a port";
-            self.origins.error("listen", message, "for example 127.0.0.1:8080 or [::1]:8080")
-        })
     }
 
     fn signing(&self, raw: &raw::SigningKeys) -> Result<Signing, ConfigError> {

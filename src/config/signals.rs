@@ -265,22 +265,22 @@ mod tests {
         let shape = |it: &SignalSettings| (it.service.clone(), it.source);
         let web = ServiceOf::Named(SignalName::new("web").unwrap());
         assert_eq!(
-            it.signals.iter().map(shape).collect::<Vec<_>>(),
+            it.watching.signals.iter().map(shape).collect::<Vec<_>>(),
             [
                 (ServiceOf::Label("app".into()), SourceKind::Prometheus),
                 (web.clone(), SourceKind::Push),
                 (web, SourceKind::Loki)
             ]
         );
-        let staleness: Vec<u32> = it.signals.iter().map(|it| it.staleness_s).collect();
+        let staleness: Vec<u32> = it.watching.signals.iter().map(|it| it.staleness_s).collect();
         assert_eq!(staleness, [120, 125, 125], "what comes late is not old");
-        let loki = it.loki.unwrap();
+        let loki = it.watching.loki.unwrap();
         assert_eq!((loki.url.as_str(), loki.tenant.as_deref()), ("http://loki:3100", Some("shop")));
     }
 
     #[test]
     fn who_may_push_is_said_or_nobody_may() {
-        let push = |lines: &str| resolved(&format!("push: {lines}")).map(|it| it.push);
+        let push = |lines: &str| resolved(&format!("push: {lines}")).map(|it| it.watching.push);
         assert_eq!(push("{}").unwrap(), None);
         assert_eq!(push("{enabled: true, secret_file: /s}").unwrap(), Some(PushAuth::TokenFile("/s".into())));
         let basic = PushAuth::Basic { user: "prom".into(), password_file: "/s".into() };

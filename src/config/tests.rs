@@ -52,16 +52,22 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((it.branch.as_str(), it.ledger_branch.as_str()), ("main", "tars/ledger"));
     assert_eq!(it.policies_path.as_str(), "policies");
     assert_eq!(it.repo_id.as_str(), "git.example.com/shop/gitops");
-    assert_eq!((it.mode, it.tick_s, it.listen.to_string().as_str()), (Mode::AutoMerge, 30, "127.0.0.1:8080"));
+    assert_eq!(
+        (it.mode, it.watching.tick_s, it.watching.listen.to_string().as_str()),
+        (Mode::AutoMerge, 30, "127.0.0.1:8080")
+    );
     assert_eq!((it.limits.max_executions_per_hour, it.limits.max_open_proposals, it.batch), (6, 10, None));
-    assert_eq!((it.clock_max_skew_s, it.evidence_age_max_s, it.sync_timeout_s), (30, 300, 900));
+    assert_eq!((it.watching.clock_max_skew_s, it.evidence_age_max_s, it.sync_timeout_s), (30, 300, 900));
     assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
     assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
     assert_eq!(
-        (it.git_timeout_s, it.clone_max_mib, it.prometheus_timeout_s, it.state_dir),
+        (it.git_timeout_s, it.clone_max_mib, it.watching.prometheus_timeout_s, it.state_dir),
         (30, 2_048, 10, PathBuf::from("/var/lib/tars"))
     );
-    assert_eq!((it.signals.len(), it.instance, it.pushgateway_url, it.log_level), (0, None, None, "info"));
+    assert_eq!(
+        (it.watching.signals.len(), it.watching.instance, it.watching.pushgateway_url, it.watching.log_level),
+        (0, None, None, "info")
+    );
 }
 
 #[test]
@@ -88,12 +94,12 @@ fn a_signal_has_defaults_and_every_field_of_it_is_read() {
         period: None,
         staleness_s: 120,
     };
-    assert_eq!(plain.signals.as_slice(), std::slice::from_ref(&expected));
+    assert_eq!(plain.watching.signals.as_slice(), std::slice::from_ref(&expected));
     let all =
         "signals: [{signal: p95, service: web, query: up, step: 1m, window: 6h, period: 2h, staleness: 5m}]";
     let expected =
         SignalSettings { step_s: 60, window_s: 21_600, period: Some(120), staleness_s: 300, ..expected };
-    assert_eq!(resolved(&with(all)).unwrap().signals, [expected]);
+    assert_eq!(resolved(&with(all)).unwrap().watching.signals, [expected]);
 }
 
 #[test]
@@ -251,7 +257,8 @@ const CHANGED: &[ChangedCase] = &[
 #[test]
 fn every_setting_has_a_variable_and_every_variable_changes_the_settings() {
     let known: BTreeSet<String> = variables().into_iter().map(|(name, _)| name).collect();
-    let tested: BTreeSet<String> = CHANGED.iter().map(|it| it.0.to_owned()).collect();
+    let of_roles = watching::tests::OF_ROLES.iter().map(|it| it.0);
+    let tested: BTreeSet<String> = CHANGED.iter().map(|it| it.0).chain(of_roles).map(str::to_owned).collect();
     assert_eq!(known, tested);
     assert_eq!(known.len(), variables().len(), "two settings share a variable");
     let base = resolved(MINIMAL).unwrap();
@@ -275,8 +282,9 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
     let env = |name: &str| (name == "TARS_LISTEN").then(|| "127.0.0.1:2".to_owned());
     let empty = |name: &str| (name == "TARS_LISTEN").then(String::new);
     let flags = Overrides::default().with("listen", Some("127.0.0.1:3".into())).with("tick", None);
-    let port =
-        |env: &dyn Fn(&str) -> Option<String>, flags| resolve(&raw, env, &flags).unwrap().listen.port();
+    let port = |env: &dyn Fn(&str) -> Option<String>, flags| {
+        resolve(&raw, env, &flags).unwrap().watching.listen.port()
+    };
     assert_eq!(port(&no_env, Overrides::default()), 1);
     assert_eq!(port(&empty, Overrides::default()), 1);
     assert_eq!(port(&env, Overrides::default()), 2);
@@ -496,7 +504,7 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("gitops-example/tars.yaml");
     let settings = resolved(&std::fs::read_to_string(file).unwrap()).unwrap();
     let watched: Vec<String> =
-        settings.signals.iter().map(|it| format!("{:?} {}", it.service, it.signal)).collect();
+        settings.watching.signals.iter().map(|it| format!("{:?} {}", it.service, it.signal)).collect();
     let named = [
         ("backend", "latency_p95"),
         ("frontend", "latency_p95"),
@@ -526,7 +534,7 @@ fn who_calls_whom_is_checked_and_errors_name_the_entry() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 24);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 27);
     assert_eq!(schema["additionalProperties"], false);
 }
 

@@ -240,6 +240,23 @@ pub fn incidents(policies: &[Policy], evidence: &Evidence<'_>, now: Timestamp) -
     found
 }
 
+/// The incident that this trigger would make, for somebody who does not know whether it holds: it names the target, and
+/// has no evidence. `None` where nothing would be done about it either way.
+#[must_use]
+pub fn suspected(policy: &Policy, trigger: &Trigger, now: Timestamp) -> Option<Incident> {
+    let places = Places::of(policy);
+    let (_, first) = places.targets.first().filter(|_| !policy.suspend)?;
+    let service = match trigger {
+        Trigger::Anomaly { signal, .. } | Trigger::Forecast { signal, .. } => Some(signal.service.as_str()),
+        Trigger::Promql { .. } | Trigger::Webhook { .. } => None,
+    };
+    let target = match places.of_service(service) {
+        Place::Target(target) => target,
+        Place::Unclear | Place::Elsewhere => first,
+    };
+    Some(incident(policy, target.clone(), trigger, &Match::default(), now))
+}
+
 fn by_place<'a, 'b>(places: &'b Places<'_>, hit: Match<'a>) -> Vec<(Place<'b>, Match<'a>)> {
     if hit.alerts.is_empty() {
         let forecast = || hit.forecasts.first().map(|it| &it.key);

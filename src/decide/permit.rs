@@ -43,6 +43,8 @@ pub struct PermitRequest<'a> {
     /// Is the action still wanted: the signal still anomalous or the alert firing (for an expiry: still
     /// calm)? `None`: no data. Not asked for a revert.
     pub still_needed: Option<bool>,
+    /// Why nobody knows that, where it is known.
+    pub unknown: Option<&'a Reason>,
     /// Where the proposal stands on the forge.
     pub on_forge: OnForge<'a>,
     /// Why to give way to others who change the same field; see [`super::yields`].
@@ -374,10 +376,10 @@ fn evidence(request: &PermitRequest<'_>) -> Vec<Reason> {
             let text = format!("{} no longer asks for it", spec.cause.key);
             reasons.push(Reason::new(ReasonCode::SignalRecovered, text));
         }
-        None => {
+        None => reasons.push(request.unknown.cloned().unwrap_or_else(|| {
             let text = format!("no fresh word on {}", spec.cause.key);
-            reasons.push(Reason::new(ReasonCode::EvidenceStale, text));
-        }
+            Reason::new(ReasonCode::EvidenceStale, text)
+        })),
     }
     reasons
 }

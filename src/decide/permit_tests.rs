@@ -63,6 +63,7 @@ impl World {
             main: &self.main,
             paths_moved: self.paths_moved,
             still_needed: self.still_needed,
+            unknown: None,
             on_forge: OnForge::Nowhere,
             contested: &self.contested,
             now: at(0),

@@ -26,6 +26,7 @@ pub mod request;
 pub mod rival;
 pub mod selector;
 pub mod services;
+pub mod shard;
 pub mod signal;
 pub mod suspension;
 pub mod trailers;

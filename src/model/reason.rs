@@ -67,6 +67,8 @@ reasons! {
     EvidenceStale,
     /// The signal has no data.
     SignalMissing,
+    /// The detector that watches the signal is not heard, or cannot say: nobody knows whether there is an anomaly.
+    DetectorLost,
     /// The signal is back to normal.
     SignalRecovered,
     /// The trigger has not held for long enough yet.

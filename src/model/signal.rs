@@ -58,7 +58,7 @@ impl SourceKind {
 }
 
 /// Which service a series of a signal belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceOf {
     /// There is one series, and this is its service.

@@ -18,6 +18,7 @@ mod releases;
 pub mod remote_write;
 pub mod repository;
 pub mod rivals;
+pub mod shards;
 pub mod signals;
 pub mod sources;
 pub mod spool;

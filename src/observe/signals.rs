@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use super::metrics::{FoundSeries, MetricSource, RangeResult, SourceError};
 use super::sources::Sources;
 use super::window::{Span, Window};
+use crate::model::causes::causes;
 use crate::model::ids::SignalName;
+use crate::model::shard::{Shard, SignalRead};
 use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
 use crate::outside::clock::Stopwatch;
 
@@ -86,6 +88,12 @@ impl SignalConfig {
             ServiceOf::Label(label) => format!("{} by {label}", self.signal),
         }
     }
+
+    /// The one series of it, where the settings name that.
+    fn only(&self) -> Option<SignalKey> {
+        let ServiceOf::Named(service) = &self.service else { return None };
+        Some(SignalKey { signal: self.signal.clone(), service: service.clone() })
+    }
 }
 
 /// The settings of a signal cannot be used.
@@ -134,6 +142,40 @@ pub struct Trouble {
     pub warnings: Vec<String>,
 }
 
+/// Of which series windows are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    All,
+    /// Those of one shard: others watch the rest.
+    Shard(Shard),
+    /// These series, and every series of these services.
+    Named {
+        keys: BTreeSet<SignalKey>,
+        services: BTreeSet<SignalName>,
+    },
+}
+
+impl Keep {
+    fn has(&self, key: &SignalKey) -> bool {
+        match self {
+            Self::All => true,
+            Self::Shard(shard) => shard.has(key),
+            Self::Named { keys, services } => keys.contains(key) || services.contains(&key.service),
+        }
+    }
+
+    /// Can an answer about this signal have a series to keep?
+    fn may_have(&self, config: &SignalConfig) -> bool {
+        match (&config.service, self) {
+            (ServiceOf::Named(_), _) => config.only().is_some_and(|key| self.has(&key)),
+            (ServiceOf::Label(_), Self::Named { keys, services }) => {
+                !services.is_empty() || keys.iter().any(|it| it.signal == config.signal)
+            }
+            (ServiceOf::Label(_), Self::All | Self::Shard(_)) => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Watched {
     config: SignalConfig,
@@ -141,6 +183,8 @@ struct Watched {
     /// How far it is read: what every window of it is moved by.
     progress: Window,
     windows: BTreeMap<SignalName, Window>,
+    /// Series of the newest answer, kept or not: how much the next one will hold.
+    answered: usize,
     error: Option<Arc<SourceError>>,
     warnings: Vec<String>,
 }
@@ -149,6 +193,7 @@ struct Watched {
 #[derive(Debug)]
 pub struct SignalWindows {
     watched: Vec<Watched>,
+    keep: Keep,
     /// Which signal the next round asks for first: it moves on, so that slow signals cannot starve the rest.
     first: usize,
 }
@@ -176,7 +221,19 @@ impl SignalWindows {
                 return Err(SignalsError::Slots { name, step_s, window_s, slots });
             }
         }
-        Ok(Self { watched: configs.into_iter().map(Watched::new).collect(), first: 0 })
+        Ok(Self { watched: configs.into_iter().map(Watched::new).collect(), keep: Keep::All, first: 0 })
+    }
+
+    /// From now on only these series have windows, and a signal without any is not asked for. One that is new here is read
+    /// from the beginning of its window.
+    pub fn keep(&mut self, keep: Keep) {
+        if self.keep == keep {
+            return;
+        }
+        for watched in &mut self.watched {
+            watched.keep(&self.keep, &keep);
+        }
+        self.keep = keep;
     }
 
     /// Reads what is new from `sources` and returns the state of every series, in the order of the settings and
@@ -187,9 +244,11 @@ impl SignalWindows {
     }
 
     async fn round(&mut self, sources: &Sources, now: Timestamp, deadline: Duration) {
+        let keep = &self.keep;
         let mut waiting: VecDeque<usize> = (0..self.watched.len()).collect();
         waiting.rotate_left(self.first.min(self.watched.len()));
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
+        waiting.retain(|index| self.watched.get(*index).is_some_and(|it| keep.may_have(&it.config)));
         let mut unanswered: BTreeSet<usize> = waiting.iter().copied().collect();
         let mut running = FuturesUnordered::new();
         let clock = Stopwatch::start();
@@ -218,7 +277,7 @@ impl SignalWindows {
             unanswered.remove(&index);
             let Some(watched) = self.watched.get_mut(index) else { continue };
             // A long window of many series comes in parts, oldest first.
-            if watched.take(span, answer) && watched.wanted(now).is_some() {
+            if watched.take(span, answer, keep) && watched.wanted(now).is_some() {
                 waiting.push_back(index);
             }
         }
@@ -243,7 +302,25 @@ impl SignalWindows {
             error: it.error.clone(),
             warnings: it.warnings.clone(),
         };
-        self.watched.iter().map(trouble).collect()
+        self.asked().map(trouble).collect()
+    }
+
+    /// How the last tick went, for who has to know whether what is kept is all there is.
+    #[must_use]
+    pub fn reads(&self, now: Timestamp) -> Vec<SignalRead> {
+        let read = |it: &Watched| SignalRead {
+            signal: it.config.signal.clone(),
+            of: it.config.service.clone(),
+            trouble: match &it.error {
+                Some(error) => Some(causes(error.as_ref())),
+                None => it.wanted(now).map(|_| "its past is still being read".to_owned()),
+            },
+        };
+        self.asked().map(read).collect()
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &Watched> {
+        self.watched.iter().filter(|it| self.keep.may_have(&it.config))
     }
 }
 
@@ -273,7 +350,30 @@ impl Watched {
             ServiceOf::Named(service) => BTreeMap::from([(service.clone(), progress.clone())]),
             ServiceOf::Label(_) => BTreeMap::new(),
         };
-        Self { meaning: config.meaning(), config, progress, windows, error: None, warnings: Vec::new() }
+        let meaning = config.meaning();
+        Self { meaning, config, progress, windows, answered: 0, error: None, warnings: Vec::new() }
+    }
+
+    fn keep(&mut self, before: &Keep, after: &Keep) {
+        let (signal, new) = (&self.config.signal, Window::new(self.config.step_s, self.config.window_s));
+        let key = |service: &SignalName| SignalKey { signal: signal.clone(), service: service.clone() };
+        self.windows.retain(|service, _| after.has(&key(service)));
+        let mut is_more = match after {
+            Keep::Named { keys, services } => {
+                let is_new = |service: &SignalName| !before.has(&key(service));
+                services.iter().any(is_new) || keys.iter().any(|it| it.signal == *signal && !before.has(it))
+            }
+            Keep::All | Keep::Shard(_) => true,
+        };
+        if let Some(only) = self.config.only() {
+            is_more = after.has(&only) && !before.has(&only);
+            if after.has(&only) {
+                self.windows.entry(only.service).or_insert_with(|| new.clone());
+            }
+        }
+        if is_more {
+            self.progress = new;
+        }
     }
 
     /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
@@ -283,7 +383,7 @@ impl Watched {
         if matches!(self.config.service, ServiceOf::Named(_)) {
             return Some(span);
         }
-        let slots = match self.windows.len() {
+        let slots = match self.windows.len().max(self.answered) {
             0 => FIRST_SLOTS,
             known => (ANSWER_SAMPLES / known).max(FIRST_SLOTS),
         };
@@ -297,15 +397,15 @@ impl Watched {
     }
 
     /// Takes in an answer; false when there is none.
-    fn take(&mut self, span: Span, answer: Result<RangeResult, SourceError>) -> bool {
-        match answer.and_then(|it| self.absorb(span, it)) {
+    fn take(&mut self, span: Span, answer: Result<RangeResult, SourceError>, keep: &Keep) -> bool {
+        match answer.and_then(|it| self.absorb(span, it, keep)) {
             Ok(()) => self.error = None,
             Err(error) => self.failed(error),
         }
         self.error.is_none()
     }
 
-    fn absorb(&mut self, span: Span, mut answer: RangeResult) -> Result<(), SourceError> {
+    fn absorb(&mut self, span: Span, mut answer: RangeResult, keep: &Keep) -> Result<(), SourceError> {
         let mut warnings = std::mem::take(&mut answer.warnings);
         match &self.config.service {
             ServiceOf::Named(_) => {
@@ -313,7 +413,12 @@ impl Watched {
                 self.windows.values_mut().for_each(|window| window.absorb(span, &samples));
             }
             ServiceOf::Label(label) => {
-                let (found, unusable) = by_service(answer.series, label);
+                self.answered = answer.series.len();
+                let (mut found, unusable) = by_service(answer.series, label);
+                let signal = &self.config.signal;
+                found.retain(|service, _| {
+                    keep.has(&SignalKey { signal: signal.clone(), service: service.clone() })
+                });
                 if unusable > 0 {
                     warnings.push(SourceError::NoService(unusable, label.clone()).to_string());
                 }

@@ -274,3 +274,83 @@ fn a_signal_by_label_and_one_by_name_cannot_share_a_key() {
     let other = SignalConfig { service: ServiceOf::Named(SignalName::new("web").unwrap()), ..config("a") };
     assert!(SignalWindows::new(vec![config("a"), other]).is_ok());
 }
+
+fn services(states: &[SignalState]) -> Vec<String> {
+    states.iter().map(|it| it.key.service.to_string()).collect()
+}
+
+/// What one detector does not watch, another one does, and none asks for what it cannot need.
+#[tokio::test]
+async fn detectors_part_the_series_and_none_is_missed_or_watched_twice() {
+    let apps = apps(40);
+    let mut seen = Vec::new();
+    for ordinal in 0..3 {
+        let (_, sources) = watched(Source { apps: Mutex::new(apps.clone()), ..Source::default() });
+        let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
+        windows.keep(Keep::Shard(Shard::new(ordinal, 3).unwrap()));
+        let states = windows.tick(&sources, at(0)).await;
+        assert!((5..25).contains(&states.len()), "{ordinal}: {}", states.len());
+        seen.extend(services(&states));
+        assert_eq!(windows.reads(at(0)).iter().filter(|it| it.trouble.is_some()).count(), 0);
+    }
+    seen.sort();
+    let mut all = apps;
+    all.sort();
+    assert_eq!(seen, all);
+    let single = signal("backend", "one");
+    for ordinal in 0..2 {
+        let (source, sources) = watched(Source::default());
+        let mut windows = SignalWindows::new(vec![config("one")]).unwrap();
+        let shard = Shard::new(ordinal, 2).unwrap();
+        windows.keep(Keep::Shard(shard));
+        let count = windows.tick(&sources, at(0)).await.len();
+        assert_eq!(
+            (count == 1, source.asked.lock().unwrap().contains_key("one")),
+            (shard.has(&single), shard.has(&single))
+        );
+        assert_eq!(windows.troubles().len(), count);
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_named_any_more_is_gone() {
+    let apps = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let (source, sources) = watched(Source { apps: Mutex::new(apps), ..Source::default() });
+    let mut windows = SignalWindows::new(vec![by_app(600), config("one")]).unwrap();
+    let named = |names: &[(&str, &str)]| {
+        let keys = names.iter().map(|(service, name)| signal(service, name)).collect();
+        Keep::Named { keys, services: BTreeSet::new() }
+    };
+    let by = by_app(600).signal.to_string();
+    windows.keep(named(&[("a", &by)]));
+    assert_eq!(services(&windows.tick(&sources, at(0)).await), ["a"]);
+    assert!(!source.asked.lock().unwrap().contains_key("one"), "nobody named it");
+    windows.keep(named(&[("b", &by)]));
+    let states = windows.tick(&sources, at(600)).await;
+    assert_eq!(services(&states), ["b"]);
+    assert!(states.iter().all(|it| it.series.values.iter().all(Option::is_some)), "{states:?}");
+    assert_eq!(states[0].series.values.len(), 10);
+    let services_of = |service| [SignalName::new(service).unwrap()].into();
+    windows.keep(Keep::Named { keys: BTreeSet::new(), services: services_of("a") });
+    let states = windows.tick(&sources, at(660)).await;
+    assert_eq!(services(&states), ["a"]);
+    assert!(states[0].series.values.iter().all(Option::is_some), "from the beginning: {states:?}");
+    windows.keep(named(&[]));
+    assert!(windows.tick(&sources, at(660)).await.is_empty() && windows.troubles().is_empty());
+    source.apps.lock().unwrap().clear();
+    windows.keep(named(&[("backend", "one")]));
+    let states = windows.tick(&sources, at(660)).await;
+    assert_eq!((services(&states), states[0].series.present()), (vec!["backend".to_owned()], 60));
+}
+
+/// One window is kept of an answer about thousands: the answer must fit all the same.
+#[tokio::test]
+async fn how_much_is_asked_for_at_once_follows_what_is_answered_and_not_what_is_kept() {
+    let (source, sources) = watched(Source { apps: Mutex::new(apps(10_000)), ..Source::default() });
+    let mut windows = SignalWindows::new(vec![by_app(6_000)]).unwrap();
+    let key = SignalKey { signal: by_app(600).signal, ..signal("app-00001", "x") };
+    windows.keep(Keep::Named { keys: [key].into(), services: BTreeSet::new() });
+    assert_eq!(windows.tick(&sources, at(0)).await[0].series.values.len(), 100);
+    let asked = source.asked.lock().unwrap()[&by_app(600).query].clone();
+    assert!(asked.iter().all(|(start, end)| (end - start) / 60 <= 60), "{asked:?}");
+}

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
 use super::evidence::Observer;
 use super::harness::*;
 use super::report::TickReport;
@@ -9,11 +14,14 @@ use super::{Parts, Reconciler};
 use crate::detect::EnsembleSettings;
 use crate::model::action::ActionState as S;
 use crate::model::alert::AlertStatus;
+use crate::model::anomaly::Score;
 use crate::model::ids::SignalName;
 use crate::model::reason::ReasonCode;
 use crate::model::services::ServiceGraph;
+use crate::model::shard::{Shard, ShardReport, home};
 use crate::model::signal::{ServiceOf, SourceKind};
-use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::shards::{ShardError, ShardSource};
+use crate::observe::signals::{Keep, SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
 use crate::outside::clock::Clock as _;
 
@@ -41,7 +49,7 @@ fn world(mode: &str) -> World {
     world
 }
 
-fn reconciler(world: &World, measured: &[&str], calls: &[(&str, &str)]) -> Reconciler {
+fn observer(world: &World, measured: &[&str], keep: Keep) -> Observer {
     let config = |service: &&str| SignalConfig {
         signal: SignalName::new("latency_p95").unwrap(),
         service: ServiceOf::Named(SignalName::new(*service).unwrap()),
@@ -52,11 +60,46 @@ fn reconciler(world: &World, measured: &[&str], calls: &[(&str, &str)]) -> Recon
         period: None,
         staleness_s: 300,
     };
-    let windows = SignalWindows::new(measured.iter().map(config).collect()).unwrap();
+    let mut windows = SignalWindows::new(measured.iter().map(config).collect()).unwrap();
+    windows.keep(keep);
     let sources = Sources::only(Arc::new(world.metrics.clone()));
-    let observer = Observer::new(sources, windows, EnsembleSettings::default())
-        .with_graph(ServiceGraph::of(calls.iter().copied()));
+    Observer::new(sources, windows, EnsembleSettings::default())
+}
+
+fn reconciler(world: &World, measured: &[&str], calls: &[(&str, &str)]) -> Reconciler {
+    let graph = ServiceGraph::of(calls.iter().copied());
+    let observer = observer(world, measured, Keep::All).with_graph(graph);
     world.reconciler_with("a", |parts: &mut Parts| parts.observer = observer)
+}
+
+/// Detectors as they are, without the wire.
+#[derive(Debug)]
+struct Detectors(Mutex<Vec<(Shard, Observer)>>);
+
+impl Detectors {
+    fn of(world: &World) -> Self {
+        let one = |ordinal| {
+            let shard = Shard::new(ordinal, 2).unwrap();
+            (shard, observer(world, &SERVICES, Keep::Shard(shard)))
+        };
+        Self(Mutex::new((0..2).map(one).collect()))
+    }
+}
+
+impl ShardSource for Detectors {
+    fn ask(&self, floor: Score, now: Timestamp) -> BoxFuture<'_, Vec<Result<ShardReport, ShardError>>> {
+        async move {
+            let mut answers = Vec::new();
+            for (shard, observer) in self.0.lock().await.iter_mut() {
+                let evidence = observer.scan(now).await;
+                let (reads, scored) = (observer.reads(now), &evidence.anomalies);
+                let report = ShardReport::new(*shard, now, reads, scored, evidence.signals.len());
+                answers.push(Ok(report.above(floor)));
+            }
+            answers
+        }
+        .boxed()
+    }
 }
 
 /// Both services become slow at once, the one that is called and the one that calls it.
@@ -136,4 +179,23 @@ async fn an_alert_about_a_service_without_a_signal_is_held_for_the_one_it_calls(
     assert_eq!(policies(&world), ["backend"], "{report:?}");
     let held = report.held.iter().find(|it| it.incident.policy.as_str() == "frontend").unwrap();
     assert_eq!(held.reasons[0].code, ReasonCode::CauseElsewhere);
+}
+
+/// Two detectors see one service each, and no policy is about the cause: its past is read for the graph alone.
+#[tokio::test]
+async fn a_remediator_holds_a_victim_whose_cause_another_shard_scores() {
+    let world = world("Propose");
+    world.commit(&[("policies/backend.yaml", None)]);
+    let homes = SERVICES.map(|it| home(&crate::model::fixtures::signal(it, "latency_p95"), 2));
+    assert_ne!(homes[0], homes[1]);
+    let graph = ServiceGraph::of([("frontend", "backend")]);
+    let mut observer = observer(&world, &SERVICES, Keep::All).with_graph(graph);
+    observer.hear(Arc::new(Detectors::of(&world)));
+    let mut tars = world.reconciler_with("a", |parts: &mut Parts| parts.observer = observer);
+    let report = both_slow(&world, &mut tars).await;
+    assert_eq!(policies(&world), [""; 0], "{report:?}");
+    let held = report.held.iter().find(|it| it.incident.policy.as_str() == "frontend").unwrap();
+    assert_eq!(held.reasons[0].code, ReasonCode::CauseElsewhere);
+    let text = &held.reasons[0].text;
+    assert!(text.starts_with("frontend calls backend, where latency_p95 left its past by "), "{text}");
 }

@@ -9,17 +9,21 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::correlate::Correlations;
+use super::gather::Gathered;
 use super::scores::Scores;
 use crate::detect::EnsembleSettings;
 use crate::detect::forecast::Watch;
+use crate::model::action::RemediationAction;
 use crate::model::alert::{Alert, AlertStatus, Alerts};
 use crate::model::anomaly::Anomaly;
 use crate::model::forecast::Forecast;
 use crate::model::ids::PolicyName;
 use crate::model::policy::{Policy, Trigger};
 use crate::model::services::ServiceGraph;
+use crate::model::shard::SignalRead;
 use crate::model::signal::{Series, SignalKey};
 use crate::observe::metrics::MetricSource;
+use crate::observe::shards::ShardSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
 use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
@@ -32,6 +36,8 @@ pub struct Evidence {
     /// How each of the signals was read.
     pub troubles: Vec<Trouble>,
     pub anomalies: Vec<Anomaly>,
+    /// What the detectors said; `None`: this process scores itself.
+    pub gathered: Option<Gathered>,
     /// One for every forecast trigger with enough history.
     pub forecasts: Vec<Forecast>,
     pub alerts: Arc<Alerts>,
@@ -90,13 +96,14 @@ impl Evidence {
 /// Keeps the windows of all signals and scores them.
 #[derive(Debug)]
 pub struct Observer {
-    sources: Sources,
-    windows: SignalWindows,
+    pub(super) sources: Sources,
+    pub(super) windows: SignalWindows,
+    detectors: Option<Arc<dyn ShardSource>>,
     scores: Scores,
     /// By signal and look-ahead time, as long as some policy asks for it.
     watches: BTreeMap<(SignalKey, u32), Watch>,
     /// Empty: every trouble stands for itself.
-    graph: ServiceGraph,
+    pub(super) graph: ServiceGraph,
 }
 
 impl Observer {
@@ -108,6 +115,7 @@ impl Observer {
             scores: Scores::new(ensemble),
             watches: BTreeMap::new(),
             graph: ServiceGraph::default(),
+            detectors: None,
         }
     }
 
@@ -129,33 +137,77 @@ impl Observer {
         self.scores.keep();
     }
 
+    /// From now on others score, and windows are kept of what is decided and judged by.
+    pub fn hear(&mut self, detectors: Arc<dyn ShardSource>) {
+        self.detectors = Some(detectors);
+    }
+
     /// Who is asked what no signal is: triggers and the state of the sync.
     #[must_use]
     pub fn source(&self) -> &Arc<dyn MetricSource> {
         &self.sources.prometheus
     }
 
-    /// Reads what is new and scores every signal whose newest slot holds a value. `policies` are those of
-    /// the last look at the repository: their PromQL triggers are asked here, so that one slow query does
-    /// not hold up the git side.
-    pub async fn look(&mut self, spool: &Spool, policies: &[Policy], now: Timestamp) -> Evidence {
+    /// How every signal was read last, as of the look at `now`.
+    #[must_use]
+    pub fn reads(&self, now: Timestamp) -> Vec<SignalRead> {
+        let mut reads = self.windows.reads(now);
+        for read in reads.iter_mut().filter(|it| it.trouble.is_none() && self.scores.is_behind(&it.signal)) {
+            read.trouble = Some("not all of its series are scored yet".to_owned());
+        }
+        reads
+    }
+
+    /// Reads what is new and scores every signal whose newest slot holds a value. Nobody else is asked.
+    pub async fn scan(&mut self, now: Timestamp) -> Evidence {
         let signals = self.windows.tick(&self.sources, now).await;
         let anomalies = self.scores.look(&signals, now);
-        let forecasts = self.forecasts(&signals, policies);
-        let promql = self.ask_triggers(policies, now).await;
-        let alerts = spool.load();
-        let correlations = Correlations::of(&signals, &anomalies, &alerts, &self.graph, now);
+        Evidence { anomalies, ..self.evidence(signals, now) }
+    }
+
+    /// What was read, before anybody scores it.
+    pub(super) fn evidence(&self, signals: Vec<SignalState>, now: Timestamp) -> Evidence {
         Evidence {
             at: now,
             signals,
             troubles: self.windows.troubles(),
-            anomalies,
-            forecasts,
-            alerts,
-            promql,
-            correlations,
-            outside_clock: self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at)),
+            anomalies: Vec::new(),
+            gathered: None,
+            forecasts: Vec::new(),
+            alerts: Arc::default(),
+            promql: Vec::new(),
+            correlations: Correlations::default(),
+            outside_clock: self.outside_clock(),
         }
+    }
+
+    /// Everything that decisions about `policies` and `records` need; both are those of the last look at the repository.
+    /// PromQL triggers are asked here, so that one slow query does not hold up the git side.
+    pub async fn look(
+        &mut self,
+        spool: &Spool,
+        (policies, records): (&[Policy], &[&RemediationAction]),
+        now: Timestamp,
+    ) -> Evidence {
+        let mut evidence = match self.detectors.clone() {
+            Some(detectors) => self.gather(&*detectors, policies, records, now).await,
+            None => self.scan(now).await,
+        };
+        evidence.forecasts = self.forecasts(&evidence.signals, policies);
+        evidence.promql = self.ask_triggers(policies, now).await;
+        evidence.alerts = spool.load();
+        evidence.correlations = self.correlations(&evidence);
+        evidence.outside_clock = self.outside_clock();
+        evidence
+    }
+
+    fn correlations(&self, evidence: &Evidence) -> Correlations {
+        let Evidence { signals, anomalies, alerts, at, .. } = evidence;
+        Correlations::of(signals, anomalies, alerts, &self.graph, *at)
+    }
+
+    fn outside_clock(&self) -> Option<(Timestamp, Timestamp)> {
+        self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at))
     }
 
     /// Answers for the forecast triggers of `policies`. What nobody asks for any more is forgotten, and a signal whose
@@ -250,6 +302,7 @@ mod tests {
             signals: vec![state],
             troubles: Vec::new(),
             anomalies: Vec::new(),
+            gathered: None,
             forecasts: Vec::new(),
             alerts: Arc::default(),
             promql: Vec::new(),

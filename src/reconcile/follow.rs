@@ -28,7 +28,7 @@ const FINISH_AFTER_S: i64 = 5;
 /// A reservation somebody else made is given back only after this long: they may know more than we do, and
 /// the slot of the budget is gone.
 const GIVE_BACK_AFTER_S: i64 = 30;
-/// A reservation waits this long for a forge or for metrics that cannot be read.
+/// A reservation waits this long for a forge, for metrics or for a detector that cannot be read.
 const AWAY_S: i64 = 300;
 /// Holds of a waiting proposal are recorded at most this often.
 const HOLDS_UPDATE_S: i64 = 60;
@@ -149,7 +149,7 @@ fn reserved(
         Err(_) if !is_own && age_s < GIVE_BACK_AFTER_S => Ok(None),
         // A forge that hiccups, and a sample that is a moment late, are no reason to lose a slot of the budget; those that are
         // away for long are.
-        Err(reasons) if age_s < AWAY_S && reasons.iter().all(|it| is_silence(it.code)) => Ok(None),
+        Err(reasons) if age_s < AWAY_S && reasons.iter().all(is_silence) => Ok(None),
         Err(reasons) if fate == BranchFate::Deleted => {
             let text = reasons.first().map_or_else(String::new, ToString::to_string);
             Ok(Some(Step::enter(
@@ -174,8 +174,9 @@ fn reserved(
 }
 
 /// Nothing speaks against the merge; somebody who has to be heard says nothing.
-fn is_silence(code: ReasonCode) -> bool {
-    matches!(code, ReasonCode::ForgeUnreachable | ReasonCode::EvidenceStale)
+fn is_silence(reason: &Reason) -> bool {
+    use ReasonCode as C;
+    matches!(reason.code, C::ForgeUnreachable | C::EvidenceStale | C::DetectorLost)
 }
 
 /// May the forge be about to merge this action? Our own merge without a forge is one push, done or not.

@@ -87,7 +87,10 @@ impl Reconciler {
         let is_current = |key: &&SignalKey| {
             evidence.signals.iter().any(|it| it.series.key == **key && it.error.is_none() && !it.stale)
         };
-        let missing = needed.iter().filter(|it| !is_current(it)).map(ToString::to_string).collect();
+        let unmeasured = needed.iter().filter(|it| !is_current(it)).map(ToString::to_string);
+        let unknown = |it: &Trigger| evidence.gathered.as_ref()?.unknown(it);
+        let unknown = policy.triggers.iter().filter_map(unknown).map(|it| it.text);
+        let missing: Vec<String> = unknown.chain(unmeasured).take(needed.len()).collect();
         Facts {
             mode: policy.mode,
             brake: match (self.is_suspended(), policy.suspend) {
@@ -114,9 +117,12 @@ impl Reconciler {
 
     /// Looks at metrics and alerts once, with the policies of the last look at the repository.
     pub(super) async fn look(&mut self, now: Timestamp) -> Evidence {
-        let Parts { observer, spool, owners, .. } = &mut self.parts;
+        let Parts { observer, spool, owners, memory, .. } = &mut self.parts;
         let policies = self.in_force.as_ref().map(|it| it.policies.as_slice()).unwrap_or_default();
-        let mut evidence = observer.look(spool, policies, now).await;
+        let history = memory.history();
+        let in_force = history.effects.values().map(|it| &it.record);
+        let records: Vec<_> = history.open.values().chain(in_force).collect();
+        let mut evidence = observer.look(spool, (policies, &records), now).await;
         if let Some(owners) = owners {
             owners.note(&mut evidence.alerts, policies).await;
         }
@@ -138,7 +144,7 @@ impl Reconciler {
 }
 
 /// The signals of the settings without which the policy sees nothing.
-fn signals_of(policy: &Policy) -> Vec<SignalKey> {
+pub(super) fn signals_of(policy: &Policy) -> Vec<SignalKey> {
     let triggering = policy.triggers.iter().filter_map(|it| match it {
         Trigger::Anomaly { signal, .. } | Trigger::Forecast { signal, .. } => Some(signal),
         Trigger::Promql { .. } | Trigger::Webhook { .. } => None,

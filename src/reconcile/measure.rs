@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Reconciler;
 use super::error::{ErrorCategory, TurnError};
 use super::evidence::Evidence;
+use super::gather::Gathered;
 use super::memory::Recorded;
 use super::report::{Happening, TickReport};
 use crate::crd::ProblemSeverity;
@@ -14,6 +15,7 @@ use crate::model::action::{ActionState, MergedBy, RemediationAction};
 use crate::model::anomaly::Anomaly;
 use crate::model::reason::ReasonCode;
 use crate::model::signal::SignalKey;
+use crate::observe::shards::ShardError;
 use crate::telemetry::events::{Clean, Event};
 use crate::telemetry::names::{Budget, BudgetLine, Decided, Ended, Metrics, Milestone, Push, Stage};
 
@@ -52,6 +54,20 @@ impl Said {
             self.failed_ticks = 0;
         }
     }
+}
+
+/// Counts and logs what a detector saw.
+pub fn look(metrics: &Metrics, evidence: &Evidence, (took, said): (Duration, &mut Said)) {
+    signals(metrics, evidence, said);
+    ticked(metrics, evidence, took);
+    said.close(false);
+}
+
+fn ticked(metrics: &Metrics, evidence: &Evidence, took: Duration) {
+    metrics.observe_reconcile(took.as_secs_f64());
+    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
 }
 
 /// Counts and logs what one tick saw and did.
@@ -101,10 +117,7 @@ pub fn tick(
         said.once(format!("failed: {stage}: {}", Clean::chain(error)), &Event::Failed { stage, error });
     }
     budgets(metrics, reconciler, evidence);
-    metrics.observe_reconcile(took.as_secs_f64());
-    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
-    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
+    ticked(metrics, evidence, took);
     said.close(!report.errors.is_empty());
 }
 
@@ -113,11 +126,14 @@ fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
     metrics.watch(evidence.signals.iter().map(|it| &it.key));
     for state in &evidence.signals {
         metrics.set_signal_age(&state.key, state.age_s.map(|age| age as f64));
-        match scored.get(&state.key).filter(|_| !state.stale) {
+        match scored.get(&state.key).filter(|_| !state.stale && evidence.gathered.is_none()) {
             Some(anomaly) => metrics.set_score(&state.key, anomaly.score.get(), anomaly.confidence.get()),
-            // An old score must not look like a new one.
+            // An old score must not look like a new one. Who hears of scores leaves it to their detectors to show them.
             None => metrics.clear_score(&state.key),
         }
+    }
+    if let Some(gathered) = &evidence.gathered {
+        detectors(metrics, gathered, said);
     }
     for trouble in &evidence.troubles {
         let signal = trouble.name.as_str();
@@ -130,6 +146,21 @@ fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
         }
         for warning in &trouble.warnings {
             said.once(format!("{signal} warned: {warning}"), &Event::SourceWarned { signal, warning });
+        }
+    }
+}
+
+fn detectors(metrics: &Metrics, gathered: &Gathered, said: &mut Said) {
+    let lost: BTreeMap<usize, &ShardError> = gathered.lost().collect();
+    metrics.set_detectors(gathered.total(), gathered.total() - lost.len());
+    for shard in 0..gathered.total() {
+        let name = format!("detector {shard}");
+        if let Some(error) = lost.get(&shard) {
+            said.failing.insert(name.clone());
+            let what = format!("{name} lost: {}", Clean::chain(*error));
+            said.once(what, &Event::DetectorLost { shard, error: *error });
+        } else if said.failing.remove(&name) {
+            Event::DetectorBack { shard }.emit();
         }
     }
 }

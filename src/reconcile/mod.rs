@@ -17,6 +17,7 @@ mod batch;
 mod branches;
 mod correlate;
 mod follow;
+pub mod gather;
 mod in_force;
 mod incident;
 mod open;
@@ -51,6 +52,8 @@ mod isolation_tests;
 mod promises_tests;
 #[cfg(test)]
 mod rivals_tests;
+#[cfg(test)]
+mod shards_tests;
 #[cfg(test)]
 mod simulation_tests;
 
@@ -390,7 +393,11 @@ impl Reconciler {
         self.open_copy().await?;
         let Some(mirror) = &self.mirror else { return Ok(()) };
         let main = format!("refs/heads/{}", self.parts.writer.main);
-        let refs = mirror.fetch(&[&main]).await.map_err(TurnError::Fetch)?;
+        let ledger = format!("refs/heads/{}", self.parts.writer.ledger);
+        let refs = mirror.fetch(&[&main, &ledger]).await.map_err(TurnError::Fetch)?;
+        // Who measures only what is needed has to know the open actions before the first look.
+        let (memory, now) = (&mut self.parts.memory, self.parts.clock.now());
+        memory.refresh(mirror.objects(), refs.get(&ledger).map(String::as_str), now)?;
         look_at_cluster(&mut self.parts).await?;
         let snapshot = look_at_main(&mut self.parts, mirror.objects(), &refs).await?;
         self.in_force = Some(in_force::in_force(&self.parts, &snapshot));
@@ -559,6 +566,7 @@ async fn next_step(
             return Ok(Next::Step(step));
         }
     }
+    held.extend(turn.unseen());
     Ok(note.map_or(Next::Settled, Next::Step))
 }
 

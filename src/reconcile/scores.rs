@@ -6,7 +6,7 @@
 //! state. After a restart the state goes on where it was written, from the window that is read anyway; without a file,
 //! the window is all it learns from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +15,7 @@ use super::states::{Known, States, StatesFile};
 use crate::detect::stream::{Detector, Settings};
 use crate::detect::{self, EnsembleSettings};
 use crate::model::anomaly::Anomaly;
+use crate::model::ids::SignalName;
 use crate::observe::signals::SignalState;
 use crate::telemetry::events::Event;
 
@@ -43,6 +44,8 @@ pub struct Scores {
     kept_at: Option<Timestamp>,
     /// The series with which the next tick begins, so that all get their turn where not all fit into one.
     first: usize,
+    /// Signals with a series that there was no time for in this tick.
+    behind: BTreeSet<SignalName>,
 }
 
 impl Scores {
@@ -56,6 +59,7 @@ impl Scores {
             is_read: false,
             kept_at: None,
             first: 0,
+            behind: BTreeSet::new(),
         }
     }
 
@@ -80,6 +84,12 @@ impl Scores {
         anomalies
     }
 
+    /// Was there a series of this signal that the newest look had no time for?
+    #[must_use]
+    pub fn is_behind(&self, signal: &SignalName) -> bool {
+        self.behind.contains(signal)
+    }
+
     fn turn(
         &mut self,
         signals: &[SignalState],
@@ -90,6 +100,7 @@ impl Scores {
         let mut anomalies = Vec::with_capacity(signals.len());
         let first = self.first.checked_rem(signals.len()).unwrap_or(0);
         let mut next = None;
+        self.behind.clear();
         for place in (first..signals.len()).chain(0..first) {
             let Some(signal) = signals.get(place) else { continue };
             let before = feed_left;
@@ -99,7 +110,10 @@ impl Scores {
                     batch_left = batch_left.saturating_sub(signal.series.values.len());
                     anomalies.extend(self.alone(signal));
                 }
-                None => next = next.or(Some(place)),
+                None => {
+                    next = next.or(Some(place));
+                    self.behind.insert(signal.key.signal.clone());
+                }
             }
             if feed_left == 0 && before > 0 {
                 next = next.or(Some(place));

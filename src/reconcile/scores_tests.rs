@@ -154,12 +154,19 @@ fn a_first_start_takes_as_many_ticks_as_it_needs_and_comes_to_the_same() {
 fn windows_that_have_no_turn_in_one_tick_have_it_in_the_next() {
     let signals: Vec<_> = (0..4).map(|it| state(signal(&format!("s{it}"), "latency_p95"), 200)).collect();
     let mut scores = scores();
+    let latency = &signals[0].key.signal;
     let mut judged: Vec<_> = (0..2)
-        .flat_map(|_| scores.turn(&signals, at(200 * STEP_S), (usize::MAX, 400)))
+        .flat_map(|_| {
+            let judged = scores.turn(&signals, at(200 * STEP_S), (usize::MAX, 400));
+            assert!(scores.is_behind(latency), "who has no turn is not calm");
+            judged
+        })
         .map(|it| it.key)
         .collect();
     judged.sort();
     assert_eq!(judged, signals.iter().map(|it| it.key.clone()).collect::<Vec<_>>());
+    scores.turn(&signals, at(200 * STEP_S), (usize::MAX, usize::MAX));
+    assert!(!scores.is_behind(latency));
 }
 
 #[test]

@@ -264,6 +264,7 @@ impl World {
             main: &change.base,
             paths_moved: false,
             still_needed: Some(true),
+            unknown: None,
             on_forge: OnForge::Nowhere,
             contested: &[],
             now: self.clock(replica),

@@ -128,6 +128,7 @@ impl Turn<'_> {
             }
             None => None,
         };
+        let unknown = self.trigger_of(record).and_then(|it| self.unknown(it));
         let request = PermitRequest {
             record,
             policy: self.policy(record),
@@ -138,6 +139,7 @@ impl Turn<'_> {
             main: self.view.main(),
             paths_moved: self.view.moved_paths(change)?.is_some(),
             still_needed: self.still_needed(record),
+            unknown: unknown.as_ref(),
             on_forge: self.desk.map_or(OnForge::Nowhere, |desk| desk.stands(change)),
             contested: &[],
             now: self.now,
@@ -247,6 +249,8 @@ impl Turn<'_> {
                 None => return None,
                 Some(false) => {}
             },
+            // No word of its detector is no word that it is over.
+            Some(trigger) if self.unknown(trigger).is_some() => return None,
             Some(Trigger::Anomaly { signal, threshold, .. }) => {
                 let fires = self.evidence.anomaly(signal).is_some_and(|it| it.score >= *threshold);
                 let inside = self.policy(record).and_then(|policy| self.inside_target(policy, cause));

@@ -166,7 +166,14 @@ pub fn merges_itself(record: &RemediationAction) -> bool {
 /// Does this hold end without anybody doing anything about it?
 pub fn passes_by_itself(code: ReasonCode) -> bool {
     use ReasonCode as C;
-    matches!(code, C::ChecksNotGreen | C::PullRequestMissing | C::ForgeUnreachable | C::RemoteUnreachable)
+    matches!(
+        code,
+        C::ChecksNotGreen
+            | C::PullRequestMissing
+            | C::ForgeUnreachable
+            | C::RemoteUnreachable
+            | C::DetectorLost
+    )
 }
 
 pub fn risk_word(class: RiskClass) -> &'static str {

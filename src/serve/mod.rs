@@ -2,6 +2,7 @@
 //! address and a backend the caller implements, out comes a bounded server. No scoring, no disk and no verb
 //! about the repository lives here.
 
+mod anomalies;
 mod hooks;
 mod listener;
 mod predict;

@@ -13,11 +13,11 @@ use axum::{Json, Router};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::hooks;
 use super::predict::{Posted, Predicted, Prediction, Request};
 use super::problem::Problem;
 use super::server::{Backend, Readiness, Refusal, TokenCheck};
 use super::write::{self, Door};
+use super::{anomalies, hooks};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::{Metrics, OPENMETRICS, Received};
 
@@ -39,6 +39,7 @@ POST /api/v1/write          Prometheus remote write, 1.0 and 2.0, when push.enab
 POST /webhook/forge         GitHub, Gitea, Forgejo and GitLab webhooks (signed)
 POST /predict               score a series: {\"values\": [1, 2, null], \"timestamps\": [...]},
                             or many: {\"series\": [{\"values\": [...]}, ...]}
+GET  /api/v1/anomalies        what a detector knows of its shard (bearer token)
 GET  /metrics               OpenMetrics
 GET  /healthz               does the loop still turn
 GET  /readyz                what is ready and what is not
@@ -52,6 +53,9 @@ pub(super) struct App {
     pub(super) metrics: Arc<Metrics>,
     /// `None`: there is no receiver for samples.
     pub(super) push: Option<Door>,
+    /// `None`: no remediator asks here.
+    pub(super) anomalies: Option<Door>,
+    pub(super) anomaly_places: Arc<Semaphore>,
     pub(super) writes: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
     pub(super) forge_places: Arc<Semaphore>,
@@ -68,6 +72,8 @@ pub struct Doors {
     pub forge_hooks: bool,
     /// `None`: nobody pushes samples.
     pub push: Option<Door>,
+    /// `None`: nobody asks for anomalies.
+    pub anomalies: Option<Door>,
 }
 
 /// All routes.
@@ -77,11 +83,13 @@ pub fn router(
     metrics: Arc<Metrics>,
     read_deadline: Duration,
 ) -> Router {
-    let Doors { token, forge_hooks, push } = doors;
+    let Doors { token, forge_hooks, push, anomalies } = doors;
     let app = App {
         token,
         forge_hooks,
         push,
+        anomalies,
+        anomaly_places: Arc::new(Semaphore::new(anomalies::ANOMALIES_AT_ONCE)),
         writes: Arc::new(Semaphore::new(write::WRITES_AT_ONCE)),
         backend,
         metrics,
@@ -95,6 +103,7 @@ pub fn router(
         .route("/webhook/alertmanager", post(webhook))
         .route("/webhook/forge", post(hooks::forge))
         .route("/api/v1/write", post(write::write))
+        .route("/api/v1/anomalies", get(anomalies::anomalies))
         .route("/predict", post(predict))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))

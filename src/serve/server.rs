@@ -18,6 +18,7 @@ use super::write::Door;
 use crate::model::anomaly::Anomaly;
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
+use crate::model::shard::ShardReport;
 use crate::model::signal::Series;
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub forge_hooks: bool,
     /// Who may push samples; `None`: nobody, and the route does not exist.
     pub push: Option<Door>,
+    /// Who may ask for anomalies; `None`: nobody, as above.
+    pub anomalies: Option<Door>,
 }
 
 impl fmt::Debug for Settings {
@@ -47,8 +50,8 @@ impl fmt::Debug for Settings {
         let token = self.token.is_some();
         write!(
             f,
-            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {}, push: {:?} }}",
-            self.listen, self.insecure_webhook, self.forge_hooks, self.push
+            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {}, push: {:?}, anomalies: {:?} }}",
+            self.listen, self.insecure_webhook, self.forge_hooks, self.push, self.anomalies
         )
     }
 }
@@ -126,6 +129,9 @@ pub trait Backend: Send + Sync + 'static {
     /// A sentence that says what hangs; whoever supervises the process should start it anew.
     fn alive(&self) -> Result<(), String>;
 
+    /// What this process, as a detector, saw at its newest look; answered at once. `None`: nothing yet.
+    fn anomalies(&self) -> Option<Arc<ShardReport>>;
+
     /// What is ready and what is not; answered at once.
     fn ready(&self) -> Readiness;
 }
@@ -140,7 +146,9 @@ pub enum ServeError {
     NoSecret,
     #[error("--insecure-webhook is only possible on a loopback address, and {0} is not one")]
     InsecureBeyondLoopback(SocketAddr),
-    #[error("samples from anybody are only taken on a loopback address, and {0} is not one")]
+    #[error(
+        "who sends samples or reads anomalies shows a secret, except on a loopback address, and {0} is not one"
+    )]
     OpenToAll(SocketAddr),
     #[error("cannot listen on {address}")]
     Listen {
@@ -191,14 +199,17 @@ impl Server {
             (None, true) => return Err(ServeError::InsecureBeyondLoopback(settings.listen)),
             (None, false) => return Err(ServeError::NoSecret),
         }
-        if matches!(settings.push, Some(Door::Open)) && !settings.listen.ip().is_loopback() {
+        let is_open =
+            [&settings.push, &settings.anomalies].into_iter().any(|it| matches!(it, Some(Door::Open)));
+        if is_open && !settings.listen.ip().is_loopback() {
             return Err(ServeError::OpenToAll(settings.listen));
         }
         let failed = |cause| ServeError::Listen { address: settings.listen, cause };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let Settings { token, forge_hooks, push, .. } = settings;
-        let router = routes::router(Doors { token, forge_hooks, push }, backend, metrics, read_deadline);
+        let Settings { token, forge_hooks, push, anomalies, .. } = settings;
+        let doors = Doors { token, forge_hooks, push, anomalies };
+        let router = routes::router(doors, backend, metrics, read_deadline);
         Ok(Self { listener, address, router })
     }
 

@@ -15,8 +15,9 @@ use super::server::*;
 use super::write::Door;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score};
 use crate::model::delivery::{Delivery, Heard};
-use crate::model::fixtures::{anomaly, signal};
+use crate::model::fixtures::{anomaly, at, signal};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
+use crate::model::shard::{Shard, ShardReport};
 use crate::model::signal::Series;
 use crate::telemetry::names::Metrics;
 
@@ -32,6 +33,7 @@ pub(super) struct Stub {
     pub(super) heard: Mutex<Vec<(Delivery, usize)>>,
     pub(super) written: Mutex<Vec<(WriteVersion, usize)>>,
     pub(super) wrote: Result<Tally, WriteRefusal>,
+    pub(super) report: Mutex<Option<ShardReport>>,
 }
 
 impl Default for Stub {
@@ -46,6 +48,7 @@ impl Default for Stub {
             hangs: false,
             heard: Mutex::default(),
             written: Mutex::default(),
+            report: Mutex::default(),
             wrote: Ok(Tally { kept: 2, samples: 3, unwatched: 1, ..Tally::default() }),
         }
     }
@@ -104,6 +107,10 @@ impl Backend for Stub {
         if self.hangs { Err("no tick has ended for 1800 s".to_owned()) } else { Ok(()) }
     }
 
+    fn anomalies(&self) -> Option<Arc<ShardReport>> {
+        self.report.lock().unwrap().clone().map(Arc::new)
+    }
+
     fn ready(&self) -> Readiness {
         let check = Check { name: "first_tick", ok: !self.not_ready, detail: "x".into() };
         Readiness { checks: vec![check], newest_evidence_age_s: Some(7) }
@@ -123,6 +130,7 @@ pub(super) fn settings() -> Settings {
         token: Some(Arc::new(|token: &[u8]| token == b"hunter2")),
         insecure_webhook: false,
         forge_hooks: true,
+        anomalies: Some(Door::Bearer(Arc::new(|it: &[u8]| it == b"hunter3"))),
         push: Some(Door::Basic(Arc::new(|it: &[u8]| it == b"cHJvbTpodW50ZXIy"))),
     }
 }
@@ -345,6 +353,7 @@ async fn an_open_webhook_needs_the_flag_and_a_loopback_address() {
             insecure_webhook,
             forge_hooks: false,
             push: None,
+            anomalies: None,
         };
         Server::bind(settings, Arc::new(Stub::default()), metrics()).await
     };
@@ -391,4 +400,37 @@ async fn the_server_stops_although_a_connection_is_open() {
     stream.read_exact(&mut first).await.unwrap();
     stop.send(()).unwrap();
     run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn anomalies_are_for_who_has_the_secret_and_bounded_by_what_was_asked_for() {
+    let running = start(Stub::default()).await;
+    let ask = async |path: &str, token: &str| {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+        );
+        exchange(running.address, head.as_bytes()).await
+    };
+    assert_eq!(status(&ask("/api/v1/anomalies", "hunter2").await), 401, "the alerts' token is another");
+    assert_eq!(status(&ask("/api/v1/anomalies", "hunter3").await), 503, "nothing was looked at yet");
+    let scored = [("backend", 0.9), ("frontend", 0.4)]
+        .map(|(service, score)| anomaly(signal(service, "latency"), score, at(0)));
+    let report = ShardReport::new(Shard::new(1, 2).unwrap(), at(0), Vec::new(), &scored, 7);
+    *running.stub.report.lock().unwrap() = Some(report.clone());
+    for (path, expected) in [("", report.clone()), ("?floor=0.8", report.above(Score::new(0.8).unwrap()))] {
+        let reply = ask(&format!("/api/v1/anomalies{path}"), "hunter3").await;
+        assert_eq!(status(&reply), 200, "{reply}");
+        let body = reply.split("\r\n\r\n").nth(1).unwrap();
+        assert_eq!(serde_json::from_str::<ShardReport>(body).unwrap(), expected);
+    }
+    for wrong in ["?floor=2", "?floor=x", "?floor=NaN", "?roof=1"] {
+        assert_eq!(status(&ask(&format!("/api/v1/anomalies{wrong}"), "hunter3").await), 422, "{wrong}");
+    }
+    let settings = Settings { anomalies: None, ..settings() };
+    let server =
+        Server::bind(settings, Arc::new(Stub::default()), Arc::clone(&running.metrics)).await.unwrap();
+    let address = server.address();
+    tokio::spawn(server.run(std::future::pending()));
+    let head = b"GET /api/v1/anomalies HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(address, head).await), 404, "nobody asks who is no detector");
 }

@@ -54,7 +54,7 @@ impl fmt::Debug for Door {
 }
 
 impl Door {
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
         let (scheme, check) = match self {
             Self::Bearer(check) => ("Bearer", check),
             Self::Basic(check) => ("Basic", check),

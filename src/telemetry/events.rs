@@ -80,6 +80,14 @@ pub enum Event<'a> {
     SignalBack {
         signal: &'a str,
     },
+    /// Nothing is known of the series of this shard.
+    DetectorLost {
+        shard: usize,
+        error: &'a dyn std::error::Error,
+    },
+    DetectorBack {
+        shard: usize,
+    },
     SourceWarned {
         signal: &'a str,
         warning: &'a str,
@@ -169,6 +177,7 @@ impl Event<'_> {
                 tracing::warn!(%file, "unreadable file in the inbox");
             }
             Self::PushSettled { landed } => info!(landed, "unclear push settled by reading again"),
+            Self::DetectorBack { shard } => info!(shard, "detector heard again"),
             Self::SignalBack { signal } => info!(%signal, "signal available again"),
             Self::Recovered { stage, failed } => info!(stage, failed, "works again"),
             Self::Lasts { what } => debug!(what = %Clean::new(what), "still so"),
@@ -180,6 +189,9 @@ impl Event<'_> {
         match self {
             Self::SignalFailed { signal, error } => {
                 warn!(%signal, error = %Clean::chain(*error), "signal unavailable");
+            }
+            Self::DetectorLost { shard, error } => {
+                warn!(shard, error = %Clean::chain(*error), "detector lost");
             }
             Self::SourceWarned { signal, warning } => {
                 warn!(%signal, text = %Clean::new(warning), "source warned");

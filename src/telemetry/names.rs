@@ -284,6 +284,8 @@ pub struct Metrics {
     pushed: Family<OutcomeLabel, Counter>,
     written: Family<OutcomeLabel, Counter>,
     open_proposals: Gauge,
+    detectors: Gauge,
+    detectors_answering: Gauge,
     suspended: Family<ScopeLabel, Gauge>,
 }
 
@@ -323,6 +325,8 @@ impl Metrics {
             pushed: Family::default(),
             written: Family::default(),
             open_proposals: Gauge::default(),
+            detectors: Gauge::default(),
+            detectors_answering: Gauge::default(),
             suspended: Family::default(),
         };
         let build = Info::new([("version", version.to_owned())]);
@@ -386,6 +390,9 @@ impl Metrics {
         r.register("forge_requests", "Requests to the forge", self.forge_requests.clone());
         let help = "Requests that the forge allows before it limits the rate";
         r.register("forge_ratelimit_remaining", help, self.forge_remaining.clone());
+        r.register("detectors", "Detectors that this remediator asks", self.detectors.clone());
+        let help = "Detectors whose newest answer could be used";
+        r.register("detectors_answering", help, self.detectors_answering.clone());
         r.register("suspended", "1 while nothing merges by itself", self.suspended.clone());
     }
 
@@ -548,6 +555,12 @@ impl Metrics {
 
     pub fn set_open_proposals(&self, count: usize) {
         self.open_proposals.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many detectors are asked, and how many of them could be heard.
+    pub fn set_detectors(&self, asked: usize, answering: usize) {
+        self.detectors.set(i64::try_from(asked).unwrap_or(i64::MAX));
+        self.detectors_answering.set(i64::try_from(answering).unwrap_or(i64::MAX));
     }
 
     /// Is automatic merging frozen for the whole repository?

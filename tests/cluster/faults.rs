@@ -13,7 +13,7 @@ use super::incidents::{
 use super::kube::Kube;
 use super::process::wait_for;
 use super::shop::Repository;
-use super::support;
+use super::support::{self, ports::free_port};
 use super::watch::{WITHIN, Watch};
 
 /// How long a machine that failed is away.
@@ -21,8 +21,12 @@ const AWAY: Duration = Duration::from_secs(5);
 
 /// A repository with three replicas of `backend` that Flux applied, and the load on them.
 pub(crate) fn shop(cluster: &Cluster, name: &'static str) -> (Repository, Exporter) {
+    shop_with(cluster, name, &scale_out(name, ""))
+}
+
+fn shop_with(cluster: &Cluster, name: &'static str, policy: &str) -> (Repository, Exporter) {
     let repository = Repository::new(cluster, name);
-    let imported = repository.push(&repository.files(3, "1.0.0", &scale_out(name, "")), "Import");
+    let imported = repository.push(&repository.files(3, "1.0.0", policy), "Import");
     repository.protect(cluster);
     cluster.admin.apply(&Flux::objects(name, &repository.url, "./apps/backend"));
     flux_applied(&cluster.admin, name, &imported);
@@ -132,6 +136,55 @@ spec:
     wait_for("tars gives up", WITHIN, || watch.has("Unknown"));
     let hold = watch.records()[0]["status"]["holds"][0]["text"].as_str().unwrap_or_default().to_owned();
     assert!(hold.contains("does not serve scaledobjects.keda.sh in version v1alpha1"), "{hold}");
+}
+
+/// Two detectors score, a remediator decides. The one that watches the latency is killed before the surge: nothing is done about
+/// what nobody sees, the reason names the shard, and when it is back the incident takes its course. The other one is killed then.
+pub(crate) fn detector_shard_is_lost(cluster: &Cluster) {
+    const NAME: &str = "shard-lost";
+    /// Of two: the first eight bytes of `printf 'backend\0latency_p95' | sha256sum` are an even number.
+    const OURS: usize = 0;
+    let promql = scale_out(NAME, "");
+    let (before, rest) = promql.split_once("    - type: promql").unwrap();
+    let (_, after) = rest.split_once("  actions:").unwrap();
+    let trigger = "{type: anomaly, signal: latency_p95, service: backend, threshold: 0.8}";
+    let policy = format!("{before}    - {trigger}\n  actions:{after}");
+    let (repository, exporter) = shop_with(cluster, NAME, &policy);
+    let (secret, signals) = (cluster.path("shard-lost.secret"), latency(NAME, "4m"));
+    std::fs::write(&secret, "the-detectors-of-one-shop-0123456789").unwrap();
+    let ports = [free_port(), free_port()];
+    let [one, two] = ports.map(|port| format!("'http://127.0.0.1:{port}'"));
+    let at = secret.display();
+    let more = format!("{signals}role: remediator\ndetectors: {{urls: [{one}, {two}], secret_file: {at}}}\n");
+    let watch = Watch::start(cluster, &repository, &exporter, &cluster.tars.config, &more);
+    let detector = |ordinal: usize| watch.detector(ordinal, ports[ordinal], &secret, &signals);
+    let (mut ours, mut other) = (detector(OURS), detector(1 - OURS));
+    let samples = "count_over_time(ready_replicas[10m])";
+    wait_for("the detector knows what is normal", WITHIN, || {
+        watch.measure(samples).filter(|count| *count >= 130.0)
+    });
+    let said = format!("nothing is known of backend/latency_p95 in shard {OURS} of 2: its detector does not");
+    let told = |what: &str| watch.log().matches(what).count();
+    let (heard, lost, held) = ("detector heard again", "detector lost", said.as_str());
+    wait_for("both are heard", WITHIN, || (told(heard) == 2).then_some(()));
+    let before = [lost, held].map(told);
+    ours.kill();
+    wait_for("the shard is missed", WITHIN, || (told(lost) > before[0]).then_some(()));
+    let mut since = Instant::now();
+    exporter.set_clients(SURGE_CLIENTS);
+    let mut split = vec![watch.step("hold", &mut since, || (told(held) > before[1]).then_some(()))];
+    let slow = "histogram_quantile(0.95,sum%20by(le)(rate(http_request_duration_seconds_bucket[5s])))";
+    wait_for("the surge is measured", WITHIN, || watch.measure(slow).filter(|seconds| *seconds > 0.18));
+    assert_eq!(watch.kinds(), Vec::<String>::new(), "nothing is proposed on what nobody watches");
+    let _back = detector(OURS);
+    split.push(watch.step("hear it again and propose", &mut since, || watch.has("Proposed")));
+    split.push(watch.step("merge", &mut since, || watch.has("Merged")));
+    other.kill();
+    split.push(watch.step("sync", &mut since, || watch.has("Synced")));
+    split.push(watch.step("recover", &mut since, || watch.has("Verified")));
+    report("A detector shard is lost", &split);
+    assert_eq!(watch.kinds(), ["Proposed", "MergeReserved", "Merged", "Synced", "Verified"]);
+    assert_eq!(watch.pulls(cluster).len(), 1);
 }
 
 /// Alone in the cluster: the API server and then etcd are killed while two replicas of tars bring one change through. Its own kinds

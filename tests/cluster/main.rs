@@ -34,7 +34,7 @@ use self::cluster::{Cluster, Programs};
 type Scenario = fn(&Cluster);
 
 /// All in one cluster, at the same time: each waits for minutes and works for seconds.
-const TOGETHER: [(&str, Scenario); 14] = [
+const TOGETHER: [(&str, Scenario); 15] = [
     ("the pods of a Deployment become ready", first::pods_become_ready),
     ("who has no role is refused", first::strangers_are_refused),
     ("Flux applies a commit", first::flux_applies_a_commit),
@@ -49,6 +49,7 @@ const TOGETHER: [(&str, Scenario); 14] = [
     ("fault: tars may not look", faults::may_not_look),
     ("fault: Argo CD refuses", faults::argo_cd_refuses),
     ("fault: a kind is not served", faults::kind_is_not_served),
+    ("fault: a detector shard lost", faults::detector_shard_is_lost),
 ];
 
 /// What takes the cluster away from everybody, after that.

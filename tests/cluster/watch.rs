@@ -127,6 +127,34 @@ webhook: {{enabled: false}}
         self.tars.push(start(name, &self.folder, &mut command));
     }
 
+    /// Starts the detector of one of two shards on this port, with what it learns in a folder of its own.
+    pub(crate) fn detector(&self, ordinal: usize, port: u16, secret: &Path, signals: &str) -> Process {
+        let name = ["detector-0", "detector-1"][ordinal];
+        let (url, state) = (self.prometheus_url(), self.folder.join(format!("{name}.state")));
+        let settings = format!(
+            "role: detector
+shard: {{total: 2, ordinal: {ordinal}, secret_file: {}, state_dir: {}}}
+prometheus: {{url: '{url}'}}
+listen: 127.0.0.1:{port}
+tick: 1s
+{signals}",
+            secret.display(),
+            state.display(),
+        );
+        let file = self.folder.join(format!("{name}.yaml"));
+        fs::write(&file, settings).unwrap();
+        let mut command = Command::new(support::tars());
+        command.env_clear().env("HOME", &self.folder).env("TARS_CONFIG", file).arg("run");
+        start(name, &self.folder, &mut command)
+    }
+
+    /// The value of a query, as it stands in an address, now.
+    pub(crate) fn measure(&self, query: &str) -> Option<f64> {
+        let (_, body) = get(self.prometheus, &format!("/api/v1/query?query={query}"))?;
+        let answer: Value = serde_json::from_str(&body).ok()?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
     /// A file of its folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -192,7 +220,9 @@ webhook: {{enabled: false}}
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for name in REPLICAS.iter().take(self.tars.len()).chain(&["prometheus"]) {
+            for name in
+                REPLICAS.iter().take(self.tars.len()).chain(&["prometheus", "detector-0", "detector-1"])
+            {
                 let log = self.folder.join(format!("{name}.log"));
                 eprintln!("{}: {}", self.name, super::keeper::end_of_log(name, &log));
             }

@@ -137,6 +137,7 @@ fn the_settings_that_the_chart_writes_are_valid_for_the_program() {
             of_kind(&all, "ConfigMap").into_iter().find(|it| it["data"]["tars.yaml"].is_string()).unwrap();
         std::fs::write(&file, map["data"]["tars.yaml"].as_str().unwrap()).unwrap();
         said(&support::tars(), &["config", "validate", "--config", file.to_str().unwrap()]);
+        detectors_fit(&all, &name, &file);
         let deployment = &of_kind(&all, "Deployment")[0]["spec"]["template"]["spec"];
         let pod = &of_kind(&all, "Pod")[0]["spec"];
         for field in ["volumes", "securityContext", "serviceAccountName"] {
@@ -152,6 +153,56 @@ fn the_settings_that_the_chart_writes_are_valid_for_the_program() {
     }
 }
 
+/// The detectors' settings are theirs alone: valid in every pod, with nothing about git or keys, and mounted.
+fn detectors_fit(all: &[Value], name: &str, file: &Path) {
+    let sets = of_kind(all, "StatefulSet");
+    let Some(set) = sets.first().map(|it| &it["spec"]) else {
+        return assert_eq!(name, "small", "only that set is a single process");
+    };
+    let maps = of_kind(all, "ConfigMap");
+    let map = maps.iter().find(|it| it["metadata"]["name"] == "tars-detector-settings").unwrap();
+    let text = map["data"]["tars.yaml"].as_str().unwrap();
+    assert!(
+        !text.contains("signing") && !text.contains("git") && !text.contains("webhook"),
+        "{name}: {text}"
+    );
+    std::fs::write(file, text).unwrap();
+    let total = set["replicas"].as_u64().unwrap();
+    for ordinal in 0..=total {
+        let mut validate = Command::new(support::tars());
+        validate.args(["config", "validate", "--config"]).arg(file);
+        let out = validate.env("HOSTNAME", format!("tars-detector-{ordinal}")).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.success(), ordinal < total, "{name}: {said}");
+        assert!(ordinal == total || said.contains(&format!("shard {ordinal} of {total}")), "{said}");
+    }
+    let pod = &set["template"]["spec"];
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["serviceAccountName"], "tars-detector", "{name}: an account without rights");
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    for path in text.lines().filter_map(|it| it.split_once("/etc/tars/secrets/").map(|(_, it)| it)) {
+        let place = format!("/etc/tars/secrets/{}", path.split('/').next().unwrap());
+        assert!(mounts.iter().any(|it| it["mountPath"] == place.as_str()), "{name}: nothing at {place}");
+    }
+    let writable: Vec<_> = mounts.iter().filter(|it| it["readOnly"] != true).collect();
+    assert_eq!(
+        writable,
+        [&json!({"name": "state", "mountPath": "/var/lib/tars"})],
+        "{name}: what it learned"
+    );
+    assert!(text.contains("state_dir: /var/lib/tars/"), "{name}: {text}");
+    // The addresses by which remediators ask are those that the StatefulSet and its Service make.
+    let own = maps.iter().find(|it| it["metadata"]["name"] == "tars-settings").unwrap();
+    let settings: Value = yaml_serde::from_str(own["data"]["tars.yaml"].as_str().unwrap()).unwrap();
+    let address = |it: u64| format!("http://tars-detector-{it}.tars-detectors.tars.svc:8080");
+    assert_eq!(settings["detectors"]["urls"], json!((0..total).map(address).collect::<Vec<_>>()));
+    assert_eq!(set["serviceName"], "tars-detectors");
+    let services = of_kind(all, "Service");
+    let headless = services.iter().find(|it| it["metadata"]["name"] == "tars-detectors").unwrap();
+    assert_eq!(headless["spec"]["clusterIP"], "None");
+    assert_eq!(headless["spec"]["selector"], set["selector"]["matchLabels"]);
+}
+
 #[test]
 fn what_must_be_said_is_asked_for_by_name_and_what_is_wrong_is_refused() {
     let test = "what_must_be_said_is_asked_for_by_name_and_what_is_wrong_is_refused";
@@ -164,6 +215,9 @@ fn what_must_be_said_is_asked_for_by_name_and_what_is_wrong_is_refused() {
         ("networkPolicy.egress.git.to=null", "networkPolicy.egress.git.to"),
         ("networkPolicy.egress.prometheus.to=null", "networkPolicy.egress.prometheus.to"),
         ("settings.listen=0.0.0.0:9000", "settings.listen"),
+        ("settings.role=all", "settings.role"),
+        ("secrets.detectors=", "secrets.detectors"),
+        ("detector.replicas=65", "detector"),
         ("settings.repository.urll=x", "urll"),
         ("settings.mode=Auto", "mode"),
         ("image.digest=sha256:1", "digest"),

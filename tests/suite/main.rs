@@ -27,6 +27,7 @@ mod live;
 mod preview;
 mod race;
 mod readme;
+mod roles;
 mod sops;
 mod sources;
 mod supply_chain;

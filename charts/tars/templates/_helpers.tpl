@@ -24,8 +24,34 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{- define "tars.detector" -}}
+{{ include "tars.name" . }}-detector
+{{- end }}
+
+{{/* The pods that decide and write: all of tars in one process, or the remediators. */}}
+{{- define "tars.component" -}}
+{{ ternary "reconciler" "remediator" .Values.singleProcess.enabled }}
+{{- end }}
+
+{{- define "tars.writer" -}}
+{{ include "tars.name" . }}{{ if not .Values.singleProcess.enabled }}-remediator{{ end }}
+{{- end }}
+
+{{/* How many, and with what: of the pods that decide and write. */}}
+{{- define "tars.size" -}}
+{{ ternary .Values.singleProcess .Values.remediator .Values.singleProcess.enabled | toYaml }}
+{{- end }}
+
+{{- define "tars.pullPolicy" -}}
+{{ .Values.image.pullPolicy | default (ternary "IfNotPresent" "Always" (not (empty .Values.image.digest))) }}
+{{- end }}
+
 {{- define "tars.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "tars.name" .) }}{{ else }}{{ .Values.serviceAccount.name | default "default" }}{{ end }}
+{{- end }}
+
+{{- define "tars.detectorAccount" -}}
+{{- if .Values.serviceAccount.create }}{{ printf "%s-detector" (include "tars.serviceAccount" .) }}{{ else }}default{{ end }}
 {{- end }}
 
 {{- define "tars.image" -}}
@@ -60,15 +86,38 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $webhook := ternary (dict "secret_file" (printf "%s/webhook/secret" $at)) (dict "enabled" false) (not (empty $secrets.webhook)) }}
 {{- $_ := set $settings "webhook" $webhook }}
 {{- if $secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
+{{- if not .Values.singleProcess.enabled }}
+{{- $urls := list }}
+{{- range $ordinal := until (int .Values.detector.replicas) }}
+{{- $pod := printf "%s-%d.%ss.%s.svc" (include "tars.detector" $) $ordinal (include "tars.detector" $) $.Release.Namespace }}
+{{- $urls = append $urls (printf "http://%s:8080" $pod) }}
+{{- end }}
+{{- $_ := set $settings "role" "remediator" }}
+{{- $_ := set $settings "detectors" (dict "urls" $urls "secret_file" (printf "%s/detectors/secret" $at)) }}
+{{- end }}
 {{- if $secrets.age }}{{ $_ := set $settings "sops" (dict "age_key_files" (list (printf "%s/age/identities" $at))) }}{{ end }}
 {{- $_ := required "settings.repository.url: the GitOps repository" (dig "repository" "url" "" .Values.settings) }}
 {{- $_ := required "settings.prometheus.url: where the metrics are" (dig "prometheus" "url" "" .Values.settings) }}
 {{- $settings := mustMergeOverwrite $settings (deepCopy .Values.settings) }}
+{{- range $key := list "role" "shard" "detectors" }}
+{{- if hasKey $.Values.settings $key }}{{ fail (printf "settings.%s: the chart says it, by detector, remediator and singleProcess" $key) }}{{ end }}
+{{- end }}
 {{- if not (hasSuffix ":8080" $settings.listen) }}{{ fail "settings.listen: the chart's port is 8080" }}{{ end }}
 {{- toYaml $settings }}
 {{- end }}
 
-{{/* What the pods of the reconciler and of `helm test` have in common. */}}
+{{/* The settings file of a detector: of what the user says that which concerns watching, and nothing about git or keys. */}}
+{{- define "tars.detectorSettings" -}}
+{{- $at := "/etc/tars/secrets" }}
+{{- $_ := required "secrets.detectors: the Secret with which remediators ask detectors; or singleProcess.enabled: true" .Values.secrets.detectors }}
+{{- $shard := dict "total" (int .Values.detector.replicas) "secret_file" (printf "%s/detectors/secret" $at) "state_dir" "/var/lib/tars/state" }}
+{{- $settings := dict "role" "detector" "shard" $shard "listen" "0.0.0.0:8080" "log" (dict "format" "json") }}
+{{- if .Values.secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
+{{- $said := pick .Values.settings "prometheus" "loki" "jaeger" "push" "signals" "tick" "pushgateway" "remote_write" "log" "clock" "listen" }}
+{{- toYaml (mustMergeOverwrite $settings (deepCopy $said)) }}
+{{- end }}
+
+{{/* What all pods, and that of `helm test`, have in common. */}}
 {{- define "tars.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -94,7 +143,7 @@ seccompProfile: {type: RuntimeDefault}
 - {name: state, mountPath: /var/lib/tars}
 - {name: tmp, mountPath: /tmp}
 {{- range $slot, $name := .Values.secrets }}
-{{- if $name }}
+{{- if and $name (or (ne $slot "detectors") (not $.Values.singleProcess.enabled)) }}
 - {name: {{ printf "secret-%s" (lower $slot) }}, mountPath: /etc/tars/secrets/{{ $slot }}, readOnly: true}
 {{- end }}
 {{- end }}
@@ -111,7 +160,7 @@ seccompProfile: {type: RuntimeDefault}
 - name: tmp
   emptyDir: {sizeLimit: 256Mi}
 {{- range $slot, $name := .Values.secrets }}
-{{- if $name }}
+{{- if and $name (or (ne $slot "detectors") (not $.Values.singleProcess.enabled)) }}
 - name: {{ printf "secret-%s" (lower $slot) }}
   secret: {secretName: {{ $name }}, defaultMode: 0440}
 {{- end }}
@@ -125,4 +174,61 @@ seccompProfile: {type: RuntimeDefault}
       - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
       - downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}
 {{- end }}
+{{- end }}
+
+{{/* Who may reach the port of these pods. In: root, names of the rules of the values, more rules. */}}
+{{- define "tars.ingress" -}}
+{{- $port := list (dict "port" "http" "protocol" "TCP") }}
+{{- $rules := list }}
+{{- range $name, $rule := .root.Values.networkPolicy.ingress }}
+{{- if and $rule.from (not (has $name $.without)) }}{{ $rules = append $rules (dict "from" $rule.from "ports" $port) }}{{ end }}
+{{- end }}
+{{- range .more }}{{ $rules = append $rules (dict "from" (list .) "ports" $port) }}{{ end }}
+{{- toYaml $rules }}
+{{- end }}
+
+{{/* Whom these pods may reach. In: root, names of the rules of the values that are not theirs, more peers on the port of tars. */}}
+{{- define "tars.egress" -}}
+{{- $rules := list }}
+{{- range $name, $rule := .root.Values.networkPolicy.egress }}
+{{- if and $rule.to (not (has $name $.without)) }}
+{{- $ports := list }}
+{{- range $rule.ports }}{{ $ports = append $ports (dict "port" .port "protocol" (.protocol | default "TCP")) }}{{ end }}
+{{- $rules = append $rules (dict "to" $rule.to "ports" $ports) }}
+{{- end }}
+{{- end }}
+{{- range .more }}{{ $rules = append $rules (dict "to" (list .) "ports" (list (dict "port" 8080 "protocol" "TCP"))) }}{{ end }}
+{{- toYaml $rules }}
+{{- end }}
+
+{{/* Where pods go. In: root, component. */}}
+{{- define "tars.placement" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .root.Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "tars.selector" .root | nindent 14 }}
+              app.kubernetes.io/component: {{ .component }}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: topology.kubernetes.io/zone
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "tars.selector" .root | nindent 8 }}
+        app.kubernetes.io/component: {{ .component }}
 {{- end }}

@@ -89,7 +89,7 @@ async fn check(forge: &dyn Forge, places: &Places, settings: &Settings, lines: &
         Err(error) => return lines.push(refused("token", &error)),
     };
     lines.push(token(&account));
-    lines.extend(checklist::clock("the forge", forge.outside_clock(), settings.clock_max_skew_s));
+    lines.extend(checklist::clock("the forge", forge.outside_clock(), settings.watching.clock_max_skew_s));
     let facts = match forge.repository().await {
         Ok(facts) => facts,
         Err(error) => return lines.push(refused("repository", &error)),

@@ -60,7 +60,7 @@ pub fn run(args: &ForgeWebhookTest, console: &Console) -> Result<(), Failure> {
 
 /// Where a tars with these settings listens.
 fn own_route(settings: &Settings) -> String {
-    let mut listen = settings.listen;
+    let mut listen = settings.watching.listen;
     if listen.ip().is_unspecified() {
         listen.set_ip(if listen.is_ipv4() {
             [127, 0, 0, 1].into()

@@ -130,9 +130,11 @@ fn title_of(hold: &Reason) -> (&'static str, &'static str) {
         C::BranchUnprotected => ("WARNING", "Not merging by itself: the branch is not protected."),
         C::MergeRefused => ("WARNING", "Not merging by itself: the forge refuses."),
         C::ForeignTree => ("CAUTION", "Somebody has to look: this is not what was computed."),
-        C::ClockUntrusted | C::LedgerUntrusted | C::RemoteUnreachable | C::ForgeUnreachable => {
-            ("WARNING", "Not merging by itself: tars is not sure enough.")
-        }
+        C::ClockUntrusted
+        | C::LedgerUntrusted
+        | C::RemoteUnreachable
+        | C::ForgeUnreachable
+        | C::DetectorLost => ("WARNING", "Not merging by itself: tars is not sure enough."),
         C::EvidenceStale | C::SignalMissing | C::LowConfidence | C::WarmingUp => {
             ("WARNING", "Not merging by itself: the evidence is not good enough.")
         }

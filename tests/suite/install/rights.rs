@@ -98,7 +98,10 @@ fn every_pod_is_restricted_has_bounds_and_writes_to_its_own_folders_only() {
     let Some(helm) = parts::find("helm", test) else { return };
     for (name, values) in value_sets() {
         let all = objects(&rendered(&helm, &values, &[]));
-        let pods = of_kind(&all, "Deployment").into_iter().map(|it| &it["spec"]["template"]["spec"]);
+        let sets = of_kind(&all, "StatefulSet");
+        assert_eq!(sets.len(), usize::from(name != "small"), "{name}");
+        let pods = of_kind(&all, "Deployment").into_iter().chain(sets);
+        let pods = pods.map(|it| &it["spec"]["template"]["spec"]);
         for pod in pods.chain(of_kind(&all, "Pod").into_iter().map(|it| &it["spec"])) {
             assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
             assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
@@ -146,9 +149,17 @@ fn the_network_is_closed_both_ways_and_every_rule_names_peers_and_ports() {
             }
         }
         if name == "everything" {
-            let spec = &of_kind(&all, "NetworkPolicy")[0]["spec"];
-            assert_eq!(spec["ingress"].as_array().unwrap().len(), 2, "alertmanager, prometheus");
-            assert_eq!(spec["egress"].as_array().unwrap().len(), 3, "dns, git, prometheus");
+            let policies = of_kind(&all, "NetworkPolicy");
+            let ways = |it: &Value, way: &str| it["spec"][way].as_array().unwrap().clone();
+            assert_eq!(ways(policies[0], "ingress").len(), 2, "alertmanager, prometheus");
+            assert_eq!(ways(policies[0], "egress").len(), 4, "dns, git, prometheus, detectors");
+            assert_eq!(ways(policies[1], "ingress").len(), 2, "prometheus, remediators");
+            assert_eq!(ways(policies[1], "egress").len(), 2, "dns, prometheus");
+            // Whom a remediator may reach is whom the other policy is about, and nobody but its kind may come in there.
+            let detectors = &policies[1]["spec"]["podSelector"];
+            assert_eq!(ways(policies[0], "egress")[3]["to"], json!([{"podSelector": detectors}]));
+            let others = &policies[0]["spec"]["podSelector"];
+            assert_eq!(ways(policies[1], "ingress")[1]["from"], json!([{"podSelector": others}]));
         }
     }
     assert!(seen >= 2);
@@ -178,7 +189,9 @@ fn access_to_the_cluster_brings_the_rights_and_a_token_of_an_hour() {
     assert!(settings(&all_named).contains("lease: shop\n"), "{}", settings(&all_named));
     let volumes = of_kind(&all, "Deployment")[0]["spec"]["template"]["spec"]["volumes"].to_string();
     assert!(volumes.contains("\"expirationSeconds\":3600"), "{volumes}");
-    assert_eq!(of_kind(&all, "NetworkPolicy")[0]["spec"]["egress"].as_array().unwrap().len(), 4);
+    let set = of_kind(&all, "StatefulSet")[0].to_string();
+    assert!(!set.contains("serviceAccountToken\""), "a detector has no token: {set}");
+    assert_eq!(of_kind(&all, "NetworkPolicy")[0]["spec"]["egress"].as_array().unwrap().len(), 5);
     let namespaces = "rbac.scope=namespace,settings.cluster.namespaces={shop,payments}";
     let all = objects(&rendered(&helm, minimal, &[&more[..], &["--set", namespaces]].concat()));
     assert_eq!(of_kind(&all, "ClusterRole").len() + of_kind(&all, "ClusterRoleBinding").len(), 0);

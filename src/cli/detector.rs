@@ -1,0 +1,164 @@
+//! `tars run` in the role of a detector: it watches the series of its shard, scores them and answers for them. It has no
+//! repository and no key; what it knows is in the metrics store, and a restart reads it again. What was learned of longer
+//! pasts may outlive it in a file of its own.
+
+use std::pin::pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::failure::Failure;
+use super::inbox;
+use super::outlets::Outlets;
+use super::pace::{NUDGE_DISTANCE, Pace};
+use super::run::{bind, stuck_after};
+use super::settings::{self, Feeds};
+use crate::config::DetectorSettings;
+use crate::model::anomaly::Anomaly;
+use crate::model::delivery::{Delivery, Heard};
+use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
+use crate::model::shard::{Shard, ShardReport};
+use crate::model::signal::Series;
+use crate::observe::pushed::Pushed;
+use crate::outside::clock::{Clock, Stopwatch, SystemClock};
+use crate::outside::system;
+use crate::reconcile::evidence::{Evidence, Observer};
+use crate::reconcile::measure::{self, Said};
+use crate::serve::server::{self, Backend, Check, Readiness, Refusal, Taken};
+use crate::telemetry::events::Event;
+use crate::telemetry::names::Metrics;
+
+/// What stands behind the HTTP side of a detector.
+#[derive(Debug)]
+struct Desk {
+    /// The newest look; `None` before the first one.
+    report: RwLock<Option<Arc<ShardReport>>>,
+    pushed: Arc<Pushed>,
+    pace: Pace,
+}
+
+impl Desk {
+    fn newest(&self) -> Option<Arc<ShardReport>> {
+        self.report.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Backend for Desk {
+    fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
+        inbox::score(&series, period)
+    }
+
+    fn accept(&self, _: &[u8]) -> Result<Taken, Refusal> {
+        Err(Refusal::TryLater("a detector takes no alerts".to_owned()))
+    }
+
+    fn write(&self, version: WriteVersion, body: &[u8]) -> Result<Tally, WriteRefusal> {
+        inbox::take_pushed(&self.pushed, version, body)
+    }
+
+    fn hear(&self, _: &Delivery, _: &[u8]) -> Heard {
+        Heard::Forged
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        self.pace.alive()
+    }
+
+    fn ready(&self) -> Readiness {
+        let newest = self.newest();
+        let Some(report) = newest.as_deref() else { return super::run::starting() };
+        let read = report.signals.iter().filter(|it| it.trouble.is_none()).count();
+        let (all, age_s) = (report.signals.len(), SystemClock.now().duration_since(report.at).as_secs());
+        let checks = vec![
+            Check { name: "first-tick", ok: true, detail: "done".to_owned() },
+            // One source that is away is for the remediator to hold; a process that reads nothing is of no use.
+            Check { name: "signals", ok: all == 0 || read > 0, detail: format!("{read} of {all} are read") },
+        ];
+        Readiness { checks, newest_evidence_age_s: age_s.try_into().ok() }
+    }
+
+    fn anomalies(&self) -> Option<Arc<ShardReport>> {
+        self.newest()
+    }
+}
+
+/// Watches until asked to stop, or once.
+///
+/// # Errors
+/// When a file that the settings name cannot be used or the port is taken.
+pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failure> {
+    system::outlive_file_size_limits();
+    let watching = &settings.watching;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Feeds { sources, pushed } = settings::feeds(watching, &clock)?;
+    let mut observer = settings::shard_observer(settings, sources)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
+    let instance = settings::instance(watching)?;
+    let outlets = Outlets::of(watching, &instance)?;
+    Event::Started { version: env!("CARGO_PKG_VERSION"), instance: instance.as_str() }.emit();
+    // It runs no git command.
+    let pace = Pace::new(NUDGE_DISTANCE, stuck_after(watching.tick_s, 0));
+    let desk = Arc::new(Desk { report: RwLock::default(), pushed, pace });
+    let mut looking =
+        Looking { shard: settings.shard, desk: Arc::clone(&desk), metrics, said: Said::default() };
+    if once {
+        looking.look(&mut observer).await;
+        observer.keep();
+        return Ok(());
+    }
+    let serving = server::Settings {
+        listen: watching.listen,
+        token: Some(Arc::new(|_: &[u8]| false)),
+        insecure_webhook: false,
+        forge_hooks: false,
+        push: inbox::push_door(watching)?,
+        anomalies: Some(inbox::anomalies_door(settings)?),
+    };
+    let server = bind(serving, Arc::clone(&desk) as Arc<dyn Backend>, &looking.metrics).await?;
+    let stop = Arc::new(Notify::new());
+    let told = Arc::clone(&stop);
+    let server = tokio::spawn(server.run(async move { told.notified().await }));
+    let tick = Duration::from_secs(u64::from(watching.tick_s));
+    let mut stopping = pin!(system::stop_requested());
+    loop {
+        let watch = Stopwatch::start();
+        // A look that is not finished is nothing lost: what it learned is written whole, and rarely.
+        let round = async {
+            looking.look(&mut observer).await;
+            outlets.send(&looking.metrics).await;
+            desk.pace.next(&watch, tick).await;
+        };
+        tokio::select! {
+            () = round => {}
+            _ = &mut stopping => break,
+        }
+    }
+    observer.keep();
+    stop.notify_one();
+    Event::Stopped.emit();
+    super::run::served(server.await)
+}
+
+/// Where a look is told.
+struct Looking {
+    shard: Shard,
+    desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
+    said: Said,
+}
+
+impl Looking {
+    async fn look(&mut self, observer: &mut Observer) {
+        let (clock, watch) = (SystemClock, Stopwatch::start());
+        let evidence = observer.scan(clock.now()).await;
+        measure::look(&self.metrics, &evidence, (watch.elapsed(), &mut self.said));
+        let report = self.report(observer, &evidence);
+        *self.desk.report.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
+    }
+
+    fn report(&self, observer: &Observer, evidence: &Evidence) -> ShardReport {
+        let signals = observer.reads(evidence.at);
+        ShardReport::new(self.shard, evidence.at, signals, &evidence.anomalies, evidence.signals.len())
+    }
+}

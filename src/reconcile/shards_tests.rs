@@ -1,0 +1,181 @@
+//! A remediator whose detectors come and go: what it holds, what it leaves alone, and that it goes on.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::Reconciler;
+use super::harness::{POLICY, TICK, World, latency_policy, open, signal};
+use super::report::TickReport;
+use crate::model::action::ActionState;
+use crate::model::anomaly::Score;
+use crate::model::fixtures::anomaly;
+use crate::model::reason::ReasonCode;
+use crate::model::shard::{Shard, ShardReport, SignalRead, home};
+use crate::model::signal::ServiceOf;
+use crate::observe::shards::{ShardError, ShardSource};
+
+/// Two detectors; the one that watches the latency says what the test wants.
+#[derive(Debug, Default)]
+struct Detectors {
+    lost: Mutex<BTreeSet<u32>>,
+    calm: Mutex<bool>,
+}
+
+impl Detectors {
+    fn lose(&self, ordinal: u32) {
+        self.lost.lock().unwrap().insert(ordinal);
+    }
+
+    fn find_all(&self) {
+        self.lost.lock().unwrap().clear();
+    }
+
+    fn calm(&self) {
+        *self.calm.lock().unwrap() = true;
+    }
+}
+
+impl ShardSource for Detectors {
+    fn ask(&self, floor: Score, now: Timestamp) -> BoxFuture<'_, Vec<Result<ShardReport, ShardError>>> {
+        let one = |ordinal| {
+            if self.lost.lock().unwrap().contains(&ordinal) {
+                return Err(ShardError::Status(503));
+            }
+            let read =
+                SignalRead { signal: signal().signal, of: ServiceOf::Named(signal().service), trouble: None };
+            let score = if *self.calm.lock().unwrap() { 0.1 } else { 0.9 };
+            let scored = anomaly(signal(), score, now);
+            let own: Vec<_> = (ordinal == home(&signal(), 2)).then_some(scored).into_iter().collect();
+            let report = ShardReport::new(Shard::new(ordinal, 2).unwrap(), now, vec![read], &own, own.len());
+            Ok(report.above(floor))
+        };
+        std::future::ready((0..2).map(one).collect()).boxed()
+    }
+}
+
+/// Of the detectors, the one that watches the signal, and the other one.
+fn ours_and_other() -> (u32, u32) {
+    let ours = home(&signal(), 2);
+    (ours, 1 - ours)
+}
+
+fn anomaly_policy(mode: &str) -> String {
+    let text = latency_policy(mode);
+    let edited = text.replace(
+        "{ type: promql, query: slow }",
+        "{ type: anomaly, signal: latency_p95, service: backend, threshold: 0.8 }",
+    );
+    assert_ne!(text, edited);
+    edited
+}
+
+fn remediator(world: &World, name: &str, detectors: &Arc<Detectors>) -> Reconciler {
+    world.reconciler_with(name, |parts| parts.observer.hear(Arc::clone(detectors) as Arc<dyn ShardSource>))
+}
+
+fn codes(report: &TickReport) -> Vec<ReasonCode> {
+    report.held.iter().flat_map(|it| &it.reasons).map(|it| it.code).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_shard_holds_its_policies_by_name_and_they_go_on_when_it_is_back() {
+    let (ours, other) = ours_and_other();
+    let world = World::new(&anomaly_policy("Propose"));
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    detectors.lose(ours);
+    for _ in 0..3 {
+        let report = world.tick(&mut tars).await;
+        assert_eq!(codes(&report), [ReasonCode::DetectorLost]);
+        let text = &report.held[0].reasons[0].text;
+        assert!(text.contains(&format!("shard {ours} of 2")), "{text}");
+        assert_eq!(
+            (report.held[0].escalate, report.held[0].incident.target.name.as_str()),
+            (false, "backend")
+        );
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+    }
+    assert!(world.proposals().is_empty());
+    detectors.find_all();
+    detectors.lose(other);
+    world.until(&mut tars, 2, |history| open(history, "backend").is_some()).await;
+    world.run(&mut tars, 3).await;
+    assert_eq!(world.proposals().len(), 1);
+}
+
+/// The signal is calm by what the remediator measures itself: without a word of the detector that ends nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_is_not_closed_as_needless_while_its_shard_is_lost() {
+    let (ours, _) = ours_and_other();
+    let world = World::new(&anomaly_policy("Propose"));
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    world.until(&mut tars, 2, |history| open(history, "backend").is_some()).await;
+    world.metrics.level(100.0);
+    detectors.calm();
+    detectors.lose(ours);
+    world.run(&mut tars, 30).await;
+    assert!(world.states().iter().all(|it| *it == ActionState::Proposed), "{:?}", world.story());
+    let record = open(tars.memory().history(), "backend").unwrap();
+    assert!(
+        record.status.holds.iter().any(|it| it.code == ReasonCode::DetectorLost),
+        "{:?}",
+        record.status.holds
+    );
+    detectors.find_all();
+    world.until(&mut tars, 3, |history| open(history, "backend").is_none()).await;
+    assert_eq!(world.states().last(), Some(&ActionState::Closed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_merges_on_what_a_lost_shard_said_before() {
+    let (ours, _) = ours_and_other();
+    let world = World::new(&anomaly_policy("AutoMerge"));
+    world.commit(&[("policies/SUSPENDED", Some("wait\n"))]);
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    world.until(&mut tars, 2, |history| open(history, "backend").is_some()).await;
+    detectors.lose(ours);
+    world.commit(&[("policies/SUSPENDED", None)]);
+    world.run(&mut tars, 6).await;
+    assert!(world.states().iter().all(|it| *it == ActionState::Proposed), "{:?}", world.story());
+    detectors.find_all();
+    world
+        .until(&mut tars, 4, |history| {
+            open(history, "backend").is_some_and(|it| it.state() == ActionState::Merged)
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_remediators_act_once_on_what_the_detectors_say() {
+    let world = World::new(&anomaly_policy("AutoMerge"));
+    let detectors = Arc::new(Detectors::default());
+    let (mut one, mut two) = (remediator(&world, "one", &detectors), remediator(&world, "two", &detectors));
+    for _ in 0..4 {
+        tokio::join!(one.tick(), two.tick());
+        world.clock.advance(TICK);
+    }
+    let merged = world.states().into_iter().filter(|it| *it == ActionState::Merged).count();
+    assert_eq!(merged, 1, "{:?}", world.story());
+    assert!(world.file("apps/backend.yaml").contains("replicas: 5"));
+}
+
+/// Its own windows are of what policies name: a remediator that nobody asks to verify asks for nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remediator_measures_what_it_verifies_and_nothing_else() {
+    let world = World::new(&anomaly_policy("Propose"));
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    let (evidence, _) = tars.tick().await;
+    assert_eq!(evidence.signals.iter().map(|it| it.key.clone()).collect::<Vec<_>>(), [signal()]);
+    world.commit(&[(POLICY, None)]);
+    world.run(&mut tars, 2).await;
+    let (evidence, _) = tars.tick().await;
+    let named = tars.memory().history().open.len();
+    assert_eq!(evidence.signals.len(), named, "an action that is open is still judged");
+}
