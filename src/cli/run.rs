@@ -269,7 +269,7 @@ struct Notes {
 impl Notes {
     fn note(&mut self, evidence: &Evidence, report: &TickReport, reconciler: &Reconciler, took: Duration) {
         measure::tick(&self.metrics, evidence, report, reconciler, (took, &mut self.said));
-        let age = evidence.signals.iter().filter_map(|state| state.age_s).min();
+        let age = evidence.signals.values().filter_map(|state| state.age_s).min();
         let failed = report.errors.first().map(ToString::to_string);
         let mut checks = vec![
             Check { name: "first-tick", ok: true, detail: "done".to_owned() },

@@ -2,7 +2,7 @@
 //! alerts come in; for a service it answers whether it is the cause of others or their victim. Judged by
 //! `src/detect/cause/`; without a graph there is no answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::model::alert::{AlertStatus, Alerts};
 use crate::model::anomaly::{Anomaly, Severity};
 use crate::model::correlation::Correlation;
 use crate::model::services::ServiceGraph;
-use crate::model::signal::Series;
+use crate::model::signal::{Series, SignalKey};
 use crate::observe::signals::SignalState;
 
 /// An incident that began longer ago has become the past that everything is compared with: suspicion lapses.
@@ -51,7 +51,7 @@ impl Correlations {
     /// Groups what is wrong at `now` and ranks the suspects of each group.
     #[must_use]
     pub fn of(
-        signals: &[SignalState],
+        signals: &BTreeMap<SignalKey, SignalState>,
         anomalies: &[Anomaly],
         alerts: &Alerts,
         graph: &ServiceGraph,
@@ -62,8 +62,10 @@ impl Correlations {
         }
         let (now_s, back_s) = (now.as_second(), now.as_second() - LOOK_BACK.as_secs());
         let mut troubles: Vec<Trouble<'_>> = Vec::new();
-        for anomaly in anomalies.iter().filter(|it| it.severity >= Severity::Medium && !it.warming_up) {
-            let Some(state) = signals.iter().find(|it| it.key == anomaly.key) else { continue };
+        let wrong = anomalies.iter().filter(|it| it.severity >= Severity::Medium && !it.warming_up);
+        let wrong: BTreeMap<&SignalKey, &Anomaly> = wrong.map(|it| (&it.key, it)).collect();
+        for state in signals.values() {
+            let Some(anomaly) = wrong.get(&state.key) else { continue };
             let track = track(&state.series);
             // A short window needs half of itself to know what is normal.
             let half_s = i64::from(track.step_s) * (track.values.len() / 2) as i64;
@@ -78,7 +80,7 @@ impl Correlations {
             let start_s = alert.starts_at.as_second().clamp(back_s, now_s);
             troubles.extend(named.map(|service| Trouble { start_s, end_s: now_s, service }));
         }
-        let tracks: Vec<Track<'_>> = signals.iter().map(|it| track(&it.series)).collect();
+        let tracks: Vec<Track<'_>> = signals.values().map(|it| track(&it.series)).collect();
         let group = |members: Vec<usize>| {
             // An alert says when somebody noticed, a signal when it began.
             let starts = |of: &dyn Fn(usize) -> bool| {

@@ -32,7 +32,8 @@ use crate::observe::spool::Spool;
 #[derive(Debug)]
 pub struct Evidence {
     pub at: Timestamp,
-    pub signals: Vec<SignalState>,
+    /// A policy asks for a few of them by name, and there may be tens of thousands.
+    pub signals: BTreeMap<SignalKey, SignalState>,
     /// How each of the signals was read.
     pub troubles: Vec<Trouble>,
     pub anomalies: Vec<Anomaly>,
@@ -58,7 +59,7 @@ impl Evidence {
 
     #[must_use]
     pub fn state(&self, key: &SignalKey) -> Option<&SignalState> {
-        self.signals.iter().find(|it| it.key == *key)
+        self.signals.get(key)
     }
 
     #[must_use]
@@ -167,6 +168,7 @@ impl Observer {
 
     /// What was read, before anybody scores it.
     pub(super) fn evidence(&self, signals: Vec<SignalState>, now: Timestamp) -> Evidence {
+        let signals = signals.into_iter().map(|it| (it.key.clone(), it)).collect();
         Evidence {
             at: now,
             signals,
@@ -212,12 +214,16 @@ impl Observer {
 
     /// Answers for the forecast triggers of `policies`. What nobody asks for any more is forgotten, and a signal whose
     /// newest value is old is not looked ahead of.
-    fn forecasts(&mut self, signals: &[SignalState], policies: &[Policy]) -> Vec<Forecast> {
+    fn forecasts(
+        &mut self,
+        signals: &BTreeMap<SignalKey, SignalState>,
+        policies: &[Policy],
+    ) -> Vec<Forecast> {
         let mut before = std::mem::take(&mut self.watches);
         let mut answers = Vec::new();
         for trigger in policies.iter().flat_map(|it| &it.triggers) {
             let Trigger::Forecast { signal, crossing, within_s, .. } = trigger else { continue };
-            let Some(state) = signals.iter().find(|it| it.series.key == *signal) else { continue };
+            let Some(state) = signals.get(signal) else { continue };
             let id = (signal.clone(), *within_s);
             if !self.watches.contains_key(&id) {
                 let known = before.remove(&id).or_else(|| Watch::new(*within_s, &state.series));
@@ -299,7 +305,7 @@ mod tests {
         };
         Evidence {
             at: at(30),
-            signals: vec![state],
+            signals: BTreeMap::from([(key.clone(), state)]),
             troubles: Vec::new(),
             anomalies: Vec::new(),
             gathered: None,

@@ -84,9 +84,8 @@ impl Reconciler {
         let open = history.open.values().filter(is_its).count();
         let began = |it: &RemediationAction| it.status.timeline.first().map(|it| it.at);
         let needed = signals_of(policy);
-        let is_current = |key: &&SignalKey| {
-            evidence.signals.iter().any(|it| it.series.key == **key && it.error.is_none() && !it.stale)
-        };
+        let is_current =
+            |key: &&SignalKey| evidence.state(key).is_some_and(|it| it.error.is_none() && !it.stale);
         let unmeasured = needed.iter().filter(|it| !is_current(it)).map(ToString::to_string);
         let unknown = |it: &Trigger| evidence.gathered.as_ref()?.unknown(it);
         let unknown = policy.triggers.iter().filter_map(unknown).map(|it| it.text);

@@ -65,7 +65,7 @@ pub fn look(metrics: &Metrics, evidence: &Evidence, (took, said): (Duration, &mu
 
 fn ticked(metrics: &Metrics, evidence: &Evidence, took: Duration) {
     metrics.observe_reconcile(took.as_secs_f64());
-    let unavailable = evidence.signals.iter().filter(|state| state.error.is_some()).count();
+    let unavailable = evidence.signals.values().filter(|state| state.error.is_some()).count();
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Event::Ticked { duration_ms, signals: evidence.signals.len(), unavailable }.emit();
 }
@@ -123,8 +123,8 @@ pub fn tick(
 
 fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
     let scored: BTreeMap<&SignalKey, &Anomaly> = evidence.anomalies.iter().map(|it| (&it.key, it)).collect();
-    metrics.watch(evidence.signals.iter().map(|it| &it.key));
-    for state in &evidence.signals {
+    metrics.watch(evidence.signals.keys());
+    for state in evidence.signals.values() {
         metrics.set_signal_age(&state.key, state.age_s.map(|age| age as f64));
         match scored.get(&state.key).filter(|_| !state.stale && evidence.gathered.is_none()) {
             Some(anomaly) => metrics.set_score(&state.key, anomaly.score.get(), anomaly.confidence.get()),

@@ -172,7 +172,7 @@ async fn a_remediator_measures_what_it_verifies_and_nothing_else() {
     let detectors = Arc::new(Detectors::default());
     let mut tars = remediator(&world, "a", &detectors);
     let (evidence, _) = tars.tick().await;
-    assert_eq!(evidence.signals.iter().map(|it| it.key.clone()).collect::<Vec<_>>(), [signal()]);
+    assert_eq!(evidence.signals.keys().cloned().collect::<Vec<_>>(), [signal()]);
     world.commit(&[(POLICY, None)]);
     world.run(&mut tars, 2).await;
     let (evidence, _) = tars.tick().await;
