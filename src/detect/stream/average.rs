@@ -1,5 +1,6 @@
 //! The EWMA vote: how far a value is from its moving averages, how far a fast average is from a slow one, and
-//! how much the values move. A value goes in, a surprise comes out. No seasons here.
+//! how much the values move. A value goes in, a surprise comes out. No seasons here. At a change point that became the
+//! new normal the averages begin anew.
 
 use super::pack::Pack;
 use super::tail::{Blocks, Tail, of_pair};
@@ -15,6 +16,12 @@ const MOVEMENT_H: f32 = 2.0;
 /// Points after which the spread of a band is trusted, and sigma beyond which a value does not widen it.
 const NOISE_POINTS: f32 = 120.0;
 const NOISE_CUT: f32 = 3.0;
+/// Values before which every value is within the band.
+const YOUNG_POINTS: u32 = 30;
+/// The fast and the slow average are this many deviations apart at a change point, or there was none.
+const CHANGE: f32 = 6.0;
+/// What the fast average knows of a new level is worth so many values.
+const KNOWN_POINTS: u32 = 8;
 
 /// Averages of one series (Roberts, 1959), and the tails of what deviates from them.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -24,6 +31,8 @@ pub struct Averages {
     slow: f32,
     movement: f32,
     noise: f32,
+    /// Values since the averages began, or began anew.
+    since: u32,
     pairs: [[Tail; 2]; 3],
     moving: Tail,
 }
@@ -33,14 +42,20 @@ pub const FEATURES: [&str; 4] =
     ["distance from the short average", "distance from the long average", "shift of the mean", "movement"];
 
 impl Averages {
-    pub fn step(&mut self, point: &Point) -> [f32; 4] {
-        if point.count <= 1.0 {
+    /// `adopts`: what lasted until this value is the new normal.
+    pub fn step(&mut self, point: &Point, adopts: bool) -> [f32; 4] {
+        if self.since == 0 {
             (self.mean, self.fast, self.slow) = ([point.value; 2], point.value, point.value);
         }
+        if adopts && (self.fast - self.slow).abs() >= CHANGE * self.noise.sqrt() {
+            // Without this the long averages crawl to the new level for as long as they reach back.
+            (self.mean[1], self.slow, self.since) = (self.fast, self.fast, KNOWN_POINTS);
+        }
+        self.since = self.since.saturating_add(1);
         let off = [point.value - self.mean[0], point.value - self.mean[1]];
-        let first = 1.0 / point.count;
+        let first = 1.0 / self.since as f32;
         let cut = NOISE_CUT * self.noise.sqrt() + point.floor;
-        let near = if point.count > 30.0 { off[0].clamp(-cut, cut) } else { off[0] };
+        let near = if self.since > YOUNG_POINTS { off[0].clamp(-cut, cut) } else { off[0] };
         self.noise += rate(NOISE_POINTS).max(first) * (near * near - self.noise);
         for (index, off) in off.into_iter().enumerate() {
             self.mean[index] += rate(SPANS[index]).max(first) * off;
@@ -64,6 +79,11 @@ impl Averages {
         (self.mean[0], self.noise.sqrt())
     }
 
+    #[cfg(test)]
+    pub fn means(&self) -> [f32; 3] {
+        [self.mean[0], self.mean[1], self.slow]
+    }
+
     pub fn close(&mut self, blocks: &Blocks) {
         blocks.close_pairs(&mut self.pairs);
         blocks.close(&mut self.moving, 0.0);
@@ -74,6 +94,7 @@ impl Averages {
         for value in [&mut self.fast, &mut self.slow, &mut self.movement, &mut self.noise] {
             pack.f32(value);
         }
+        pack.u32(&mut self.since);
         self.pairs.iter_mut().flatten().for_each(|tail| tail.pack(pack));
         self.moving.pack(pack);
     }

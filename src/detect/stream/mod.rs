@@ -145,9 +145,9 @@ impl Detector {
         {
             state.seasons.found(period_s);
         }
-        let seasonal = state.seasons.step(point);
+        let (seasonal, adopts) = state.seasons.step(point);
         let isolation = state.isolation.step(point, &self.logs);
-        let averages = state.averages.step(point);
+        let averages = state.averages.step(point, adopts);
         let (length, worth) = Blocks::length(point.step_s);
         let settled = state.blocks.settled() && state.flat < FLAT_POINTS;
         let all = seasonal.into_iter().chain(isolation).chain(averages);

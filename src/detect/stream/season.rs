@@ -153,7 +153,8 @@ impl Seasons {
         self.best(self.said(at_s, step_s)).0
     }
 
-    pub fn step(&mut self, point: &Point) -> [f32; 3] {
+    /// The surprises, and whether what lasted until this value is the new normal with it.
+    pub fn step(&mut self, point: &Point) -> ([f32; 3], bool) {
         let first = 1.0 / point.count;
         if point.count <= 1.0 {
             self.level = point.value;
@@ -165,36 +166,39 @@ impl Seasons {
         let off = left - self.trend;
         self.judge(point, deviation, said);
         self.remainder += rate_of_hours(REMAINDER_H, point.step_h).max(first) * (left - self.remainder);
-        self.place_band(point, left);
+        let adopts = self.place_band(point, left);
         self.trend += rate(TREND).max(first) * off;
         self.level += rate_of_hours(LEVEL_H, point.step_h).max(first) * deviation;
-        [
+        let surprises = [
             of_pair(&mut self.pairs[0], off, point.floor),
             of_pair(&mut self.pairs[1], left, point.floor),
             of_pair(&mut self.pairs[2], self.remainder, point.floor),
-        ]
+        ];
+        (surprises, adopts)
     }
 
     /// The band follows the values within it. An incident neither moves nor widens it, until it has lasted so long that
-    /// it is the new normal.
-    fn place_band(&mut self, point: &Point, left: f32) {
+    /// it is the new normal: true for the value with which it is.
+    fn place_band(&mut self, point: &Point, left: f32) -> bool {
         let first = 1.0 / point.count;
         let off = left - self.held;
         let cut = BAND * self.noise.sqrt() + point.floor;
         let is_young = point.count <= YOUNG_POINTS;
         let is_outside = !is_young && off.abs() > cut;
         let most = (ADOPT_S / point.step_s).max(ADOPT_POINTS).min(u32::from(u16::MAX)) as u16;
+        let before = self.outside;
         self.outside = if is_outside {
             self.outside.saturating_add(1).min(most)
         } else {
             self.outside.saturating_sub(1)
         };
         if is_outside && self.outside < most {
-            return;
+            return false;
         }
         let near = if is_young { off } else { off.clamp(-cut, cut) };
         self.noise += rate(NOISE_POINTS).max(first) * (near * near - self.noise);
         self.held += rate(TREND).max(first) * off;
+        is_outside && before < most
     }
 
     /// Errors of every season first, then the value becomes part of them.

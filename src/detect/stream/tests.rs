@@ -321,6 +321,32 @@ proptest! {
     }
 
     #[test]
+    fn after_a_level_that_was_adopted_the_averages_are_there_and_after_a_short_incident_where_they_were(
+        seed in 0_u64..1000,
+        shift in prop_oneof![-2000.0..-200.0_f64, 200.0..2000.0_f64],
+        short in 1_usize..100,
+    ) {
+        // Noise of 6 at a minute: a level is adopted after 2 h.
+        let level = |seed: u64, length: usize, by: f64| -> Vec<f64> {
+            let mut noise = Noise(seed);
+            (0..length).map(|_| 180.0 + by + 6.0 * noise.gauss()).collect()
+        };
+        let means = |state: &State| state.averages.means().map(|it| state.in_unit(it));
+        let mut state = detector().start(60);
+        // Below 0, so that no mean is cut there.
+        run(&mut state, 60, &[-1.0]);
+        run(&mut state, 60, &level(seed, 3000, 0.0));
+        let before = state;
+        run(&mut state, 60, &level(seed + 1, short, shift));
+        let crawls = means(&state)[2] - means(&before)[2];
+        prop_assert!(crawls.abs() < 0.15 * shift.abs(), "{crawls}");
+        run(&mut state, 60, &level(seed + 2, 150 - short, shift));
+        for mean in means(&state) {
+            prop_assert!((mean - 180.0 - shift).abs() < 0.03 * shift.abs() + 12.0, "{:?}", means(&state));
+        }
+    }
+
+    #[test]
     fn unit_and_origin_of_the_signal_do_not_matter(
         seed in any::<u64>(),
         exponent in -12..12_i32,
