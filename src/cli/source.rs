@@ -88,8 +88,8 @@ struct Line {
     missing: usize,
     longest_gap_s: u64,
     newest: Option<String>,
-    /// Length of the season that was found.
-    period_s: Option<u64>,
+    /// Lengths of the seasons that were found, the shortest first.
+    periods_s: Vec<u64>,
     least: Option<f64>,
     most: Option<f64>,
 }
@@ -185,7 +185,8 @@ fn line(asked: &Asked, found: &FoundSeries) -> Line {
     let values = on_grid(&found.samples, step_s);
     let present: Vec<f64> = values.iter().copied().flatten().collect();
     let longest = values.split(Option::is_some).map(<[_]>::len).max().unwrap_or(0);
-    let period = (present.len() * 10 >= values.len() * 9).then(|| detect::find_period(&carried(&values)));
+    let is_full = present.len() * 10 >= values.len() * 9;
+    let periods = if is_full { detect::find_periods(&carried(&values)) } else { Vec::new() };
     Line {
         signal: asked.name.clone(),
         series: found.labels.to_string(),
@@ -194,7 +195,7 @@ fn line(asked: &Asked, found: &FoundSeries) -> Line {
         missing: values.len() - present.len(),
         longest_gap_s: longest as u64 * u64::from(step_s),
         newest: found.samples.iter().rfind(|it| it.value.is_finite()).map(|it| rfc3339(it.at)),
-        period_s: period.flatten().map(|slots| u64::from(slots) * u64::from(step_s)),
+        periods_s: periods.into_iter().map(|slots| u64::from(slots) * u64::from(step_s)).collect(),
         least: present.iter().copied().reduce(f64::min),
         most: present.iter().copied().reduce(f64::max),
     }
@@ -228,6 +229,8 @@ fn carried(values: &[Option<f64>]) -> Vec<f64> {
 fn cells(line: &Line) -> Vec<Piece> {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.4}"));
     let time = |seconds: u64| duration::format_s(u32::try_from(seconds).unwrap_or(u32::MAX));
+    let seasons: Vec<String> = line.periods_s.iter().copied().map(time).collect();
+    let seasons = if seasons.is_empty() { "-".to_owned() } else { seasons.join(", ") };
     let gap = if line.longest_gap_s == 0 { "-".to_owned() } else { time(line.longest_gap_s) };
     vec![
         line.signal.clone().into(),
@@ -236,7 +239,7 @@ fn cells(line: &Line) -> Vec<Piece> {
         time(u64::from(line.step_s)).into(),
         line.missing.to_string().into(),
         gap.into(),
-        line.period_s.map_or_else(|| "-".to_owned(), time).into(),
+        seasons.into(),
         line.newest.clone().unwrap_or_else(|| "-".to_owned()).into(),
         number(line.least).into(),
         number(line.most).into(),
@@ -262,6 +265,7 @@ async fn calls(args: &SourceCalls, console: &Console) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::model::fixtures::at;
+    use crate::observe::metrics::Labels;
 
     #[test]
     fn gaps_are_slots_without_a_sample_between_the_first_and_the_last() {
@@ -271,5 +275,29 @@ mod tests {
         assert_eq!(values, [Some(1.0), None, Some(2.0), None, None, Some(3.0)]);
         assert_eq!(carried(&values), [1.0, 1.0, 2.0, 2.0, 2.0, 3.0]);
         assert!(on_grid(&[sample(0, f64::NAN)], 30).is_empty());
+    }
+
+    #[test]
+    fn every_season_that_was_found_is_shown_and_a_series_with_many_gaps_has_none() {
+        let config = SignalConfig {
+            signal: crate::model::ids::SignalName::new("latency").unwrap(),
+            service: ServiceOf::Label("app".to_owned()),
+            source: SourceKind::Prometheus,
+            query: "latency".to_owned(),
+            step_s: 60,
+            window_s: 5 * 86_400,
+            period: None,
+            staleness_s: 120,
+        };
+        let asked = Asked { name: "latency".to_owned(), config };
+        let wave = |slot: usize, period: f64| (std::f64::consts::TAU * slot as f64 / period).sin();
+        let value = |slot: usize| 180.0 + 20.0 * wave(slot, 60.0) + 40.0 * wave(slot, 1440.0);
+        let sample = |slot: usize| Sample { at: at(60 * slot as i64), value: value(slot) };
+        let full = FoundSeries { labels: Labels::default(), samples: (0..5 * 1440).map(sample).collect() };
+        let found = line(&asked, &full);
+        assert_eq!(found.periods_s, [3_600, 86_400]);
+        assert!(format!("{:?}", cells(&found)[6]).contains("1h, 24h"), "{found:?}");
+        let thin = full.samples.into_iter().step_by(2).collect();
+        assert!(line(&asked, &FoundSeries { samples: thin, labels: Labels::default() }).periods_s.is_empty());
     }
 }

@@ -22,7 +22,7 @@ mod tests;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score, Severity};
 use crate::model::signal::Series;
 
-pub use period::find_period;
+pub use period::{find_period, find_periods};
 pub use prepared::Prepared;
 pub use sparkline::sparkline;
 

@@ -1,5 +1,5 @@
-//! Finds the season of a row of values, or says that there is none. Finite numbers come in, a number of
-//! slots goes out. Constant data, noise, trends and random walks have no season; nothing panics.
+//! Finds the season of a row of values, or several, or says that there is none. Finite numbers come in, numbers of
+//! slots go out. Constant data, noise, trends and random walks have no season; nothing panics.
 
 use super::robust::{Spread, quantile, sorted};
 
@@ -9,6 +9,12 @@ const CYCLES: usize = 3;
 /// The shortest season, slots, and the fewest values worth a look.
 const SHORTEST: usize = 3;
 const VALUES: usize = 16;
+
+/// Two seasons differ by this factor at least, or they are one: half of a season often looks like one.
+const APART: u32 = 3;
+
+/// Seasons that are looked for: hours, days and weeks.
+const SEASONS: usize = 3;
 
 /// Lags up to this are tried one by one; longer ones on averages of several slots first.
 const FINE_LAGS: usize = 48;
@@ -33,17 +39,53 @@ const NEARLY: f64 = 0.92;
 /// over one candidate cycle, which removes whatever is slower, and must repeat over one and over two cycles.
 #[must_use]
 pub fn find_period(values: &[f64]) -> Option<u32> {
+    season_up_to(values, values.len() / CYCLES)
+}
+
+/// The same among lags up to `longest`.
+fn season_up_to(values: &[f64], longest: usize) -> Option<u32> {
     if values.len() < VALUES || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
     let values = flattened(values)?;
-    let longest = values.len() / CYCLES;
     let mut judged: Vec<(usize, f64)> =
         candidates(&values, longest).into_iter().filter_map(|lag| refined(&values, lag, longest)).collect();
     judged.sort_unstable_by_key(|&(lag, _)| lag);
     let best = judged.iter().map(|&(_, strength)| strength).fold(0.0, f64::max);
     let (lag, _) = judged.into_iter().find(|&(_, strength)| strength >= NEARLY * best)?;
     u32::try_from(sharpened(&minus_moving_average(&values, lag), lag)).ok()
+}
+
+/// All seasons of `values` in slots, the shortest first, [`SEASONS`] at most. Each longer one is looked for in what the
+/// shorter ones leave.
+#[must_use]
+pub fn find_periods(values: &[f64]) -> Vec<u32> {
+    let Some(first) = find_period(values) else { return Vec::new() };
+    // The season that explains most may be a long one that hides a short one.
+    let shortest = season_up_to(values, (first / APART) as usize).unwrap_or(first);
+    let (mut found, mut rest) = (vec![shortest], values.to_vec());
+    let mut last = shortest;
+    while found.len() < SEASONS {
+        rest = without_season(&rest, last as usize);
+        let longer = find_period(&rest).filter(|it| *it >= last.saturating_mul(APART));
+        let Some(longer) = longer else { break };
+        // A weak season is told to half a percent; seasons of what people do fit into each other.
+        let whole = (longer + last / 2) / last * last;
+        last = if whole.abs_diff(longer) <= longer / 200 { whole } else { longer };
+        found.push(last);
+    }
+    found
+}
+
+/// The values without the mean of each slot of the season.
+fn without_season(values: &[f64], period: usize) -> Vec<f64> {
+    let mean = |phase: usize| {
+        let slots = values.iter().skip(phase).step_by(period);
+        let count = slots.clone().count().max(1);
+        slots.map(|value| value / count as f64).sum::<f64>()
+    };
+    let season: Vec<f64> = (0..period).map(mean).collect();
+    values.iter().enumerate().map(|(index, value)| value - season[index % period]).collect()
 }
 
 /// The peak of the autocorrelation near `lag` is broad and noisy; the peaks at its multiples are as broad

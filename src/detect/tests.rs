@@ -184,6 +184,36 @@ fn the_true_season_is_found() {
 }
 
 #[test]
+fn an_hour_on_a_day_is_two_seasons_and_one_of_any_shape_is_one() {
+    let wave = |slot: usize, period: f64| (std::f64::consts::TAU * slot as f64 / period).sin();
+    for (hour, day) in [(20.0, 10.0), (10.0, 20.0), (20.0, 20.0), (10.0, 60.0)] {
+        let mut noise = Noise(3);
+        let mut value = |slot| hour * wave(slot, 60.0) + day * wave(slot, 1440.0) + 4.0 * noise.gauss();
+        let values: Vec<f64> = (0..5 * 1440).map(&mut value).collect();
+        assert_eq!(find_periods(&values), [60, 1440], "{hour} and {day}");
+    }
+    let week = |slot: usize| {
+        if slot / 24 % 7 < 5 { 30.0 * wave(slot, 24.0) + 60.0 } else { 10.0 * wave(slot, 24.0) }
+    };
+    let values: Vec<f64> = (0..6 * 168).map(week).collect();
+    assert_eq!(find_periods(&values), [24, 168], "days of a week that ends quietly");
+    let mut noise = Noise(4);
+    let shapes: [&dyn Fn(usize) -> f64; 4] = [
+        &|slot| wave(slot, 96.0),
+        &|slot| f64::from(u8::from(slot % 96 < 8)),
+        &|slot| (slot % 96) as f64 / 48.0,
+        &|slot| wave(slot, 96.0).max(0.0) + wave(slot, 32.0).max(0.0),
+    ];
+    for (index, shape) in shapes.iter().enumerate() {
+        let values: Vec<f64> = (0..20 * 96).map(|slot| 10.0 * shape(slot) + noise.gauss()).collect();
+        assert_eq!(find_periods(&values).last(), Some(&96), "shape {index}");
+        assert!(index == 3 || find_periods(&values).len() == 1, "shape {index}: {:?}", find_periods(&values));
+    }
+    let white: Vec<f64> = (0..2000).map(|_| noise.gauss()).collect();
+    assert!(find_periods(&white).is_empty());
+}
+
+#[test]
 fn nothing_has_no_season() {
     let mut noise = Noise(11);
     let white: Vec<f64> = (0..1000).map(|_| noise.gauss()).collect();
