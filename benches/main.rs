@@ -1,8 +1,8 @@
 //! What tars costs in a big repository, against the git command line in the same run, and with many series. Comes in:
-//! nothing but the real `git`, and Python's libraries where they are. Goes out: a table for each question, with times,
+//! nothing but the real `git`, and Python's libraries and the real Prometheus where they are. Goes out: a table for each question, with times,
 //! ratios and peaks of memory; a slow run is told, never failed. `cargo bench --bench scale -- index` asks one question,
-//! without a name all are asked. `stream` and `million` are about the detector: what a value costs, and a tick of a
-//! million series, which takes 4 GiB.
+//! without a name all are asked. `stream`, `million` and `pulled` are about the detector: what a value costs, a tick of a
+//! million series, which takes 4 GiB, and one of ten thousand that are asked for.
 //!
 //! The rooms of tars are private, and a door for benches would be one for everybody: this file takes the rooms
 //! themselves.
@@ -41,7 +41,10 @@ mod yaml;
 mod observe {
     mod blobs;
     pub mod charts;
+    #[cfg(test)]
+    mod loopback;
     pub mod metrics;
+    pub mod prometheus;
     pub mod prometheus_wire;
     pub mod pushed;
     mod releases;
@@ -55,6 +58,7 @@ mod observe {
 mod generator;
 mod index;
 mod million;
+mod pulled;
 mod pushed_commit;
 mod samples;
 mod stream;
@@ -74,6 +78,8 @@ fn main() {
             println!();
             stream::table();
             println!();
+            pulled::table();
+            println!();
             million::table();
         }
         ["index"] => index::table(),
@@ -82,7 +88,10 @@ fn main() {
         ["samples"] => samples::table(),
         ["stream"] => stream::table(),
         ["million"] => million::table(),
-        _ => println!("usage: cargo bench --bench scale -- [index|pushed_commit|samples|stream|million]"),
+        ["pulled"] => pulled::table(),
+        _ => println!(
+            "usage: cargo bench --bench scale -- [index|pushed_commit|samples|stream|million|pulled]"
+        ),
     }
 }
 
