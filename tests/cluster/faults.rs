@@ -165,8 +165,8 @@ pub(crate) fn detector_shard_is_lost(cluster: &Cluster) {
     });
     let said = format!("nothing is known of backend/latency_p95 in shard {OURS} of 2: its detector does not");
     let told = |what: &str| watch.log().matches(what).count();
-    let (heard, lost, held) = ("detector heard again", "detector lost", said.as_str());
-    wait_for("both are heard", WITHIN, || (told(heard) == 2).then_some(()));
+    // Said once: a detector that was not heard yet would be missed no more than it is.
+    let (lost, held) = ("detector lost", said.as_str());
     let before = [lost, held].map(told);
     ours.kill();
     wait_for("the shard is missed", WITHIN, || (told(lost) > before[0]).then_some(()));
