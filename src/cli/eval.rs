@@ -255,8 +255,7 @@ impl Kept {
     }
 }
 
-/// Writes the page, and its pictures beside it under its name with a number.
-/// The page: detectors, forecasts, root causes, and the pictures.
+/// Writes the page of detectors, forecasts and root causes, and its pictures beside it under its name with a number.
 fn report(file: &Path, args: &Eval, lines: &[Line], clips: &[Clip]) -> Result<(), Failure> {
     let stem = file.file_stem().map_or_else(|| "report".into(), |it| it.to_string_lossy().into_owned());
     let rows: Vec<_> = lines.iter().map(cells).collect();

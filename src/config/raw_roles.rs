@@ -51,12 +51,13 @@ pub struct Detectors {
     /// Most time one answer may take, seconds.
     #[schemars(range(min = 1, max = 60))]
     pub timeout_s: u32,
-    /// What a detector saw longer ago than this is not known any more (duration).
-    pub age_max: String,
+    /// What a detector saw longer ago than this is not known any more (duration). Default: 2m, or twice the tick and half a
+    /// minute where that is longer.
+    pub age_max: Option<String>,
 }
 
 impl Default for Detectors {
     fn default() -> Self {
-        Self { urls: Vec::new(), secret_file: None, timeout_s: 5, age_max: "2m".into() }
+        Self { urls: Vec::new(), secret_file: None, timeout_s: 5, age_max: None }
     }
 }

@@ -11,6 +11,11 @@ use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
 use crate::model::ids::InstanceId;
 use crate::model::shard::{SHARDS_MAX, Shard};
 
+/// What a detector saw is known for as long as this, if its tick lets it look that often,
+const AGE_MAX_S: u32 = 120;
+/// and that may take as long as this.
+const LOOK_MAX_S: u32 = 30;
+
 /// What a process needs to watch and to be watched, whatever its role.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Watching {
@@ -169,8 +174,21 @@ impl Resolve<'_> {
             urls: checked,
             token_file: raw.detectors.secret_file.as_ref().map(PathBuf::from),
             timeout_s: self.bounded("detectors.timeout_s", raw.detectors.timeout_s, (1, 60))?,
-            age_max_s: self.duration("detectors.age_max", &raw.detectors.age_max, (1, DAY_S))?,
+            age_max_s: self.age_max(raw)?,
         }))
+    }
+
+    /// A look is as old as a tick just before the next one ends, and a tick may wait for its sources.
+    fn age_max(&self, raw: &RawSettings) -> Result<u32, ConfigError> {
+        let least_s = 2 * self.duration("tick", &raw.tick.0, (1, 3600))? + LOOK_MAX_S;
+        let Some(given) = &raw.detectors.age_max else { return Ok(least_s.max(AGE_MAX_S)) };
+        let given_s = self.duration("detectors.age_max", given, (1, DAY_S))?;
+        if given_s >= least_s {
+            return Ok(given_s);
+        }
+        let message = format!("{given} is over before a detector has looked again");
+        let fix = format!("use {least_s}s or more (twice the tick and {LOOK_MAX_S}s), or remove it");
+        Err(self.origins.error("detectors.age_max", message, fix))
     }
 }
 
@@ -262,6 +280,8 @@ pub(super) mod tests {
         let it = whole(&format!("role: remediator\n{two}")).unwrap().detectors.unwrap();
         assert_eq!(it.urls, ["http://d-0:8080", "http://d-1:8080"]);
         assert_eq!((it.token_file, it.timeout_s, it.age_max_s), (Some("/s".into()), 5, 120));
+        let slow = whole(&format!("role: remediator\ntick: 5m\n{two}")).unwrap().detectors.unwrap();
+        assert_eq!(slow.age_max_s, 630, "a detector that looks every five minutes is heard");
         for (lines, field) in [
             ("role: remediator".to_owned(), "detectors.urls"),
             (two.to_owned(), "detectors.urls"),
@@ -269,6 +289,10 @@ pub(super) mod tests {
             ("role: remediator\ndetectors: {urls: ['http://d', 'http://d/']}".to_owned(), "detectors.urls.1"),
             (
                 format!("role: remediator\n{}", two.replace("secret_file: /s", "age_max: 0s")),
+                "detectors.age_max",
+            ),
+            (
+                format!("role: remediator\ntick: 5m\n{}", two.replace("secret_file: /s", "age_max: 10m")),
                 "detectors.age_max",
             ),
         ] {

@@ -183,8 +183,10 @@ impl ShardReport {
             return Known::Scored(anomaly);
         }
         let lowest = self.anomalies.last().map_or(Score::ZERO, |it| it.score);
-        let cut = self.left_out > 0 && threshold <= lowest;
-        if cut || threshold < self.floor {
+        if threshold < self.floor {
+            return Known::Unknown("its detector was not asked for scores as low as that yet");
+        }
+        if self.left_out > 0 && threshold <= lowest {
             return Known::Unknown("its detector has more anomalies than it could list");
         }
         Known::Less

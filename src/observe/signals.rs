@@ -183,6 +183,8 @@ struct Watched {
     /// How far it is read: what every window of it is moved by.
     progress: Window,
     windows: BTreeMap<SignalName, Window>,
+    /// How far the windows were when reading began anew for others: until then they stay as they are.
+    ahead_s: Option<i64>,
     /// Series of the newest answer, kept or not: how much the next one will hold.
     answered: usize,
     error: Option<Arc<SourceError>>,
@@ -351,7 +353,16 @@ impl Watched {
             ServiceOf::Label(_) => BTreeMap::new(),
         };
         let meaning = config.meaning();
-        Self { meaning, config, progress, windows, answered: 0, error: None, warnings: Vec::new() }
+        Self {
+            meaning,
+            config,
+            progress,
+            windows,
+            ahead_s: None,
+            answered: 0,
+            error: None,
+            warnings: Vec::new(),
+        }
     }
 
     fn keep(&mut self, before: &Keep, after: &Keep) {
@@ -372,6 +383,7 @@ impl Watched {
             }
         }
         if is_more {
+            self.ahead_s = self.ahead_s.max(self.progress.end_s());
             self.progress = new;
         }
     }
@@ -447,8 +459,15 @@ impl Watched {
             // It has no past here: its window begins with this answer.
             self.windows.insert(service.clone(), Window::new(self.config.step_s, self.config.window_s));
         }
+        let is_past = self.ahead_s.is_some_and(|ahead_s| span.end_s < ahead_s);
         for (service, window) in &mut self.windows {
+            if is_past && window.end_s() == self.ahead_s {
+                continue;
+            }
             window.absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
+        }
+        if !is_past {
+            self.ahead_s = None;
         }
         // A series that has been gone for a whole window is forgotten.
         self.windows.retain(|_, window| window.newest().is_some());

@@ -312,6 +312,31 @@ async fn detectors_part_the_series_and_none_is_missed_or_watched_twice() {
     }
 }
 
+#[test]
+fn what_is_kept_stays_at_now_while_the_past_of_another_is_read() {
+    let mut signal = Watched::new(by_app(3_600));
+    let span = |from: i64, to: i64| Span { start_s: at(from).as_second(), end_s: at(to).as_second() };
+    let part = |names: &[&str], (from, to): (i64, i64)| -> BTreeMap<SignalName, Vec<Sample>> {
+        let samples: Vec<Sample> =
+            (from..=to).step_by(60).map(|it| Sample { at: at(it), value: 1.0 }).collect();
+        names.iter().map(|it| (SignalName::new(*it).unwrap(), samples.clone())).collect()
+    };
+    let read = |signal: &mut Watched, names: &[&str], (from, to): (i64, i64)| {
+        signal.absorb_many(span(from, to), &part(names, (from, to)));
+        signal.progress.absorb(span(from, to), &[]);
+        signal.windows.values().map(|it| it.newest().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&mut signal, &["a"], (0, 3_540)), [at(3_540)]);
+    let named = |names: &[&str]| {
+        let services = names.iter().map(|it| SignalName::new(*it).unwrap()).collect();
+        Keep::Named { keys: BTreeSet::new(), services }
+    };
+    signal.keep(&named(&["a"]), &named(&["a", "b"]));
+    assert_eq!(read(&mut signal, &["a", "b"], (60, 1_800)), [at(3_540), at(1_800)]);
+    assert_eq!(read(&mut signal, &["a", "b"], (1_680, 3_600)), [at(3_600), at(3_600)]);
+    assert!(signal.states(at(3_600)).all(|it| it.series.present() == 60), "neither lost a value");
+}
+
 #[tokio::test]
 async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_named_any_more_is_gone() {
     let apps = ["a", "b", "c"].map(str::to_owned).to_vec();

@@ -122,6 +122,12 @@ impl Window {
         self.end_s = Some(asked.end_s);
     }
 
+    /// Time of the newest slot, seconds; `None` before the first successful read.
+    #[must_use]
+    pub fn end_s(&self) -> Option<i64> {
+        self.end_s
+    }
+
     /// Time of the newest slot that holds a value.
     #[must_use]
     pub fn newest(&self) -> Option<Timestamp> {

@@ -393,18 +393,14 @@ async fn metrics_that_are_late_after_the_reservation_cost_no_second_slot() {
     place.forge.fail_next_merge(Fault::Refused);
     let mut tars = place.tars("a");
     place.world.run(&mut tars, 1).await;
-    place.forge.set_down(true);
-    place.world.metrics.quench(SLOW);
-    place.world.metrics.level(None);
-    place.world.run(&mut tars, 5).await;
-    place.forge.set_down(false);
-    place.world.run(&mut tars, 2).await;
+    place.world.metrics.set_deaf(true);
+    place.world.run(&mut tars, 4).await;
     assert_eq!(
         place.world.states(),
         [S::Proposed, S::MergeReserved],
         "nobody knows whether it is still needed"
     );
-    place.world.metrics.fire(SLOW);
+    place.world.metrics.set_deaf(false);
     place.world.run(&mut tars, 1).await;
     assert_eq!(place.world.states(), [S::Proposed, S::MergeReserved, S::Merged]);
 }

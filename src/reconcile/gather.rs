@@ -11,7 +11,7 @@ use super::in_force::signals_of;
 use super::report::Held;
 use super::turn::Turn;
 use crate::decide;
-use crate::model::action::RemediationAction;
+use crate::model::action::{Purpose, RemediationAction};
 use crate::model::anomaly::{Anomaly, Score};
 use crate::model::causes::causes;
 use crate::model::ids::SignalName;
@@ -29,21 +29,25 @@ const TROUBLE: f64 = 0.8;
 
 /// What all detectors said at one look, by ordinal.
 #[derive(Debug)]
-pub struct Gathered(Vec<Result<ShardReport, ShardError>>);
+pub struct Gathered {
+    answers: Vec<Result<ShardReport, ShardError>>,
+    /// It is known which service calls which, so every trouble may be another one's.
+    has_calls: bool,
+}
 
 impl Gathered {
     #[must_use]
     pub fn total(&self) -> usize {
-        self.0.len()
+        self.answers.len()
     }
 
     /// Shards of which nothing is known, and why.
     pub fn lost(&self) -> impl Iterator<Item = (usize, &ShardError)> {
-        self.0.iter().enumerate().filter_map(|(ordinal, it)| Some((ordinal, it.as_ref().err()?)))
+        self.answers.iter().enumerate().filter_map(|(ordinal, it)| Some((ordinal, it.as_ref().err()?)))
     }
 
     fn total_u32(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.answers.len()).unwrap_or(u32::MAX)
     }
 
     /// Every anomaly that its own detector reports.
@@ -53,7 +57,7 @@ impl Gathered {
             let own = report.anomalies.iter().filter(move |it| shard.has(&it.key));
             own.cloned().collect::<Vec<_>>()
         };
-        self.0.iter().flatten().flat_map(own).collect()
+        self.answers.iter().flatten().flat_map(own).collect()
     }
 
     /// Why nobody knows whether `trigger` holds; `None` where its detector says so, or nobody has to.
@@ -62,7 +66,7 @@ impl Gathered {
         let Trigger::Anomaly { signal, threshold, .. } = trigger else { return None };
         let total = self.total_u32();
         let ordinal = home(signal, total);
-        let why = match self.0.get(usize::try_from(ordinal).ok()?)? {
+        let why = match self.answers.get(usize::try_from(ordinal).ok()?)? {
             Err(error) => causes(error),
             Ok(report) => match report.about(signal, *threshold) {
                 Known::Scored(_) | Known::Less => return None,
@@ -112,7 +116,7 @@ impl Observer {
         self.windows.keep(Keep::Named { keys, services });
         let reading = self.windows.tick(&self.sources, now);
         let (signals, answers) = tokio::join!(reading, detectors.ask(floor(policies, &self.graph), now));
-        let gathered = Gathered(answers);
+        let gathered = Gathered { answers, has_calls: !self.graph.is_empty() };
         let mut evidence = self.evidence(signals, now);
         evidence.anomalies = gathered.anomalies();
         evidence.gathered = Some(gathered);
@@ -124,6 +128,19 @@ impl Turn<'_> {
     /// Why nobody knows whether `trigger` holds.
     pub(super) fn unknown(&self, trigger: &Trigger) -> Option<Reason> {
         self.evidence.gathered.as_ref()?.unknown(trigger)
+    }
+
+    /// Why nobody knows whose trouble `record` answers: the cause may be a series of a detector that is not heard.
+    pub(super) fn unjudged(&self, record: &RemediationAction) -> Option<Reason> {
+        let gathered = self.evidence.gathered.as_ref().filter(|it| it.has_calls)?;
+        let (ordinal, error) =
+            gathered.lost().next().filter(|_| record.spec.purpose == Purpose::Remediate)?;
+        let total = gathered.total();
+        let text = format!(
+            "the cause may be in shard {ordinal} of {total}, and nothing is known of it: {}",
+            causes(error)
+        );
+        Some(Reason::new(ReasonCode::DetectorLost, text))
     }
 
     /// Everything that cannot be ruled out, because the detector that would see it is not heard.
@@ -162,7 +179,7 @@ mod tests {
     fn a_lost_shard_hides_its_own_series_and_no_other() {
         let scored = anomaly(signal("frontend", "latency_p95"), 0.9, at(0));
         let answers = vec![Err(ShardError::Status(503)), Ok(report(1, None, std::slice::from_ref(&scored)))];
-        let gathered = Gathered(answers);
+        let gathered = Gathered { answers, has_calls: false };
         let mut trigger = policy().triggers.remove(0);
         let reason = gathered.unknown(&trigger).unwrap();
         assert_eq!(reason.code, ReasonCode::DetectorLost);
@@ -181,8 +198,8 @@ mod tests {
     #[test]
     fn what_a_detector_could_not_read_is_not_known_and_what_is_not_its_own_is_not_believed() {
         let foreign = anomaly(signal("frontend", "latency_p95"), 0.9, at(0));
-        let gathered =
-            Gathered(vec![Ok(report(0, Some("no answer in time"), &[foreign])), Ok(report(1, None, &[]))]);
+        let answers = vec![Ok(report(0, Some("no answer in time"), &[foreign])), Ok(report(1, None, &[]))];
+        let gathered = Gathered { answers, has_calls: false };
         let reason = gathered.unknown(&policy().triggers[0]).unwrap();
         assert!(reason.text.ends_with("shard 0 of 2: no answer in time"), "{reason}");
         assert_eq!(gathered.anomalies(), []);

@@ -88,6 +88,7 @@ struct MetricState {
     firing: BTreeSet<String>,
     /// How far the outside clock is ahead.
     ahead_s: i64,
+    is_deaf: bool,
 }
 
 impl Metrics {
@@ -114,6 +115,11 @@ impl Metrics {
     /// The past had this level, as far back as anybody asks; levels set before are forgotten.
     pub fn calm_past(&self, level: f64) {
         self.state.lock().unwrap().levels = vec![(Timestamp::MIN, Some(level))];
+    }
+
+    /// From now on queries of triggers are not answered, or are again.
+    pub fn set_deaf(&self, is_deaf: bool) {
+        self.state.lock().unwrap().is_deaf = is_deaf;
     }
 
     pub fn outside_clock_ahead(&self, seconds: i64) {
@@ -146,7 +152,11 @@ impl MetricSource for Metrics {
         query: &'a str,
         _: Timestamp,
     ) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
-        let non_empty = self.state.lock().unwrap().firing.contains(query);
+        let state = self.state.lock().unwrap();
+        if state.is_deaf {
+            return std::future::ready(Err(SourceError::OutOfTime)).boxed();
+        }
+        let non_empty = state.firing.contains(query);
         std::future::ready(Ok(InstantResult { non_empty, value: non_empty.then_some(1.0) })).boxed()
     }
 

@@ -58,7 +58,8 @@ async fn against_cluster(turn: &Turn<'_>, decision: Decision, facts: &Facts) -> 
 fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
     policy.actions.iter().find_map(|action| match action {
         PlaybookSpec::ScaleOut { by: ScaleBy::Queue { load, .. }, .. } => {
-            turn.evidence.series(load)?.last().map(|(_, value)| value)
+            let state = turn.evidence.state(load).filter(|it| !it.stale)?;
+            state.series.last().map(|(_, value)| value)
         }
         _ => None,
     })

@@ -8,15 +8,22 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::Reconciler;
+use super::evidence::Observer;
 use super::harness::{POLICY, TICK, World, latency_policy, open, signal};
 use super::report::TickReport;
+use crate::detect::EnsembleSettings;
 use crate::model::action::ActionState;
 use crate::model::anomaly::Score;
 use crate::model::fixtures::anomaly;
+use crate::model::history::History;
+use crate::model::ids::SignalName;
 use crate::model::reason::ReasonCode;
+use crate::model::services::ServiceGraph;
 use crate::model::shard::{Shard, ShardReport, SignalRead, home};
-use crate::model::signal::ServiceOf;
+use crate::model::signal::{ServiceOf, SignalKey, SourceKind};
 use crate::observe::shards::{ShardError, ShardSource};
+use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::sources::Sources;
 
 /// Two detectors; the one that watches the latency says what the test wants.
 #[derive(Debug, Default)]
@@ -75,6 +82,10 @@ fn anomaly_policy(mode: &str) -> String {
 
 fn remediator(world: &World, name: &str, detectors: &Arc<Detectors>) -> Reconciler {
     world.reconciler_with(name, |parts| parts.observer.hear(Arc::clone(detectors) as Arc<dyn ShardSource>))
+}
+
+fn is_merged(history: &History) -> bool {
+    open(history, "backend").is_some_and(|it| it.state() == ActionState::Merged)
 }
 
 fn codes(report: &TickReport) -> Vec<ReasonCode> {
@@ -144,11 +155,45 @@ async fn nothing_merges_on_what_a_lost_shard_said_before() {
     world.run(&mut tars, 6).await;
     assert!(world.states().iter().all(|it| *it == ActionState::Proposed), "{:?}", world.story());
     detectors.find_all();
-    world
-        .until(&mut tars, 4, |history| {
-            open(history, "backend").is_some_and(|it| it.state() == ActionState::Merged)
-        })
-        .await;
+    world.until(&mut tars, 4, is_merged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_score_that_is_heard_merges_nothing_while_the_values_to_verify_by_are_old() {
+    let world = World::new(&anomaly_policy("AutoMerge"));
+    world.commit(&[("policies/SUSPENDED", Some("wait\n"))]);
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    world.until(&mut tars, 2, |history| open(history, "backend").is_some()).await;
+    world.metrics.level(None);
+    world.run(&mut tars, 12).await;
+    world.commit(&[("policies/SUSPENDED", None)]);
+    world.run(&mut tars, 4).await;
+    assert!(world.states().iter().all(|it| *it == ActionState::Proposed), "{:?}", world.story());
+    world.metrics.level(500.0);
+    world.until(&mut tars, 4, is_merged).await;
+}
+
+/// Whoever watches the cause may be the one that is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_calls_known_a_lost_shard_holds_every_merge_that_may_answer_another_ones_trouble() {
+    let (_, other) = ours_and_other();
+    for (calls, expected) in [(vec![], true), (vec![("backend", "cart")], false)] {
+        let world = World::new(&latency_policy("AutoMerge"));
+        let detectors = Arc::new(Detectors::default());
+        detectors.lose(other);
+        let mut tars = world.reconciler_with("a", |parts| {
+            parts.observer.graph = ServiceGraph::of(calls.iter().copied());
+            parts.observer.hear(Arc::clone(&detectors) as Arc<dyn ShardSource>);
+        });
+        world.run(&mut tars, 5).await;
+        let merged = world.states().contains(&ActionState::Merged);
+        assert_eq!(merged, expected, "{calls:?}: {:?}", world.story());
+        detectors.find_all();
+        if !merged {
+            world.until(&mut tars, 3, is_merged).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +215,23 @@ async fn two_remediators_act_once_on_what_the_detectors_say() {
 async fn a_remediator_measures_what_it_verifies_and_nothing_else() {
     let world = World::new(&anomaly_policy("Propose"));
     let detectors = Arc::new(Detectors::default());
-    let mut tars = remediator(&world, "a", &detectors);
+    let config = |key: SignalKey| SignalConfig {
+        signal: key.signal,
+        service: ServiceOf::Named(key.service),
+        source: SourceKind::Prometheus,
+        query: "latency".to_owned(),
+        step_s: 30,
+        window_s: 2_400,
+        period: None,
+        staleness_s: 300,
+    };
+    let unnamed = SignalKey { signal: signal().signal, service: SignalName::new("checkout").unwrap() };
+    let mut tars = world.reconciler_with("a", |parts| {
+        let windows = SignalWindows::new(vec![config(signal()), config(unnamed)]).unwrap();
+        let sources = Sources::only(Arc::new(world.metrics.clone()));
+        parts.observer = Observer::new(sources, windows, EnsembleSettings::default());
+        parts.observer.hear(Arc::clone(&detectors) as Arc<dyn ShardSource>);
+    });
     let (evidence, _) = tars.tick().await;
     assert_eq!(evidence.signals.keys().cloned().collect::<Vec<_>>(), [signal()]);
     world.commit(&[(POLICY, None)]);

@@ -128,7 +128,8 @@ impl Turn<'_> {
             }
             None => None,
         };
-        let unknown = self.trigger_of(record).and_then(|it| self.unknown(it));
+        let trigger = self.trigger_of(record).and_then(|it| self.unknown(it));
+        let unknown = trigger.or_else(|| self.unjudged(record));
         let request = PermitRequest {
             record,
             policy: self.policy(record),
@@ -306,10 +307,11 @@ impl Turn<'_> {
         verify::calm((&state.series, state.staleness_s), spec.below, expected, spec.window_s, self.now)
     }
 
-    /// Is the newest value of the signal that `policy` verifies by inside its target? `None`: no data.
+    /// Is the newest value of the signal that `policy` verifies by inside its target? `None`: no data, or none that is fresh.
     #[must_use]
     pub fn inside_target(&self, policy: &Policy, cause: &Cause) -> Option<bool> {
-        let (_, newest) = self.evidence.series(&policy.verify.signal)?.last()?;
+        let state = self.evidence.state(&policy.verify.signal).filter(|it| !it.stale)?;
+        let (_, newest) = state.series.last()?;
         let expected = cause.anomalies.iter().find(|it| it.key == policy.verify.signal).map(|it| it.expected);
         match (policy.verify.below, expected) {
             (Some(below), _) => Some(newest < below),

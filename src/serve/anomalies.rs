@@ -16,7 +16,7 @@ use crate::model::anomaly::Score;
 use crate::model::shard::ShardReport;
 
 /// Answers being made at the same time; each may be two megabytes.
-pub const ANOMALIES_AT_ONCE: usize = 4;
+pub const ANOMALIES_AT_ONCE: usize = 16;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@
 
 {{/* Two releases in one namespace each have a Lease. */}}
 {{- define "tars.lease" -}}
-{{ dig "cluster" "lease" (include "tars.name" .) .Values.settings }}
+{{ dig "cluster" "lease" "" .Values.settings | default (include "tars.name" .) }}
 {{- end }}
 
 {{- define "tars.selector" -}}
@@ -25,7 +25,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "tars.detector" -}}
-{{ include "tars.name" . }}-detector
+{{- /* A pod's label has this and a hash, 63 characters at most. */ -}}
+{{ include "tars.name" . | trunc 43 | trimSuffix "-" }}-detector
 {{- end }}
 
 {{/* The pods that decide and write: all of tars in one process, or the remediators. */}}

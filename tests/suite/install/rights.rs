@@ -187,6 +187,13 @@ fn access_to_the_cluster_brings_the_rights_and_a_token_of_an_hour() {
     let all_named = objects(&rendered(&helm, minimal, &named));
     assert_eq!(of_kind(&all_named, "Role")[0]["rules"][1]["resourceNames"], json!(["shop"]));
     assert!(settings(&all_named).contains("lease: shop\n"), "{}", settings(&all_named));
+    let nobody = [&more[..], &["--set-string", "settings.cluster.lease="]].concat();
+    let all_nobody = objects(&rendered(&helm, minimal, &nobody));
+    assert_eq!(
+        of_kind(&all_nobody, "Role")[0]["rules"][1]["resourceNames"],
+        json!(["tars"]),
+        "no name is not every name"
+    );
     let volumes = of_kind(&all, "Deployment")[0]["spec"]["template"]["spec"]["volumes"].to_string();
     assert!(volumes.contains("\"expirationSeconds\":3600"), "{volumes}");
     let set = of_kind(&all, "StatefulSet")[0].to_string();
