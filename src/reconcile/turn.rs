@@ -129,7 +129,9 @@ impl Turn<'_> {
             None => None,
         };
         let trigger = self.trigger_of(record).and_then(|it| self.unknown(it));
-        let unknown = trigger.or_else(|| self.unjudged(record));
+        let unjudged = self.unjudged(record);
+        let still_needed = if unjudged.is_some() { None } else { self.still_needed(record) };
+        let unknown = trigger.or(unjudged);
         let request = PermitRequest {
             record,
             policy: self.policy(record),
@@ -139,7 +141,7 @@ impl Turn<'_> {
             branch: branch.as_ref(),
             main: self.view.main(),
             paths_moved: self.view.moved_paths(change)?.is_some(),
-            still_needed: self.still_needed(record),
+            still_needed,
             unknown: unknown.as_ref(),
             on_forge: self.desk.map_or(OnForge::Nowhere, |desk| desk.stands(change)),
             contested: &[],
