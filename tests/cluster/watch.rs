@@ -39,7 +39,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// On the policies of the repository, in the namespace of the workload. `more`: lines of the settings, the signals among them.
+    /// On the policies of the repository, in the namespace of the workload, which it looks at beside those of what delivers: of
+    /// several in one cluster, each says what it thinks of the policies that it sees. `more`: lines of the settings, the signals among them.
     /// `kubeconfig`: whom the API server takes tars for.
     pub(crate) fn start(
         cluster: &Cluster,
@@ -72,7 +73,7 @@ impl Watch {
 forge: {{kind: gitea, url: '{forge}', repository: {ORGANISATION}/{name}, token_file: {at}/token}}
 signing: {{key_file: {at}/signing-key, allowed_signers_file: {at}/allowed_signers, email: tars@example.com}}
 prometheus: {{url: 'http://127.0.0.1:{prometheus}'}}
-cluster: {{access: kubeconfig, kubeconfig: '{}', policies: {policies}}}
+cluster: {{access: kubeconfig, kubeconfig: '{}', policies: {policies}, namespaces: [{name}, flux-system, argocd]}}
 listen: LISTEN
 tick: 1s
 webhook: {{enabled: false}}
