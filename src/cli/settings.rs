@@ -243,7 +243,7 @@ pub fn http(timeout: Duration) -> Result<Http, Failure> {
 /// The same for answers of this many bytes at most.
 ///
 /// # Errors
-/// As [`http`], or when an authority is no certificate.
+/// As [`http()`], or when an authority is no certificate.
 pub fn client(timeout: Duration, body_max: usize, authorities: Option<Vec<u8>>) -> Result<Http, Failure> {
     let settings = HttpSettings {
         timeout,
