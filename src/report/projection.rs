@@ -1,6 +1,9 @@
 //! What the projections of tars's knowledge into a cluster have in common: a status that is written when it is not what it
-//! should be, what is too much taken out, and an outage that is logged twice. Values come in, patches go out. It never
+//! should be, what is too much taken out, and an outage that is logged once for each reason and when it ends. Values come in, patches go out. It never
 //! decides what should be there.
+
+use std::collections::HashSet;
+use std::mem::Discriminant;
 
 use serde_json::{Value, json};
 
@@ -10,23 +13,31 @@ use crate::telemetry::events::Event;
 /// Who owns the fields that tars applies.
 pub(super) const MANAGER: &str = "tars";
 
-/// Ticks that failed since the last that did not: an outage is logged when it begins and when it ends.
+/// Ticks that failed since the last that did not: an outage is logged when it begins, when it has another reason than before,
+/// and when it ends.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     failed: u64,
+    /// Kinds of reasons that were told; the enum bounds them.
+    told: HashSet<Discriminant<KubeError>>,
 }
 
 impl Outage {
+    /// Was this kind of reason not told since things worked?
+    fn is_news(&mut self, error: &KubeError) -> bool {
+        self.told.insert(std::mem::discriminant(error))
+    }
+
     pub(super) fn note(&mut self, outcome: Result<(), KubeError>) {
         match outcome {
             Ok(()) => {
                 if self.failed > 0 {
                     Event::Recovered { stage: "cluster", failed: self.failed }.emit();
                 }
-                self.failed = 0;
+                *self = Self::default();
             }
             Err(error) => {
-                if self.failed == 0 {
+                if self.is_news(&error) {
                     Event::Failed { stage: "cluster", error: &error }.emit();
                 }
                 self.failed += 1;
@@ -79,6 +90,17 @@ pub(super) fn correction(actual: &Value, wanted: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_that_turns_out_to_be_something_else_is_news_and_only_once() {
+        let busy = || KubeError::Busy { retry_after_s: None };
+        let missing = || KubeError::NotFound { asked: "a".to_owned() };
+        let mut outage = Outage::default();
+        let told = [busy(), busy(), missing(), busy()].map(|it| outage.is_news(&it));
+        assert_eq!(told, [true, false, true, false]);
+        outage.note(Ok(()));
+        assert!(outage.is_news(&busy()));
+    }
 
     #[test]
     fn a_correction_sets_back_and_takes_out_and_says_nothing_when_nothing_is_wrong() {
