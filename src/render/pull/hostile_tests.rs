@@ -267,7 +267,7 @@ proptest! {
 
     #[test]
     fn no_body_is_longer_than_its_forge_takes_nor_broken_by_the_cut(
-        text in hostile(), repeat in 1usize..200, rows in 0usize..40, limit in 1_900usize..20_000,
+        text in hostile(), repeat in 1usize..200, rows in 0usize..40, limit in 2_600usize..20_000,
         caps in 0usize..3, plan in 0usize..3, state in 0usize..ActionState::ALL.len(),
     ) {
         let name = "x".repeat(63);
