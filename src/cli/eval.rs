@@ -133,7 +133,7 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
         }
     }
     if let Some(file) = &args.csv {
-        write(file, &csv(&lines))?;
+        write(file, &csv_of(&HEADERS, lines.iter().map(cells)))?;
     }
     if let Some((file, scores)) = args.scores.as_ref().zip(kept.scores) {
         write(file, &scores)?;
@@ -375,7 +375,8 @@ fn table(lines: &[Line]) -> Table {
     Table { headers: HEADERS.to_vec(), wide: WIDE, rows: lines.iter().map(row).collect() }
 }
 
-fn csv(lines: &[Line]) -> String {
-    let rows = lines.iter().map(|it| cells(it).join(","));
-    std::iter::once(HEADERS.join(",").to_lowercase()).chain(rows).map(|it| it + "\n").collect()
+/// Rows below their headers, which are in small letters there.
+pub(super) fn csv_of(headers: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let rows = rows.map(|it| it.join(","));
+    std::iter::once(headers.join(",").to_lowercase()).chain(rows).map(|it| it + "\n").collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::eval::{manifest, series, write};
+use super::eval::{csv_of, manifest, series, write};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
 use crate::eval::{AheadFigures, ForecasterName, ahead_figures, foresee};
@@ -51,7 +51,7 @@ pub fn run(
             .hint("a series needs a value every ten minutes or more often, and more than a day of them"));
     }
     if let Some(file) = csv {
-        write(file, &as_csv(&lines))?;
+        write(file, &csv_of(&HEADERS, lines.iter().map(cells)))?;
     }
     let name = |it: &Line| format!("{}/{}/{}", it.dataset, it.ahead_s, it.forecaster);
     let names: Vec<String> = lines.iter().map(name).collect();
@@ -114,9 +114,4 @@ fn cells(line: &Line) -> Vec<String> {
 fn table(lines: &[Line]) -> Table {
     let row = |line: &Line| cells(line).into_iter().map(Piece::from).collect();
     Table { headers: HEADERS.to_vec(), wide: 0, rows: lines.iter().map(row).collect() }
-}
-
-fn as_csv(lines: &[Line]) -> String {
-    let rows = lines.iter().map(|it| cells(it).join(","));
-    std::iter::once(HEADERS.join(",").to_lowercase()).chain(rows).map(|it| it + "\n").collect()
 }

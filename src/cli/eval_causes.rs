@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::eval::{manifest_text, text, write, wrong};
+use super::eval::{csv_of, manifest_text, text, write, wrong};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
 use crate::config;
@@ -67,7 +67,7 @@ pub fn run(
             .hint("its manifest.json lists them under `rca`"));
     }
     if let Some(file) = csv {
-        write(file, &as_csv(&lines))?;
+        write(file, &csv_of(&HEADERS, lines.iter().map(cells)))?;
     }
     if let Some(file) = &args.ranks {
         write(file, &format!("case,rank,service\n{ranks}"))?;
@@ -195,9 +195,4 @@ fn cells(line: &Line) -> Vec<String> {
 fn table(lines: &[Line]) -> Table {
     let row = |line: &Line| cells(line).into_iter().map(Piece::from).collect();
     Table { headers: HEADERS.to_vec(), wide: WIDE, rows: lines.iter().map(row).collect() }
-}
-
-fn as_csv(lines: &[Line]) -> String {
-    let rows = lines.iter().map(|it| cells(it).join(","));
-    std::iter::once(HEADERS.join(",").to_lowercase()).chain(rows).map(|it| it + "\n").collect()
 }
