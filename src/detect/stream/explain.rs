@@ -10,6 +10,9 @@ use crate::model::signal::SignalKey;
 use super::season::{BAND, Season};
 use super::{Detector, FEATURES, State, average, isolation, season};
 
+/// Newness of less is not told, ln of hours.
+const NEW: f32 = 1.0;
+
 impl Detector {
     /// The newest value as an anomaly; `None` before there was one.
     #[must_use]
@@ -57,6 +60,7 @@ impl Detector {
     fn evidence(&self, state: &State, index: usize, names: &[&str], surprises: &[f32]) -> String {
         let vote = state.votes()[index] * self.shares(state)[index];
         let share = 100.0 * vote / self.surprise(state).max(f32::MIN_POSITIVE);
+        let learned = state.count;
         let most = surprises.iter().zip(names).max_by(|a, b| a.0.total_cmp(b.0));
         let Some((most, name)) = most.filter(|it| *it.0 > 0.0) else {
             return "nothing stands out".into();
@@ -68,9 +72,10 @@ impl Detector {
                 let sigma = number(f64::from(sigma) * state.unit());
                 format!(", moving mean {} (sigma {sigma})", number(state.in_unit(mean)))
             }
-            _ => String::new(),
+            _ => new(state)
+                .map_or_else(String::new, |what| format!(", and {what} was hardly ever there before")),
         };
-        let (once, learned) = (duration(*most), state.count);
+        let once = duration(*most);
         format!(
             "{name} comes once in {once}{expected}, {share:.0} % of the score, learned from {learned} values"
         )
@@ -98,6 +103,13 @@ impl Detector {
         };
         Some(length_s / state.step_s)
     }
+}
+
+/// What is new, where that says something.
+fn new(state: &State) -> Option<&'static str> {
+    let [step, shape] = state.newness;
+    let what = if step > shape { "such a step" } else { "such a mean with such a deviation" };
+    (step + shape >= NEW).then_some(what)
 }
 
 /// A time in words from the logarithm of its hours.

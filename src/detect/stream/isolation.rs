@@ -1,21 +1,23 @@
 //! The isolation vote: how alone a value is among what the series did before, by value, difference, mean and
-//! deviation. Half-space chains over fixed cuts stand for the trees: cells that are rarely visited are isolated.
-//! A value goes in, a surprise comes out.
+//! deviation. Half-space chains over fixed cuts stand for the trees: cells that are rarely visited are isolated, and
+//! one that was never visited is new. A value goes in, surprises come out.
 
+use super::newness::Newness;
 use super::pack::Pack;
 use super::tail::{Blocks, Tail, of_pair};
 use super::{Point, rate};
 
 /// Cuts of the range at each depth; a cell of depth `d` is a pair of bins.
-const CUTS: [u32; 5] = [2, 4, 8, 16, 32];
-/// Where the counts of each depth begin; the two deepest share cells by a hash.
-const STARTS: [usize; 5] = [0, 9, 34, 115, 371];
-const CELLS: usize = 627;
-const HASHED: usize = 256;
+const CUTS: [u32; DEPTHS] = [2, 4, 8, 16];
+const DEPTHS: usize = 4;
+/// Where the counts of each depth begin.
+const STARTS: [usize; DEPTHS] = [0, 9, 34, 115];
+const CELLS: usize = 404;
 /// Points after which all counts are halved, so that what the series does now outweighs what it did.
 const HALVING: u32 = 65_536;
-/// The range shrinks to what was seen since the last halving, if that is less than this share of it.
-const SHRINK_BELOW: f32 = 0.25;
+/// The range shrinks to what was seen since the last halving, if that is less than this share of it: even the deepest
+/// cuts see one bin then.
+const SHRINK_BELOW: f32 = 1.0 / 16.0;
 /// Values in the rolling mean and deviation, and hours of the level.
 const ROLLING: f32 = 10.0;
 const LEVEL_H: f32 = 48.0;
@@ -26,12 +28,20 @@ const RARITY_NOISE: f32 = 0.1;
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Chain {
     counts: [u8; CELLS],
-    before: [u8; 5],
+    before: [u8; DEPTHS],
+}
+
+/// What a chain says of one visit.
+struct Visit {
+    /// Mean over the depths of ln(visits of all cells / visits of this cell).
+    rarity: f32,
+    /// Of each depth: 1 for a cell that was never visited, 1 / (1 + visits) for one that was.
+    newness: [f32; DEPTHS],
 }
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { counts: [0; CELLS], before: [0; 5] }
+        Self { counts: [0; CELLS], before: [0; DEPTHS] }
     }
 }
 
@@ -47,24 +57,22 @@ fn halved(code: u8) -> u8 {
 }
 
 impl Chain {
-    /// Mean over the depths of ln(visits of all cells / visits of this cell), before this visit.
-    fn visit(&mut self, bins: impl Fn(u32) -> (u32, u32), visits: u32, logs: &[f32; 256]) -> f32 {
-        let mut rarity = 0.0;
+    /// Judged by the visits before this one.
+    fn visit(&mut self, bins: impl Fn(usize) -> (u32, u32), visits: u32, logs: &[f32; 256]) -> Visit {
+        let mut seen = Visit { rarity: 0.0, newness: [0.0; DEPTHS] };
         let all = (visits as f32 + 1.0).ln();
-        for depth in 0..CUTS.len() {
-            let cuts = CUTS[depth];
-            let (a, b) = bins(depth as u32);
-            let (a, b) = (a.min(cuts), b.min(cuts));
-            let flat = (a * (cuts + 1) + b) as usize;
-            let place = if cuts <= 8 { flat } else { (mixed(flat as u32) as usize) % HASHED };
+        for (depth, cuts) in CUTS.into_iter().enumerate() {
+            let (a, b) = bins(depth);
+            let place = (a.min(cuts) * (cuts + 1) + b.min(cuts)) as usize;
             let cell = &mut self.counts[STARTS[depth] + place];
-            rarity += all - logs[usize::from(*cell)];
+            seen.rarity += (all - logs[usize::from(*cell)]) / DEPTHS as f32;
+            seen.newness[depth] = 1.0 / (1.0 + counted(*cell) as f32);
             let exponent = u32::from(*cell >> 4).saturating_sub(1);
             if *cell < u8::MAX && mixed(visits ^ (depth as u32) << 28) & ((1 << exponent) - 1) == 0 {
                 *cell += 1;
             }
         }
-        rarity / CUTS.len() as f32
+        seen
     }
 
     fn halve(&mut self) {
@@ -88,24 +96,49 @@ pub fn logs() -> [f32; 256] {
     logs
 }
 
-/// Extremes of the value, and the largest rolling deviation.
+/// From the smallest to the largest of what was seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Range {
+struct Span {
     low: f32,
     high: f32,
-    deviation: f32,
+}
+
+impl Span {
+    fn at(value: f32) -> Self {
+        Self { low: value, high: value }
+    }
+
+    fn include(&mut self, value: f32) {
+        (self.low, self.high) = (self.low.min(value), self.high.max(value));
+    }
+
+    fn width(&self) -> f32 {
+        self.high - self.low
+    }
+
+    /// From 0 at the low end to 1 at the high one.
+    fn place(&self, value: f32) -> f32 {
+        if self.width() > 0.0 { ((value - self.low) / self.width()).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+/// Extremes of the value, of its rolling mean, and of its rolling deviation from 0 on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Range {
+    value: Span,
+    mean: Span,
+    deviation: Span,
 }
 
 impl Range {
-    fn include(&mut self, value: f32, deviation: f32) {
-        self.low = self.low.min(value);
-        self.high = self.high.max(value);
-        self.deviation = self.deviation.max(deviation);
+    fn at(value: f32) -> Self {
+        Self { value: Span::at(value), mean: Span::at(value), deviation: Span::at(0.0) }
     }
 
-    fn place(&self, value: f32) -> f32 {
-        let width = self.high - self.low;
-        if width > 0.0 { ((value - self.low) / width).clamp(0.0, 1.0) } else { 0.0 }
+    fn include(&mut self, value: f32, mean: f32, deviation: f32) {
+        self.value.include(value);
+        self.mean.include(mean);
+        self.deviation.include(deviation);
     }
 }
 
@@ -124,11 +157,13 @@ pub struct Isolation {
     level: f32,
     pairs: [[Tail; 2]; 2],
     tails: [Tail; 3],
+    /// Of steps and of shapes.
+    newness: [Newness; 2],
 }
 
 impl Default for Isolation {
     fn default() -> Self {
-        let none = Range { low: 0.0, high: 0.0, deviation: 0.0 };
+        let none = Range::at(0.0);
         Self {
             steps: Chain::default(),
             shapes: Chain::default(),
@@ -140,6 +175,7 @@ impl Default for Isolation {
             level: 0.0,
             pairs: [[Tail::default(); 2]; 2],
             tails: [Tail::default(); 3],
+            newness: [Newness::default(); 2],
         }
     }
 }
@@ -149,34 +185,26 @@ pub const FEATURES: [&str; 5] =
     ["difference", "value", "deviation", "value after the one before", "mean with deviation"];
 
 impl Isolation {
-    pub fn step(&mut self, point: &Point, logs: &[f32; 256]) -> [f32; 5] {
+    /// The surprises, and how new this step and this shape are.
+    pub fn step(&mut self, point: &Point, logs: &[f32; 256]) -> ([f32; 5], [f32; 2]) {
         let value = point.value;
         if point.count <= 1.0 {
             (self.mean, self.level) = (value, value);
-            self.range = Range { low: value, high: value, deviation: 0.0 };
-            self.recent = self.range;
+            (self.range, self.recent) = (Range::at(value), Range::at(value));
         }
         let deviation = self.variance.max(0.0).sqrt();
-        self.range.include(value, deviation);
-        self.recent.include(value, deviation);
+        self.range.include(value, self.mean, deviation);
+        self.recent.include(value, self.mean, deviation);
         let range = self.range;
-        let place = range.place(value);
-        let bin = |cuts: u32, place: f32| (place * cuts as f32 + 0.5) as u32;
-        let before = self.steps.before;
-        let step = self.steps.visit(
-            |depth| (u32::from(before[depth as usize]), bin(CUTS[depth as usize], place)),
-            self.visits,
-            logs,
-        );
-        for (depth, cuts) in CUTS.into_iter().enumerate() {
-            self.steps.before[depth] = bin(cuts, place) as u8;
-        }
-        let (middle, spread) = (range.place(self.mean), share(deviation, range.deviation));
-        let shape = self.shapes.visit(
-            |depth| (bin(CUTS[depth as usize], middle), bin(CUTS[depth as usize], spread)),
-            self.visits,
-            logs,
-        );
+        let bin = |depth: usize, place: f32| (place * CUTS[depth] as f32 + 0.5) as u32;
+        let (place, before) = (range.value.place(value), self.steps.before);
+        let step = self.steps.visit(|depth| (u32::from(before[depth]), bin(depth, place)), self.visits, logs);
+        self.steps.before = std::array::from_fn(|depth| bin(depth, place) as u8);
+        let (middle, spread) = (range.mean.place(self.mean), range.deviation.place(deviation));
+        let shape = self.shapes.visit(|depth| (bin(depth, middle), bin(depth, spread)), self.visits, logs);
+        // Single steps are many: the coarsest cut tells nothing of them. Shapes are few: the finest is new too often.
+        let new =
+            [self.newness[0].step(&step.newness[1..]), self.newness[1].step(&shape.newness[..DEPTHS - 1])];
         self.count_visit();
         let off_level = value - self.level;
         let first = 1.0 / point.count;
@@ -185,13 +213,14 @@ impl Isolation {
         self.mean += alpha * off;
         self.variance = (1.0 - alpha) * (self.variance + alpha * off * off);
         let deviation = (self.variance + point.floor * point.floor).sqrt();
-        [
+        let surprises = [
             of_pair(&mut self.pairs[0], point.difference, point.floor),
             of_pair(&mut self.pairs[1], off_level, point.floor),
             self.tails[0].surprise(deviation),
-            self.tails[1].surprise(step),
-            self.tails[2].surprise(shape),
-        ]
+            self.tails[1].surprise(step.rarity),
+            self.tails[2].surprise(shape.rarity),
+        ];
+        (surprises, new)
     }
 
     /// Forgets in halves, and lets the range shrink when an outlier of long ago made it useless.
@@ -203,13 +232,15 @@ impl Isolation {
         self.visits /= 2;
         self.steps.halve();
         self.shapes.halve();
-        let (all, recent) = (self.range.high - self.range.low, self.recent.high - self.recent.low);
-        if recent > 0.0 && recent < SHRINK_BELOW * all {
-            self.range = self.recent;
+        let recent = self.recent;
+        if recent.value.width() > 0.0 && recent.value.width() < SHRINK_BELOW * self.range.value.width() {
+            self.range = recent;
             (self.steps, self.shapes, self.visits) = (Chain::default(), Chain::default(), 0);
+            self.newness.iter_mut().for_each(Newness::mute);
         }
-        let (low, high) = (self.recent.high, self.recent.low);
-        self.recent = Range { low, high, deviation: 0.0 };
+        // Empty spans: whatever comes next is their extreme.
+        let none = |span: Span| Span { low: span.high, high: span.low };
+        self.recent = Range { value: none(recent.value), mean: none(recent.mean), deviation: Span::at(0.0) };
     }
 
     pub fn close(&mut self, blocks: &Blocks) {
@@ -217,6 +248,7 @@ impl Isolation {
         blocks.close(&mut self.tails[0], 0.0);
         blocks.close(&mut self.tails[1], RARITY_NOISE);
         blocks.close(&mut self.tails[2], RARITY_NOISE);
+        self.newness.iter_mut().for_each(|it| it.close(blocks));
     }
 
     pub fn pack(&mut self, pack: &mut impl Pack) {
@@ -226,17 +258,15 @@ impl Isolation {
         }
         pack.u32(&mut self.visits);
         for range in [&mut self.range, &mut self.recent] {
-            for value in [&mut range.low, &mut range.high, &mut range.deviation] {
-                pack.f32(value);
+            for span in [&mut range.value, &mut range.mean, &mut range.deviation] {
+                pack.f32(&mut span.low);
+                pack.f32(&mut span.high);
             }
         }
         for value in [&mut self.mean, &mut self.variance, &mut self.level] {
             pack.f32(value);
         }
         self.pairs.iter_mut().flatten().chain(&mut self.tails).for_each(|tail| tail.pack(pack));
+        self.newness.iter_mut().for_each(|it| it.pack(pack));
     }
-}
-
-fn share(part: f32, whole: f32) -> f32 {
-    if whole > 0.0 { (part / whole).min(1.0) } else { 0.0 }
 }

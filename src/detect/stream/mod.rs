@@ -7,6 +7,7 @@ mod cycle;
 mod episode;
 mod explain;
 mod isolation;
+mod newness;
 mod pack;
 mod season;
 mod state;
@@ -31,6 +32,8 @@ const WARM_UP_CONFIDENCE: f64 = 0.5;
 const FLAT_POINTS: u16 = 16;
 /// Features of each vote: seasonal, isolation, average.
 const FEATURES: [usize; 3] = [season::FEATURES.len(), isolation::FEATURES.len(), average::FEATURES.len()];
+/// What the isolation vote says more for a step, and for a shape, that was never seen before, ln of hours.
+const NEWNESS: [f32; 2] = [3.0, 10.0];
 const ALL_FEATURES: usize = FEATURES[0] + FEATURES[1] + FEATURES[2];
 
 /// Settings of all series.
@@ -146,13 +149,16 @@ impl Detector {
             state.seasons.found(period_s);
         }
         let (seasonal, adopts) = state.seasons.step(point);
-        let isolation = state.isolation.step(point, &self.logs);
+        let (isolation, newness) = state.isolation.step(point, &self.logs);
         let averages = state.averages.step(point, adopts);
         let (length, worth) = Blocks::length(point.step_s);
         let settled = state.blocks.settled() && state.flat < FLAT_POINTS;
         let all = seasonal.into_iter().chain(isolation).chain(averages);
         for (kept, surprise) in state.surprises.iter_mut().zip(all) {
             *kept = if settled { (surprise + worth).clamp(0.0, SURPRISE_MAX) } else { 0.0 };
+        }
+        for (index, new) in newness.into_iter().enumerate() {
+            state.newness[index] = if settled { new * NEWNESS[index] } else { 0.0 };
         }
         if state.blocks.advance(length) {
             state.seasons.close(&state.blocks);

@@ -45,6 +45,8 @@ pub struct State {
     pub(super) isolation: Isolation,
     pub(super) averages: Averages,
     pub(super) surprises: [f32; ALL_FEATURES],
+    /// What the isolation vote says more because it is new: the step, the shape.
+    pub(super) newness: [f32; 2],
     /// Centre and deviation expected of the newest value before it came.
     pub(super) expected: (f32, f32),
     pub(super) episodes: Episodes,
@@ -70,6 +72,7 @@ impl State {
             isolation: Isolation::default(),
             averages: Averages::default(),
             surprises: [0.0; ALL_FEATURES],
+            newness: [0.0; 2],
             expected: (0.0, 0.0),
             episodes: Episodes::default(),
         }
@@ -82,12 +85,14 @@ impl State {
     }
 
     /// What each model says of the newest value (seasonal, isolation, averages): ln of the hours in which it is to
-    /// be expected once, the mean over the features of the model.
+    /// be expected once, the mean over the features of the model; the isolation adds what was never seen before.
     #[must_use]
     pub fn votes(&self) -> [f32; 3] {
         let (seasonal, rest) = self.surprises.split_at(FEATURES[0]);
         let (isolation, averages) = rest.split_at(FEATURES[1]);
-        [seasonal, isolation, averages].map(|part| part.iter().sum::<f32>() / part.len() as f32)
+        let [seasonal, isolation, averages] =
+            [seasonal, isolation, averages].map(|part| part.iter().sum::<f32>() / part.len() as f32);
+        [seasonal, isolation + self.newness.iter().sum::<f32>(), averages]
     }
 
     /// The value in units of the series, and what is known around it.
@@ -150,6 +155,7 @@ impl State {
         self.isolation.pack(pack);
         self.averages.pack(pack);
         pack.f32s(&mut self.surprises);
+        pack.f32s(&mut self.newness);
         pack.f32(&mut self.expected.0);
         pack.f32(&mut self.expected.1);
         self.episodes.pack(pack);

@@ -45,9 +45,9 @@ impl Tail {
         self.variance[index].max(0.0).sqrt() * GUMBEL_SCALE
     }
 
-    fn absorb(&mut self, blocks: f32) {
+    fn absorb(&mut self, blocks: &Blocks) {
         for (index, memory) in MEMORY.into_iter().enumerate() {
-            let rate = (1.0 / blocks).max(1.0 / memory);
+            let rate = blocks.rate(memory);
             let distance = self.highest - self.mean[index];
             self.mean[index] += rate * distance;
             self.variance[index] = (1.0 - rate) * (self.variance[index] + rate * distance * distance);
@@ -97,6 +97,11 @@ impl Blocks {
         self.closed >= SETTLED
     }
 
+    /// Weight of the newest block in a mean over so many, or over all there were.
+    pub fn rate(&self, memory: f32) -> f32 {
+        (1.0 / f32::from(self.closed.max(1))).max(1.0 / memory)
+    }
+
     /// One point further; true at the end of a block.
     pub fn advance(&mut self, length: u32) -> bool {
         self.points = self.points.saturating_add(1);
@@ -111,8 +116,8 @@ impl Blocks {
     /// Tails of one-sided statistics, up and down next to each other.
     pub fn close_pairs(&self, pairs: &mut [[Tail; 2]]) {
         for [up, down] in pairs {
-            up.absorb(f32::from(self.closed));
-            down.absorb(f32::from(self.closed));
+            up.absorb(self);
+            down.absorb(self);
             let (above, below) = ([up.scale(0), up.scale(1)], [down.scale(0), down.scale(1)]);
             up.refit(below.map(|it| it * OTHER_SIDE));
             down.refit(above.map(|it| it * OTHER_SIDE));
@@ -120,7 +125,7 @@ impl Blocks {
     }
 
     pub fn close(&self, tail: &mut Tail, at_least: f32) {
-        tail.absorb(f32::from(self.closed));
+        tail.absorb(self);
         tail.refit([at_least; 2]);
     }
 

@@ -161,6 +161,45 @@ fn the_explanation_names_each_model_its_share_the_band_and_the_feature() {
 }
 
 #[test]
+fn what_was_never_there_says_so_and_is_less_new_each_time() {
+    let detector = detector();
+    let mut state = detector.start(300);
+    run(&mut state, 300, &daily(9, 14));
+    // Up and down around the mean: no single value is far off.
+    let shaking: Vec<f64> = (0..12).map(|it| if it % 2 == 0 { 150.0 } else { 90.0 }).collect();
+    let key = fixtures::signal("backend", "latency_p95");
+    let (mut newest, mut said) = (Vec::new(), Vec::new());
+    for round in 0..4 {
+        let mut highest = 0.0_f32;
+        for value in &shaking {
+            run(&mut state, 300, &[*value]);
+            highest = highest.max(state.newness.iter().sum());
+            said.push(detector.explain(&state, &key).unwrap().models.remove(1).evidence);
+        }
+        newest.push(highest);
+        run(&mut state, 300, &daily(20 + round, 1));
+    }
+    assert!(newest[0] > 2.0 && newest[3] < 0.6 * newest[0], "{newest:?}");
+    assert!(said.iter().any(|it| it.contains("was hardly ever there before")), "{said:?}");
+}
+
+#[test]
+fn a_range_that_shrank_makes_nothing_new() {
+    let mut noise = Noise(5);
+    let mut values: Vec<f64> = (0..140_000).map(|_| 100.0 + 10.0 * noise.gauss()).collect();
+    values[5] = 1e9;
+    let mut state = detector().start(30);
+    let shrinks = 65_536 + 32_768;
+    run(&mut state, 30, &values[..shrinks - 100]);
+    let mut newest = 0.0_f32;
+    for value in &values[shrinks - 100..shrinks + 2_000] {
+        run(&mut state, 30, &[*value]);
+        newest = newest.max(state.newness.iter().sum());
+    }
+    assert!(newest < 1.0, "{newest}");
+}
+
+#[test]
 fn a_period_of_an_hour_is_found_and_used_and_noise_has_none() {
     let detector = detector();
     let mut state = detector.start(30);
@@ -363,7 +402,7 @@ proptest! {
     }
 
     #[test]
-    fn the_farther_a_value_the_higher_the_seasonal_and_the_average_vote(
+    fn the_farther_a_value_the_higher_what_each_distance_says(
         seed in 0_u64..1000,
         (near, far) in (0.0..3.0_f64, 0.0..3.0_f64),
         up in any::<bool>(),
@@ -371,12 +410,13 @@ proptest! {
         let mut state = detector().start(60);
         run(&mut state, 60, &day(seed, 1500, 60.0));
         let place = |distance: f64| if up { 230.0 + 100.0 * distance } else { 130.0 - 100.0 * distance };
-        let votes = |distance: f64| {
+        // Remainder, season, both averages and movement. What is smoothed may come from the other side.
+        let distances = |distance: f64| {
             let mut state = state;
             run(&mut state, 60, &[place(distance)]);
-            state.votes()
+            [0, 1, 8, 9, 11].map(|feature| state.surprises[feature])
         };
-        let (near, far) = (votes(near.min(far)), votes(near.max(far)));
-        prop_assert!(far[0] >= near[0] && far[2] >= near[2], "{near:?} {far:?}");
+        let (near, far) = (distances(near.min(far)), distances(near.max(far)));
+        prop_assert!(near.iter().zip(far).all(|(near, far)| far >= *near), "{near:?} {far:?}");
     }
 }
