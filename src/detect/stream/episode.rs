@@ -3,8 +3,10 @@
 
 use super::pack::Pack;
 
-/// A page says enough for this long, seconds, unless something worse comes.
+/// A page says enough for this long, seconds, unless something worse comes, or all was calm for `END_S` in between.
 const QUIET_S: i64 = 4 * 3600;
+/// Calm is what is below this share of what the page said.
+const CALM: f32 = 0.5;
 /// An episode that began at the alert goes on until the surprise was below this share of it for `END_S`.
 const STAY: f32 = 0.6;
 const END_S: i64 = 600;
@@ -29,18 +31,27 @@ pub struct Episodes {
     open: u16,
     said: f32,
     said_s: i64,
+    /// Since when it is calm; 0: it is not.
+    calm_s: i64,
 }
 
 impl Episodes {
-    /// The surprise less what a higher one of the last hours already said.
+    /// The surprise, or 0 where what was said in the last hours is still enough.
     pub fn step(&mut self, at_s: i64, surprise: f32, alert: f32) -> f32 {
         self.follow(at_s, surprise, alert);
-        let old = at_s.saturating_sub(self.said_s) > QUIET_S;
-        let news = if old || surprise > self.said { surprise } else { surprise - self.said };
-        if old || surprise > self.said {
-            (self.said, self.said_s) = (surprise, at_s);
+        let is_calm = surprise < CALM * self.said;
+        let was_calm = self.calm_s != 0 && at_s.saturating_sub(self.calm_s) >= END_S;
+        let is_over = at_s.saturating_sub(self.said_s) > QUIET_S || (was_calm && !is_calm);
+        self.calm_s = match (is_calm, self.calm_s) {
+            (false, _) => 0,
+            (true, 0) => at_s,
+            (true, since_s) => since_s,
+        };
+        if !is_over && surprise <= self.said {
+            return 0.0;
         }
-        news.max(0.0)
+        (self.said, self.said_s) = (surprise, at_s);
+        surprise.max(0.0)
     }
 
     fn follow(&mut self, at_s: i64, surprise: f32, alert: f32) {
@@ -72,7 +83,8 @@ impl Episodes {
     }
 
     pub fn pack(&mut self, pack: &mut impl Pack) {
-        for at in [&mut self.start_s, &mut self.peak_s, &mut self.last_s, &mut self.said_s] {
+        for at in [&mut self.start_s, &mut self.peak_s, &mut self.last_s, &mut self.said_s, &mut self.calm_s]
+        {
             pack.i64(at);
         }
         pack.f32(&mut self.peak);

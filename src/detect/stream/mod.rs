@@ -33,7 +33,7 @@ const FLAT_POINTS: u16 = 16;
 /// Features of each vote: seasonal, isolation, average.
 const FEATURES: [usize; 3] = [season::FEATURES.len(), isolation::FEATURES.len(), average::FEATURES.len()];
 /// What the isolation vote says more for a step, and for a shape, that was never seen before, ln of hours.
-const NEWNESS: [f32; 2] = [3.0, 10.0];
+const NEWNESS: [f32; 2] = [5.0, 10.0];
 const ALL_FEATURES: usize = FEATURES[0] + FEATURES[1] + FEATURES[2];
 
 /// Settings of all series.
@@ -93,7 +93,7 @@ fn rate_of_hours(hours: f32, step_h: f32) -> f32 {
 pub struct Step {
     /// `None`: a gap, not a number, or no time after the last value. That is not a score.
     pub score: Option<Score>,
-    /// The score less what a higher one of the last hours already said: what a page is worth.
+    /// The score, or 0 where a higher one of the last hours already said it and all was not calm since: what a page is worth.
     pub news: Score,
     pub confidence: Score,
     pub warming_up: bool,

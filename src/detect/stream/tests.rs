@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::episode::Episodes;
 use super::pack::{InvalidState, long, short};
 use super::*;
 use crate::detect::story_tests::{Noise, day};
@@ -140,6 +141,26 @@ fn an_episode_has_a_start_a_peak_and_an_end_and_what_was_said_is_no_news() {
     }
     let over = state.episode().unwrap();
     assert!(over.end_s.is_some_and(|end_s| end_s >= over.peak_s), "{over:?}");
+}
+
+#[test]
+fn the_same_again_is_news_only_after_ten_calm_minutes_or_four_hours() {
+    let mut episodes = Episodes::default();
+    let minutes = [
+        (0, 9.0, 9.0),
+        (1, 9.0, 0.0),
+        (2, 4.0, 0.0),
+        (8, 8.0, 0.0),
+        (9, 1.0, 0.0),
+        (18, 1.0, 0.0),
+        (19, 8.0, 8.0),
+        (20, 8.5, 8.5),
+        (40, 5.0, 0.0),
+        (261, 5.0, 5.0),
+    ];
+    for (minute, surprise, news) in minutes {
+        assert_eq!(episodes.step(1_000_000 + 60 * minute, surprise, 5.0), news, "minute {minute}");
+    }
 }
 
 #[test]
