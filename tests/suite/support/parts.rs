@@ -11,19 +11,15 @@ use std::path::{Path, PathBuf};
 
 use super::root;
 
-/// Parts that `tests/install-parts` builds only when they are named: many minutes for a test each.
-const ON_DEMAND: [&str; 3] = ["loki", "jaeger", "prometheus3"];
-
 /// The program called `name` (`prometheus-alertmanager`, not the part's short name), or `None` after saying so
 /// on standard error.
 ///
 /// # Panics
-/// When the part is missing and `CI=true`, unless it is one that is installed on demand.
+/// When the part is missing and `CI=true`.
 pub(crate) fn find(name: &str, test: &str) -> Option<PathBuf> {
     let found = locate(name, &root().join(".cache/parts"), std::env::var_os("PATH").as_deref());
     if found.is_none() {
-        let is_due = std::env::var("CI").is_ok_and(|it| it == "true") && !ON_DEMAND.contains(&name);
-        report_missing(name, test, is_due);
+        report_missing(name, test, std::env::var("CI").is_ok_and(|it| it == "true"));
     }
     found
 }
@@ -93,6 +89,9 @@ fn every_part_that_the_script_installs_is_found() {
         "kustomize",
         "helm",
         "gitea",
+        "loki",
+        "jaeger",
+        "prometheus3",
         "yaml-reader",
         "redis-server",
         "kubeconform",
