@@ -27,7 +27,7 @@ pub use prepared::Prepared;
 pub use sparkline::sparkline;
 
 /// Values kept with an anomaly for a sparkline.
-const RECENT: usize = 60;
+pub const RECENT: usize = 60;
 
 /// Confidence at the end of the warm-up; it grows to this from 0. One model cannot disagree with itself,
 /// so its spread says nothing.

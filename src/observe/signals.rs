@@ -116,9 +116,9 @@ pub enum SignalsError {
 #[derive(Debug, Clone)]
 pub struct SignalState {
     pub key: SignalKey,
-    /// The window as last read; gaps are `None`. It does not move while the source is unavailable.
-    pub series: Series,
-    /// Seconds since that time, never negative.
+    /// The window as last read: the one that goes on, and no copy. It does not move while the source is unavailable.
+    pub window: Arc<Window>,
+    /// Seconds since the newest value, never negative.
     pub age_s: Option<u64>,
     /// The newest value is too old to act on, or there is none.
     pub stale: bool,
@@ -130,6 +130,26 @@ pub struct SignalState {
     pub meaning: Meaning,
     /// Why the newest read failed; `None` when it worked.
     pub error: Option<Arc<SourceError>>,
+}
+
+impl SignalState {
+    /// A copy of the whole window, for the few that are judged by it; gaps are `None`.
+    #[must_use]
+    pub fn series(&self) -> Series {
+        self.window.series(self.key.clone())
+    }
+
+    /// A copy of what is newer than `after_s`, and of `slots` at least.
+    #[must_use]
+    pub fn newest(&self, after_s: Option<i64>, slots: usize) -> Series {
+        self.window.newest(after_s, slots, self.key.clone())
+    }
+
+    /// The newest value, with its time.
+    #[must_use]
+    pub fn last(&self) -> Option<(Timestamp, f64)> {
+        self.window.last()
+    }
 }
 
 /// What went wrong with one signal at the last tick, for all its series.
@@ -182,7 +202,8 @@ struct Watched {
     meaning: Meaning,
     /// How far it is read: what every window of it is moved by.
     progress: Window,
-    windows: BTreeMap<SignalName, Window>,
+    /// Shared with what was told of the last tick: whoever holds that longer makes every window be copied.
+    windows: BTreeMap<SignalName, Arc<Window>>,
     /// How far the windows were when reading began anew for others: until then they stay as they are.
     ahead_s: Option<i64>,
     /// Series of the newest answer, kept or not: how much the next one will hold.
@@ -349,7 +370,7 @@ impl Watched {
     fn new(config: SignalConfig) -> Self {
         let progress = Window::new(config.step_s, config.window_s);
         let windows = match &config.service {
-            ServiceOf::Named(service) => BTreeMap::from([(service.clone(), progress.clone())]),
+            ServiceOf::Named(service) => BTreeMap::from([(service.clone(), Arc::new(progress.clone()))]),
             ServiceOf::Label(_) => BTreeMap::new(),
         };
         let meaning = config.meaning();
@@ -379,7 +400,7 @@ impl Watched {
         if let Some(only) = self.config.only() {
             is_more = after.has(&only) && !before.has(&only);
             if after.has(&only) {
-                self.windows.entry(only.service).or_insert_with(|| new.clone());
+                self.windows.entry(only.service).or_insert_with(|| Arc::new(new.clone()));
             }
         }
         if is_more {
@@ -422,7 +443,7 @@ impl Watched {
         match &self.config.service {
             ServiceOf::Named(_) => {
                 let samples = answer.only()?;
-                self.windows.values_mut().for_each(|window| window.absorb(span, &samples));
+                self.windows.values_mut().for_each(|it| Arc::make_mut(it).absorb(span, &samples));
             }
             ServiceOf::Label(label) => {
                 self.answered = answer.series.len();
@@ -457,20 +478,21 @@ impl Watched {
                 continue;
             }
             // It has no past here: its window begins with this answer.
-            self.windows.insert(service.clone(), Window::new(self.config.step_s, self.config.window_s));
+            let window = Window::new(self.config.step_s, self.config.window_s);
+            self.windows.insert(service.clone(), Arc::new(window));
         }
         let is_past = self.ahead_s.is_some_and(|ahead_s| span.end_s < ahead_s);
         for (service, window) in &mut self.windows {
             if is_past && window.end_s() == self.ahead_s {
                 continue;
             }
-            window.absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
+            Arc::make_mut(window).absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
         }
         if !is_past {
             self.ahead_s = None;
         }
         // A series that has been gone for a whole window is forgotten.
-        self.windows.retain(|_, window| window.newest().is_some());
+        self.windows.retain(|_, window| window.last().is_some());
         left_out
     }
 
@@ -480,13 +502,12 @@ impl Watched {
         self.windows.iter().map(move |(service, window)| self.state(key(service), window, now))
     }
 
-    fn state(&self, key: SignalKey, window: &Window, now: Timestamp) -> SignalState {
-        let newest = window.newest();
+    fn state(&self, key: SignalKey, window: &Arc<Window>, now: Timestamp) -> SignalState {
         let age_s =
-            newest.map(|newest| now.as_second().saturating_sub(newest.as_second()).max(0).unsigned_abs());
+            window.last().map(|(at, _)| now.as_second().saturating_sub(at.as_second()).max(0).unsigned_abs());
         SignalState {
-            series: window.series(key.clone()),
             key,
+            window: Arc::clone(window),
             age_s,
             stale: age_s.is_none_or(|age_s| age_s > u64::from(self.config.staleness_s)),
             staleness_s: self.config.staleness_s,

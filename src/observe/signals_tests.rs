@@ -95,15 +95,15 @@ async fn one_failing_signal_keeps_its_window_and_harms_no_other() {
     source.failing.lock().unwrap().insert("bad".into());
     let states = windows.tick(&sources, at(600)).await;
     assert!(states[0].error.is_none() && !states[0].stale);
-    assert_eq!(states[0].series.newest(), Some(at(600)));
+    assert_eq!(states[0].series().newest(), Some(at(600)));
     assert!(states[1].error.is_some() && states[1].stale);
-    assert_eq!((states[1].series.newest(), states[1].age_s), (Some(at(0)), Some(600)));
-    assert_eq!(states[1].series.present(), 60);
+    assert_eq!((states[1].series().newest(), states[1].age_s), (Some(at(0)), Some(600)));
+    assert_eq!(states[1].series().present(), 60);
 
     source.failing.lock().unwrap().clear();
     let states = windows.tick(&sources, at(660)).await;
     assert!(states[1].error.is_none() && !states[1].stale);
-    assert_eq!(states[1].series.present(), 60, "the outage left no hole");
+    assert_eq!(states[1].series().present(), 60, "the outage left no hole");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_round_ends_in_time_and_slow_signals_do_not_starve_the_others() {
 #[test]
 fn a_signal_without_any_sample_is_stale_and_has_no_age() {
     let states = SignalWindows::new(vec![config("a")]).unwrap().states(at(0));
-    assert!(states[0].stale && states[0].age_s.is_none() && states[0].series.values.is_empty());
+    assert!(states[0].stale && states[0].age_s.is_none() && states[0].series().values.is_empty());
 }
 
 #[test]
@@ -181,8 +181,8 @@ async fn a_thousand_series_are_one_query_and_a_state_each() {
     assert_eq!(states.len(), 1_000);
     assert_eq!(states[7].key, signal("app-00007", "many"));
     for state in &states {
-        assert_eq!(state.series.present(), 60, "{}", state.key);
-        assert_eq!(state.series.newest(), Some(at(60)), "{}", state.key);
+        assert_eq!(state.series().present(), 60, "{}", state.key);
+        assert_eq!(state.series().newest(), Some(at(60)), "{}", state.key);
     }
 }
 
@@ -201,8 +201,23 @@ async fn a_long_window_of_many_series_comes_in_parts_oldest_first_and_whole() {
             let slots = (to - from) / i64::from(step_s) + 1;
             assert!(slots * 500 <= (ANSWER_SAMPLES as i64) + 500 * 130, "{slots}");
         }
-        assert!(states.iter().all(|it| it.series.present() == 2_000), "the parts join up");
+        assert!(states.iter().all(|it| it.series().present() == 2_000), "the parts join up");
     }
+}
+
+#[tokio::test]
+async fn a_window_goes_on_in_place_and_what_was_told_of_it_stays_as_it_was_told() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = apps(3);
+    let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
+    let places = |states: &[SignalState]| states.iter().map(|it| Arc::as_ptr(&it.window)).collect::<Vec<_>>();
+    let first = places(&windows.tick(&sources, at(0)).await);
+    let held = windows.tick(&sources, at(60)).await;
+    assert_eq!(places(&held), first, "nothing was copied");
+    let before: Vec<Series> = held.iter().map(SignalState::series).collect();
+    let next = windows.tick(&sources, at(120)).await;
+    assert_eq!(held.iter().map(SignalState::series).collect::<Vec<_>>(), before);
+    assert!(next.iter().all(|it| it.last().is_some_and(|it| it.0 == at(120))));
 }
 
 #[tokio::test]
@@ -260,7 +275,7 @@ async fn a_slot_that_may_still_be_filled_is_not_looked_at_yet() {
     let sources = Sources { push: Some(Arc::clone(&sources.prometheus)), ..sources };
     let pushed = SignalConfig { source: SourceKind::Push, ..config("pushed") };
     let mut windows = SignalWindows::new(vec![pushed, config("asked")]).unwrap();
-    let newest = |states: Vec<SignalState>| states.iter().map(|it| it.series.newest()).collect::<Vec<_>>();
+    let newest = |states: Vec<SignalState>| states.iter().map(|it| it.series().newest()).collect::<Vec<_>>();
     let states = windows.tick(&sources, at(64)).await;
     assert_eq!(newest(states), [Some(at(0)), Some(at(60))]);
     assert_eq!(newest(windows.tick(&sources, at(65)).await), [Some(at(60)), Some(at(60))]);
@@ -324,7 +339,7 @@ fn what_is_kept_stays_at_now_while_the_past_of_another_is_read() {
     let read = |signal: &mut Watched, names: &[&str], (from, to): (i64, i64)| {
         signal.absorb_many(span(from, to), &part(names, (from, to)));
         signal.progress.absorb(span(from, to), &[]);
-        signal.windows.values().map(|it| it.newest().unwrap()).collect::<Vec<_>>()
+        signal.windows.values().map(|it| it.last().unwrap().0).collect::<Vec<_>>()
     };
     assert_eq!(read(&mut signal, &["a"], (0, 3_540)), [at(3_540)]);
     let named = |names: &[&str]| {
@@ -334,7 +349,7 @@ fn what_is_kept_stays_at_now_while_the_past_of_another_is_read() {
     signal.keep(&named(&["a"]), &named(&["a", "b"]));
     assert_eq!(read(&mut signal, &["a", "b"], (60, 1_800)), [at(3_540), at(1_800)]);
     assert_eq!(read(&mut signal, &["a", "b"], (1_680, 3_600)), [at(3_600), at(3_600)]);
-    assert!(signal.states(at(3_600)).all(|it| it.series.present() == 60), "neither lost a value");
+    assert!(signal.states(at(3_600)).all(|it| it.series().present() == 60), "neither lost a value");
 }
 
 #[tokio::test]
@@ -353,19 +368,19 @@ async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_nam
     windows.keep(named(&[("b", &by)]));
     let states = windows.tick(&sources, at(600)).await;
     assert_eq!(services(&states), ["b"]);
-    assert!(states.iter().all(|it| it.series.values.iter().all(Option::is_some)), "{states:?}");
-    assert_eq!(states[0].series.values.len(), 10);
+    assert!(states.iter().all(|it| it.series().values.iter().all(Option::is_some)), "{states:?}");
+    assert_eq!(states[0].series().values.len(), 10);
     let services_of = |service| [SignalName::new(service).unwrap()].into();
     windows.keep(Keep::Named { keys: BTreeSet::new(), services: services_of("a") });
     let states = windows.tick(&sources, at(660)).await;
     assert_eq!(services(&states), ["a"]);
-    assert!(states[0].series.values.iter().all(Option::is_some), "from the beginning: {states:?}");
+    assert!(states[0].series().values.iter().all(Option::is_some), "from the beginning: {states:?}");
     windows.keep(named(&[]));
     assert!(windows.tick(&sources, at(660)).await.is_empty() && windows.troubles().is_empty());
     source.apps.lock().unwrap().clear();
     windows.keep(named(&[("backend", "one")]));
     let states = windows.tick(&sources, at(660)).await;
-    assert_eq!((services(&states), states[0].series.present()), (vec!["backend".to_owned()], 60));
+    assert_eq!((services(&states), states[0].series().present()), (vec!["backend".to_owned()], 60));
 }
 
 /// One window is kept of an answer about thousands: the answer must fit all the same.
@@ -375,7 +390,7 @@ async fn how_much_is_asked_for_at_once_follows_what_is_answered_and_not_what_is_
     let mut windows = SignalWindows::new(vec![by_app(6_000)]).unwrap();
     let key = SignalKey { signal: by_app(600).signal, ..signal("app-00001", "x") };
     windows.keep(Keep::Named { keys: [key].into(), services: BTreeSet::new() });
-    assert_eq!(windows.tick(&sources, at(0)).await[0].series.values.len(), 100);
+    assert_eq!(windows.tick(&sources, at(0)).await[0].series().values.len(), 100);
     let asked = source.asked.lock().unwrap()[&by_app(600).query].clone();
     assert!(asked.iter().all(|(start, end)| (end - start) / 60 <= 60), "{asked:?}");
 }

@@ -31,13 +31,14 @@ impl Span {
 }
 
 /// The slots of the last `window_s` seconds up to the newest successful read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Window {
     step_s: i64,
     slots: usize,
     /// Time of the newest slot; `None` before the first successful read.
     end_s: Option<i64>,
-    values: VecDeque<Option<f64>>,
+    /// A gap is a NaN, which no value is: half the bytes of an option, and there are very many.
+    values: VecDeque<f64>,
 }
 
 impl Window {
@@ -48,6 +49,16 @@ impl Window {
         let step_s = step_s.max(1);
         let slots = (window_s / step_s).max(1) as usize;
         Self { step_s: i64::from(step_s), slots, end_s: None, values: VecDeque::new() }
+    }
+
+    #[cfg(test)]
+    /// A window that holds just these slots.
+    #[must_use]
+    pub fn of(series: &Series) -> Self {
+        let slots = series.values.len();
+        let values: VecDeque<f64> = series.values.iter().map(|it| it.unwrap_or(f64::NAN)).collect();
+        let end_s = slots.checked_sub(1).map(|newest| series.at(newest).as_second());
+        Self { step_s: i64::from(series.step_s), slots, end_s, values }
     }
 
     fn on_grid(&self, time_s: i64) -> i64 {
@@ -101,7 +112,7 @@ impl Window {
             if let Some(slot) = self.values.get_mut(index)
                 && sample.value.is_finite()
             {
-                *slot = Some(sample.value);
+                *slot = sample.value;
             }
         }
     }
@@ -116,7 +127,7 @@ impl Window {
         }
         let from_s = self.end_s.map_or(asked.start_s, |end_s| end_s + self.step_s);
         let fresh = ((asked.end_s - from_s) / self.step_s + 1).clamp(0, self.slots as i64);
-        self.values.extend(std::iter::repeat_n(None, fresh as usize));
+        self.values.extend(std::iter::repeat_n(f64::NAN, fresh as usize));
         let surplus = self.values.len().saturating_sub(self.slots);
         self.values.drain(..surplus);
         self.end_s = Some(asked.end_s);
@@ -128,25 +139,49 @@ impl Window {
         self.end_s
     }
 
-    /// Time of the newest slot that holds a value.
+    /// Distance of two slots, seconds.
     #[must_use]
-    pub fn newest(&self) -> Option<Timestamp> {
-        let index = self.values.iter().rposition(Option::is_some)?;
-        let back = (self.values.len() - 1 - index) as i64;
-        Timestamp::from_second(self.end_s? - back * self.step_s).ok()
+    pub fn step_s(&self) -> u32 {
+        u32::try_from(self.step_s).unwrap_or(u32::MAX)
+    }
+
+    /// Slots that it holds now.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The newest value, with its time.
+    #[must_use]
+    pub fn last(&self) -> Option<(Timestamp, f64)> {
+        let index = self.values.iter().rposition(|value| !value.is_nan())?;
+        let at = Timestamp::from_second(self.time_s(index)?).ok()?;
+        Some((at, *self.values.get(index)?))
+    }
+
+    fn time_s(&self, index: usize) -> Option<i64> {
+        Some(self.end_s? - (self.values.len() as i64 - 1 - index as i64) * self.step_s)
     }
 
     /// The window as a series; empty before the first successful read.
     #[must_use]
     pub fn series(&self, key: SignalKey) -> Series {
-        let back = (self.values.len() as i64 - 1).max(0);
-        let start_s = self.end_s.map_or(0, |end_s| end_s - back * self.step_s);
-        Series {
-            key,
-            start: Timestamp::from_second(start_s).unwrap_or(Timestamp::UNIX_EPOCH),
-            step_s: u32::try_from(self.step_s).unwrap_or(u32::MAX),
-            values: self.values.iter().copied().collect(),
-        }
+        self.from(0, key)
+    }
+
+    /// The part of it that is newer than `after_s`, and `slots` of it at least, as far as there are so many.
+    #[must_use]
+    pub fn newest(&self, after_s: Option<i64>, slots: usize, key: SignalKey) -> Series {
+        let first_s = self.time_s(0).unwrap_or(0);
+        let index = after_s.map_or(0, |after_s| after_s.saturating_sub(first_s).div_euclid(self.step_s) + 1);
+        let index = usize::try_from(index).unwrap_or(0);
+        self.from(index.min(self.values.len().saturating_sub(slots)), key)
+    }
+
+    fn from(&self, index: usize, key: SignalKey) -> Series {
+        let start = self.time_s(index).and_then(|start_s| Timestamp::from_second(start_s).ok());
+        let values = self.values.range(index..).map(|value| (!value.is_nan()).then_some(*value)).collect();
+        Series { key, start: start.unwrap_or(Timestamp::UNIX_EPOCH), step_s: self.step_s(), values }
     }
 }
 
@@ -187,7 +222,7 @@ mod tests {
         let samples = [sample(-240, 1.0), sample(-120, f64::NAN), sample(-60, f64::INFINITY), sample(0, 5.0)];
         window.absorb(span(-240, 0), &samples);
         assert_eq!(values(&window), [Some(1.0), None, None, None, Some(5.0)]);
-        assert_eq!(window.newest(), Some(at(0)));
+        assert_eq!(window.last(), Some((at(0), 5.0)));
     }
 
     #[test]
@@ -203,6 +238,25 @@ mod tests {
         window.absorb(span(-240, 0), &[sample(-60, 1.0)]);
         window.absorb(span(-120, 60), &[sample(0, 2.0), sample(60, 3.0)]);
         assert_eq!(values(&window), [None, None, Some(1.0), Some(2.0), Some(3.0)]);
+    }
+
+    #[test]
+    fn the_newest_part_is_what_is_newer_and_never_shorter_than_asked_for() {
+        let mut window = Window::new(60, 300);
+        assert_eq!(window.newest(None, 2, signal("s", "x")).values, []);
+        window.absorb(span(-240, 0), &[sample(-240, 1.0), sample(-120, 2.0), sample(0, 3.0)]);
+        let newest = |after_s: Option<i64>, slots| window.newest(after_s, slots, signal("s", "x"));
+        let whole = window.series(signal("s", "x"));
+        assert_eq!(newest(None, 0), whole, "nothing is known yet");
+        for (after_s, slots, first) in
+            [(-180, 0, 2), (-180, 4, 1), (-150, 0, 2), (0, 0, 5), (0, 2, 3), (60, 9, 0), (-9_999, 1, 0)]
+        {
+            let part = newest(Some(BASE_S + after_s), slots);
+            assert_eq!(part.values, whole.values[first..], "{after_s} {slots}");
+            assert_eq!(part.start, whole.at(first), "{after_s} {slots}");
+        }
+        assert_eq!(newest(Some(i64::MIN), 1), whole);
+        assert_eq!(newest(Some(i64::MAX), 1).values, [Some(3.0)]);
     }
 
     #[test]

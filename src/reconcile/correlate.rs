@@ -61,26 +61,35 @@ impl Correlations {
             return Self::default();
         }
         let (now_s, back_s) = (now.as_second(), now.as_second() - LOOK_BACK.as_secs());
+        // Who calls nobody, and is called by nobody, is neither a victim nor has any.
+        let services = graph.services();
+        let related = || signals.values().filter(|it| services.contains(it.key.service.as_str()));
         let mut troubles: Vec<Trouble<'_>> = Vec::new();
         let wrong = anomalies.iter().filter(|it| it.severity >= Severity::Medium && !it.warming_up);
         let wrong: BTreeMap<&SignalKey, &Anomaly> = wrong.map(|it| (&it.key, it)).collect();
-        for state in signals.values() {
+        for state in related() {
             let Some(anomaly) = wrong.get(&state.key) else { continue };
-            let track = track(&state.series);
+            let series = state.series();
+            let track = track(&series);
             // A short window needs half of itself to know what is normal.
             let half_s = i64::from(track.step_s) * (track.values.len() / 2) as i64;
             let from_s = back_s.max(track.start_s + half_s);
             // One strange value has no second one yet that agrees.
             let start_s = cause::begins(&[track], from_s, now_s).unwrap_or(anomaly.at.as_second());
-            troubles.push(Trouble { start_s, end_s: now_s, service: track.service });
+            troubles.push(Trouble { start_s, end_s: now_s, service: state.key.service.as_str() });
         }
         let measured = troubles.len();
         for alert in alerts.iter().filter(|it| it.status == AlertStatus::Firing) {
             let named = SERVICE_LABELS.iter().find_map(|label| alert.labels.get(*label));
+            let named = named.filter(|it| services.contains(it.as_str()));
             let start_s = alert.starts_at.as_second().clamp(back_s, now_s);
             troubles.extend(named.map(|service| Trouble { start_s, end_s: now_s, service }));
         }
-        let tracks: Vec<Track<'_>> = signals.values().map(|it| track(&it.series)).collect();
+        if troubles.is_empty() {
+            return Self { groups: Vec::new(), graph: graph.clone() };
+        }
+        let series: Vec<Series> = related().map(SignalState::series).collect();
+        let tracks: Vec<Track<'_>> = series.iter().map(track).collect();
         let group = |members: Vec<usize>| {
             // An alert says when somebody noticed, a signal when it began.
             let starts = |of: &dyn Fn(usize) -> bool| {

@@ -53,8 +53,8 @@ pub struct Evidence {
 
 impl Evidence {
     #[must_use]
-    pub fn series(&self, key: &SignalKey) -> Option<&Series> {
-        self.state(key).map(|it| &it.series)
+    pub fn series(&self, key: &SignalKey) -> Option<Series> {
+        self.state(key).map(SignalState::series)
     }
 
     #[must_use]
@@ -73,7 +73,7 @@ impl Evidence {
     #[must_use]
     pub fn is_harmless(&self, policy: &Policy, trigger: usize) -> bool {
         let is_anomaly = matches!(policy.triggers.get(trigger), Some(Trigger::Anomaly { .. }));
-        let newest = || self.series(&policy.verify.signal)?.last();
+        let newest = || self.state(&policy.verify.signal)?.last();
         is_anomaly && newest().zip(policy.verify.below).is_some_and(|((_, value), below)| value < below)
     }
 
@@ -224,15 +224,15 @@ impl Observer {
         for trigger in policies.iter().flat_map(|it| &it.triggers) {
             let Trigger::Forecast { signal, crossing, within_s, .. } = trigger else { continue };
             let Some(state) = signals.get(signal) else { continue };
-            let id = (signal.clone(), *within_s);
+            let (id, series) = ((signal.clone(), *within_s), state.series());
             if !self.watches.contains_key(&id) {
-                let known = before.remove(&id).or_else(|| Watch::new(*within_s, &state.series));
+                let known = before.remove(&id).or_else(|| Watch::new(*within_s, &series));
                 let Some(mut watch) = known else { continue };
-                watch.feed(&state.series);
+                watch.feed(&series);
                 self.watches.insert(id.clone(), watch);
             }
             let watch = self.watches.get(&id).filter(|_| !state.stale);
-            answers.extend(watch.and_then(|it| it.forecast(&state.series, *crossing)));
+            answers.extend(watch.and_then(|it| it.forecast(&series, *crossing)));
         }
         answers
     }
@@ -289,13 +289,14 @@ mod tests {
     use super::*;
     use crate::model::fixtures::{at, policy};
     use crate::observe::signals::Meaning;
+    use crate::observe::window::Window;
 
     fn evidence(key: &SignalKey, newest: f64) -> Evidence {
         let series =
             Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(100.0), Some(newest)] };
         let state = SignalState {
             key: key.clone(),
-            series,
+            window: Arc::new(Window::of(&series)),
             age_s: Some(0),
             stale: false,
             staleness_s: 120,

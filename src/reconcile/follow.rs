@@ -19,6 +19,7 @@ use crate::model::reason::{Reason, ReasonCode};
 use crate::model::request::Request;
 use crate::model::verdict::{Outcome, Verdict};
 use crate::observe::landing::Landed;
+use crate::observe::signals::SignalState;
 use crate::observe::sync_probe::{ProbeAnswer, Question};
 use crate::verify::{self, VerifyInput};
 
@@ -336,14 +337,14 @@ async fn arrival(turn: &Turn<'_>, record: &RemediationAction, merge: &MergeRecor
 fn synced(turn: &Turn<'_>, record: &RemediationAction) -> Option<Step> {
     let (merge, synced_at) = (record.status.merge.as_ref()?, record.status.synced_at?);
     let spec = &record.spec.verify;
-    let dependants: Vec<_> =
-        spec.dependants.iter().filter_map(|key| turn.evidence.series(key)).cloned().collect();
+    let dependants: Vec<_> = spec.dependants.iter().filter_map(|key| turn.evidence.series(key)).collect();
     let alerts = &record.spec.cause.alerts;
     let state = turn.evidence.state(&spec.signal);
+    let signal = state.map(SignalState::series);
     let verdict = verify::judge(
         &VerifyInput {
             spec,
-            signal: state.map(|it| &it.series),
+            signal: signal.as_ref(),
             staleness_s: state.map_or(0, |it| it.staleness_s),
             dependants: &dependants,
             incident_since: record.spec.cause.since,

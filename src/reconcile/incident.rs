@@ -59,7 +59,7 @@ fn load_of(turn: &Turn<'_>, policy: &Policy) -> Option<f64> {
     policy.actions.iter().find_map(|action| match action {
         PlaybookSpec::ScaleOut { by: ScaleBy::Queue { load, .. }, .. } => {
             let state = turn.evidence.state(load).filter(|it| !it.stale)?;
-            state.series.last().map(|(_, value)| value)
+            state.last().map(|(_, value)| value)
         }
         _ => None,
     })

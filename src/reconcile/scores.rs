@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::states::{Known, States, StatesFile};
 use crate::detect::stream::{Detector, Settings};
-use crate::detect::{self, EnsembleSettings};
+use crate::detect::{self, EnsembleSettings, RECENT};
 use crate::model::anomaly::Anomaly;
 use crate::model::ids::SignalName;
 use crate::observe::signals::SignalState;
@@ -107,7 +107,7 @@ impl Scores {
             match self.judge(signal, now, &mut feed_left) {
                 Some(anomaly) => anomalies.push(anomaly),
                 None if batch_left > 0 => {
-                    batch_left = batch_left.saturating_sub(signal.series.values.len());
+                    batch_left = batch_left.saturating_sub(signal.window.slots());
                     anomalies.extend(self.alone(signal));
                 }
                 None => {
@@ -125,8 +125,8 @@ impl Scores {
 
     /// The stream: fed with what is new, then asked.
     fn judge(&mut self, signal: &SignalState, now: Timestamp, feed_left: &mut usize) -> Option<Anomaly> {
-        let series = &signal.series;
-        let period_s = signal.period.map(|slots| slots.saturating_mul(series.step_s));
+        let step_s = signal.window.step_s();
+        let period_s = signal.period.map(|slots| slots.saturating_mul(step_s));
         let weights = self.ensemble.weights;
         let detector = self.detectors.entry(period_s).or_insert_with(|| {
             let warm_up_samples = u32::try_from(self.ensemble.warm_up_samples).unwrap_or(u32::MAX);
@@ -134,25 +134,26 @@ impl Scores {
         });
         let goes_on = |known: &&mut Known| {
             let ahead_s = known.state.last_s().map_or(0, |last_s| last_s.saturating_sub(now.as_second()));
-            known.meaning == signal.meaning && known.state.step_s() == series.step_s && ahead_s <= AHEAD_MAX_S
+            known.meaning == signal.meaning && known.state.step_s() == step_s && ahead_s <= AHEAD_MAX_S
         };
         let known = match self.states.get_mut(&signal.key).filter(goes_on) {
             Some(_) => self.states.get_mut(&signal.key)?,
             None => {
                 let turn = u32::try_from(self.states.len()).unwrap_or(u32::MAX);
-                let state = Box::new(detector.start_in_turn(series.step_s, turn));
+                let state = Box::new(detector.start_in_turn(step_s, turn));
                 self.states.insert(signal.key.clone(), Known { meaning: signal.meaning, state });
                 self.states.get_mut(&signal.key)?
             }
         };
-        *feed_left -= detector.feed(&mut known.state, series, *feed_left);
-        detector.judge(&known.state, series)
+        let fresh = signal.newest(known.state.last_s(), RECENT);
+        *feed_left -= detector.feed(&mut known.state, &fresh, *feed_left);
+        detector.judge(&known.state, &fresh)
     }
 
     /// The batch ensemble on the window alone.
     fn alone(&self, signal: &SignalState) -> Option<Anomaly> {
         let period = signal.period.or(self.ensemble.period);
-        let mut anomaly = detect::score(&signal.series, &EnsembleSettings { period, ..self.ensemble })?;
+        let mut anomaly = detect::score(&signal.series(), &EnsembleSettings { period, ..self.ensemble })?;
         for model in &mut anomaly.models {
             model.evidence.push_str(", from the window alone");
         }

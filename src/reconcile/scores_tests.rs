@@ -12,6 +12,7 @@ use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
 use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
 use crate::observe::signals::{Meaning, SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
+use crate::observe::window::Window;
 use crate::outside::clock::{Clock as _, OutsideClock};
 use crate::outside::files;
 use crate::reconcile::evidence::Observer;
@@ -39,7 +40,7 @@ fn state(key: SignalKey, end: i64) -> SignalState {
     };
     SignalState {
         key,
-        series,
+        window: Arc::new(Window::of(&series)),
         age_s: Some(0),
         stale: false,
         staleness_s: 120,
@@ -92,7 +93,7 @@ fn the_window_speaks_alone_until_the_stream_has_seen_two_blocks_and_both_say_who
     assert!(!is_from_stream(&young) && !young.warming_up, "{young:?}");
     assert_eq!(
         young.score,
-        detect::score(&state(key(), 400).series, &EnsembleSettings::default()).unwrap().score
+        detect::score(&state(key(), 400).series(), &EnsembleSettings::default()).unwrap().score
     );
     let settled = look(&mut scores, 500).unwrap();
     assert!(is_from_stream(&settled), "{settled:?}");
@@ -122,7 +123,9 @@ fn another_query_and_a_clock_that_was_far_ahead_start_afresh() {
     look(&mut scores, 5_000);
     let mut other = state(key(), 5_001);
     other.meaning = Meaning([2; 16]);
-    other.series.values.truncate(100);
+    let mut short = other.series();
+    short.values.truncate(100);
+    other.window = Arc::new(Window::of(&short));
     let now = at(5_001 * STEP_S);
     assert!(
         !is_from_stream(&scores.look(&[other], now)[0]),

@@ -306,14 +306,14 @@ impl Turn<'_> {
         let undone = record.undoes().and_then(|of| self.history().effects.get(of));
         let cause = undone.map_or(&record.spec.cause, |it| &it.record.spec.cause);
         let expected = cause.anomalies.first().map(|it| it.expected);
-        verify::calm((&state.series, state.staleness_s), spec.below, expected, spec.window_s, self.now)
+        verify::calm((&state.series(), state.staleness_s), spec.below, expected, spec.window_s, self.now)
     }
 
     /// Is the newest value of the signal that `policy` verifies by inside its target? `None`: no data, or none that is fresh.
     #[must_use]
     pub fn inside_target(&self, policy: &Policy, cause: &Cause) -> Option<bool> {
         let state = self.evidence.state(&policy.verify.signal).filter(|it| !it.stale)?;
-        let (_, newest) = state.series.last()?;
+        let (_, newest) = state.last()?;
         let expected = cause.anomalies.iter().find(|it| it.key == policy.verify.signal).map(|it| it.expected);
         match (policy.verify.below, expected) {
             (Some(below), _) => Some(newest < below),
