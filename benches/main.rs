@@ -52,6 +52,7 @@ mod observe {
     pub mod repository;
     pub mod signals;
     pub mod sources;
+    mod watched;
     pub mod window;
 }
 

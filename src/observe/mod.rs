@@ -23,6 +23,7 @@ pub mod signals;
 pub mod sources;
 pub mod spool;
 pub mod sync_probe;
+mod watched;
 pub mod window;
 
 #[cfg(test)]

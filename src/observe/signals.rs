@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::metrics::{FoundSeries, MetricSource, RangeResult, SourceError};
+use super::metrics::{MetricSource, RangeResult, SourceError};
 use super::sources::Sources;
+use super::watched::{Reading, Room, Watched};
 use super::window::{Span, Window};
 use crate::model::causes::causes;
 use crate::model::ids::SignalName;
 use crate::model::shard::{Shard, SignalRead};
-use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
+use crate::model::signal::{Series, ServiceOf, SignalKey, SourceKind};
 use crate::outside::clock::Stopwatch;
 
 /// Queries under way at the same time.
@@ -31,12 +32,15 @@ const ROUND_DEADLINE: Duration = Duration::from_secs(25);
 pub const MAX_SIGNALS: usize = 1_000;
 /// Most slots of one window: a day at one second, and a little more.
 pub const MAX_SLOTS: u32 = 100_000;
-/// Most series of one signal; what an answer has beyond is left out and told.
-pub const MAX_SERIES: usize = 20_000;
-/// Most samples that one answer about many series should hold: some ten megabytes of JSON.
-const ANSWER_SAMPLES: usize = 400_000;
-/// Slots of the first part of a long window, asked for when nobody knows yet how many series there are.
-const FIRST_SLOTS: usize = 16;
+/// Most series of one signal; what an answer has beyond is left out and told. An answer about them has to fit.
+pub const MAX_SERIES: usize = 100_000;
+/// Most series of all signals, at some five kilobytes each with what the detector knows of them.
+pub const MAX_SERIES_ALL: usize = 200_000;
+/// Slots of all windows of series that nobody names, 8 bytes each: a day of twenty thousand at 30 s. Where there are more, a
+/// first look does not go back so far.
+const SLOTS_ALL: usize = 60_000_000;
+/// A round asks for what is past, beside what is new, for this long.
+const PAST_WITHIN: Duration = Duration::from_secs(5);
 
 /// One watched signal: one query, whose answer is one series or many.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,7 +180,7 @@ pub enum Keep {
 }
 
 impl Keep {
-    fn has(&self, key: &SignalKey) -> bool {
+    pub(super) fn has(&self, key: &SignalKey) -> bool {
         match self {
             Self::All => true,
             Self::Shard(shard) => shard.has(key),
@@ -196,26 +200,12 @@ impl Keep {
     }
 }
 
-#[derive(Debug)]
-struct Watched {
-    config: SignalConfig,
-    meaning: Meaning,
-    /// How far it is read: what every window of it is moved by.
-    progress: Window,
-    /// Shared with what was told of the last tick: whoever holds that longer makes every window be copied.
-    windows: BTreeMap<SignalName, Arc<Window>>,
-    /// How far the windows were when reading began anew for others: until then they stay as they are.
-    ahead_s: Option<i64>,
-    /// Series of the newest answer, kept or not: how much the next one will hold.
-    answered: usize,
-    error: Option<Arc<SourceError>>,
-    warnings: Vec<String>,
-}
-
 /// The windows of all signals.
 #[derive(Debug)]
 pub struct SignalWindows {
     watched: Vec<Watched>,
+    /// Where the signals with many series are in it.
+    by_signal: BTreeMap<SignalName, usize>,
     keep: Keep,
     /// Which signal the next round asks for first: it moves on, so that slow signals cannot starve the rest.
     first: usize,
@@ -244,7 +234,10 @@ impl SignalWindows {
                 return Err(SignalsError::Slots { name, step_s, window_s, slots });
             }
         }
-        Ok(Self { watched: configs.into_iter().map(Watched::new).collect(), keep: Keep::All, first: 0 })
+        let many = configs.iter().enumerate().filter(|(_, it)| it.only().is_none());
+        let by_signal = many.map(|(at, it)| (it.signal.clone(), at)).collect();
+        let watched = configs.into_iter().map(Watched::new).collect();
+        Ok(Self { watched, by_signal, keep: Keep::All, first: 0 })
     }
 
     /// From now on only these series have windows, and a signal without any is not asked for. One that is new here is read
@@ -259,6 +252,29 @@ impl SignalWindows {
         self.keep = keep;
     }
 
+    /// From now on these series, and every series of these services, keep their whole windows; of others only what
+    /// [`SignalWindows::learned`] leaves. One that is new here gets its past back where the source still has it.
+    pub fn name(&mut self, keys: &BTreeSet<SignalKey>, services: &BTreeSet<SignalName>) {
+        for watched in &mut self.watched {
+            watched.name(keys, services);
+        }
+    }
+
+    /// The streams of these series have learned all that their windows hold.
+    pub fn learned<'a>(&mut self, keys: impl IntoIterator<Item = &'a SignalKey>) {
+        for key in keys {
+            let watched = self.by_signal.get(&key.signal).and_then(|at| self.watched.get_mut(*at));
+            if let Some(watched) = watched {
+                watched.learned(&key.service);
+            }
+        }
+    }
+
+    fn room(&self) -> Room {
+        let series: usize = self.watched.iter().map(Watched::len).sum();
+        Room { series: MAX_SERIES_ALL.saturating_sub(series), slots: SLOTS_ALL / series.max(1) }
+    }
+
     /// Reads what is new from `sources` and returns the state of every series, in the order of the settings and
     /// then of the services. Failures stay with their signal; the round ends within 25 s.
     pub async fn tick(&mut self, sources: &Sources, now: Timestamp) -> Vec<SignalState> {
@@ -267,11 +283,10 @@ impl SignalWindows {
     }
 
     async fn round(&mut self, sources: &Sources, now: Timestamp, deadline: Duration) {
-        let keep = &self.keep;
         let mut waiting: VecDeque<usize> = (0..self.watched.len()).collect();
         waiting.rotate_left(self.first.min(self.watched.len()));
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
-        waiting.retain(|index| self.watched.get(*index).is_some_and(|it| keep.may_have(&it.config)));
+        waiting.retain(|index| self.watched.get(*index).is_some_and(|it| self.keep.may_have(&it.config)));
         let mut unanswered: BTreeSet<usize> = waiting.iter().copied().collect();
         let mut running = FuturesUnordered::new();
         let clock = Stopwatch::start();
@@ -279,11 +294,16 @@ impl SignalWindows {
             while running.len() < QUERIES_AT_ONCE
                 && let Some(index) = waiting.pop_front()
             {
+                let room = self.room();
                 let Some(watched) = self.watched.get_mut(index) else { continue };
-                let Some(span) = watched.wanted(now) else {
+                let past = || watched.wanted_past().filter(|_| clock.elapsed() < PAST_WITHIN);
+                let new = watched.wanted(now, room).map(|it| (Reading::New, it));
+                let asked = new.or_else(|| past().map(|it| (Reading::Past, it)));
+                // What is new is there: that not all of the past is read in this round is no failure.
+                if asked.is_none_or(|it| it.0 == Reading::Past) {
                     unanswered.remove(&index);
-                    continue;
-                };
+                }
+                let Some((reading, span)) = asked else { continue };
                 let source = match sources.of(watched.config.source) {
                     Ok(source) => Arc::clone(source),
                     Err(error) => {
@@ -293,14 +313,17 @@ impl SignalWindows {
                     }
                 };
                 let (query, step_s) = (watched.config.query.clone(), watched.config.step_s);
-                running.push(async move { (index, span, read(&*source, &query, span, step_s).await) });
+                running.push(
+                    async move { (index, (reading, span), read(&*source, &query, span, step_s).await) },
+                );
             }
             let left = deadline.saturating_sub(clock.elapsed());
-            let Ok(Some((index, span, answer))) = timeout(left, running.next()).await else { break };
+            let Ok(Some((index, asked, answer))) = timeout(left, running.next()).await else { break };
             unanswered.remove(&index);
+            let room = self.room();
             let Some(watched) = self.watched.get_mut(index) else { continue };
             // A long window of many series comes in parts, oldest first.
-            if watched.take(span, answer, keep) && watched.wanted(now).is_some() {
+            if watched.take(asked, answer, (&self.keep, room)) {
                 waiting.push_back(index);
             }
         }
@@ -336,7 +359,7 @@ impl SignalWindows {
             of: it.config.service.clone(),
             trouble: match &it.error {
                 Some(error) => Some(causes(error.as_ref())),
-                None => it.wanted(now).map(|_| "its past is still being read".to_owned()),
+                None => it.wanted(now, self.room()).map(|_| "its past is still being read".to_owned()),
             },
         };
         self.asked().map(read).collect()
@@ -364,172 +387,6 @@ async fn read(
         Timestamp::from_second(second).map_err(|_| SourceError::BadRange("before or after all time"))
     };
     source.range(query, at(span.start_s)?, at(span.end_s)?, step_s).await
-}
-
-impl Watched {
-    fn new(config: SignalConfig) -> Self {
-        let progress = Window::new(config.step_s, config.window_s);
-        let windows = match &config.service {
-            ServiceOf::Named(service) => BTreeMap::from([(service.clone(), Arc::new(progress.clone()))]),
-            ServiceOf::Label(_) => BTreeMap::new(),
-        };
-        let meaning = config.meaning();
-        Self {
-            meaning,
-            config,
-            progress,
-            windows,
-            ahead_s: None,
-            answered: 0,
-            error: None,
-            warnings: Vec::new(),
-        }
-    }
-
-    fn keep(&mut self, before: &Keep, after: &Keep) {
-        let (signal, new) = (&self.config.signal, Window::new(self.config.step_s, self.config.window_s));
-        let key = |service: &SignalName| SignalKey { signal: signal.clone(), service: service.clone() };
-        self.windows.retain(|service, _| after.has(&key(service)));
-        let mut is_more = match after {
-            Keep::Named { keys, services } => {
-                let is_new = |service: &SignalName| !before.has(&key(service));
-                services.iter().any(is_new) || keys.iter().any(|it| it.signal == *signal && !before.has(it))
-            }
-            Keep::All | Keep::Shard(_) => true,
-        };
-        if let Some(only) = self.config.only() {
-            is_more = after.has(&only) && !before.has(&only);
-            if after.has(&only) {
-                self.windows.entry(only.service).or_insert_with(|| Arc::new(new.clone()));
-            }
-        }
-        if is_more {
-            self.ahead_s = self.ahead_s.max(self.progress.end_s());
-            self.progress = new;
-        }
-    }
-
-    /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
-    fn wanted(&self, now: Timestamp) -> Option<Span> {
-        let settled = SignedDuration::from_secs(i64::from(self.config.source.settled_after_s()));
-        let span = self.progress.wanted(now.checked_sub(settled).unwrap_or(now))?;
-        if matches!(self.config.service, ServiceOf::Named(_)) {
-            return Some(span);
-        }
-        let slots = match self.windows.len().max(self.answered) {
-            0 => FIRST_SLOTS,
-            known => (ANSWER_SAMPLES / known).max(FIRST_SLOTS),
-        };
-        // What overlaps with the part before is asked for again: a part is longer, or it would never end.
-        Some(span.first(slots + self.progress.overlap_slots(), self.config.step_s))
-    }
-
-    fn failed(&mut self, error: SourceError) {
-        self.warnings.clear();
-        self.error = Some(Arc::new(error));
-    }
-
-    /// Takes in an answer; false when there is none.
-    fn take(&mut self, span: Span, answer: Result<RangeResult, SourceError>, keep: &Keep) -> bool {
-        match answer.and_then(|it| self.absorb(span, it, keep)) {
-            Ok(()) => self.error = None,
-            Err(error) => self.failed(error),
-        }
-        self.error.is_none()
-    }
-
-    fn absorb(&mut self, span: Span, mut answer: RangeResult, keep: &Keep) -> Result<(), SourceError> {
-        let mut warnings = std::mem::take(&mut answer.warnings);
-        match &self.config.service {
-            ServiceOf::Named(_) => {
-                let samples = answer.only()?;
-                self.windows.values_mut().for_each(|it| Arc::make_mut(it).absorb(span, &samples));
-            }
-            ServiceOf::Label(label) => {
-                self.answered = answer.series.len();
-                let (mut found, unusable) = by_service(answer.series, label);
-                let signal = &self.config.signal;
-                found.retain(|service, _| {
-                    keep.has(&SignalKey { signal: signal.clone(), service: service.clone() })
-                });
-                if unusable > 0 {
-                    warnings.push(SourceError::NoService(unusable, label.clone()).to_string());
-                }
-                let left_out = self.absorb_many(span, &found);
-                if left_out > 0 {
-                    warnings.push(format!("{left_out} series beyond the first {MAX_SERIES} are not watched"));
-                }
-            }
-        }
-        self.progress.absorb(span, &[]);
-        self.warnings = warnings;
-        Ok(())
-    }
-
-    /// Moves every window; the number of new series there was no room for comes back.
-    fn absorb_many(&mut self, span: Span, found: &BTreeMap<SignalName, Vec<Sample>>) -> usize {
-        let mut left_out = 0;
-        for service in found.keys() {
-            if self.windows.contains_key(service) {
-                continue;
-            }
-            if self.windows.len() == MAX_SERIES {
-                left_out += 1;
-                continue;
-            }
-            // It has no past here: its window begins with this answer.
-            let window = Window::new(self.config.step_s, self.config.window_s);
-            self.windows.insert(service.clone(), Arc::new(window));
-        }
-        let is_past = self.ahead_s.is_some_and(|ahead_s| span.end_s < ahead_s);
-        for (service, window) in &mut self.windows {
-            if is_past && window.end_s() == self.ahead_s {
-                continue;
-            }
-            Arc::make_mut(window).absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
-        }
-        if !is_past {
-            self.ahead_s = None;
-        }
-        // A series that has been gone for a whole window is forgotten.
-        self.windows.retain(|_, window| window.last().is_some());
-        left_out
-    }
-
-    fn states(&self, now: Timestamp) -> impl Iterator<Item = SignalState> {
-        let key =
-            |service: &SignalName| SignalKey { signal: self.config.signal.clone(), service: service.clone() };
-        self.windows.iter().map(move |(service, window)| self.state(key(service), window, now))
-    }
-
-    fn state(&self, key: SignalKey, window: &Arc<Window>, now: Timestamp) -> SignalState {
-        let age_s =
-            window.last().map(|(at, _)| now.as_second().saturating_sub(at.as_second()).max(0).unsigned_abs());
-        SignalState {
-            key,
-            window: Arc::clone(window),
-            age_s,
-            stale: age_s.is_none_or(|age_s| age_s > u64::from(self.config.staleness_s)),
-            staleness_s: self.config.staleness_s,
-            period: self.config.period,
-            meaning: self.meaning,
-            error: self.error.clone(),
-        }
-    }
-}
-
-/// The samples by the value of `label`, and how many series it does not tell apart. Two that claim to be the same
-/// service are both left out: which of them is meant is not ours to guess.
-fn by_service(series: Vec<FoundSeries>, label: &str) -> (BTreeMap<SignalName, Vec<Sample>>, usize) {
-    let all = series.len();
-    let mut found: BTreeMap<SignalName, Option<Vec<Sample>>> = BTreeMap::new();
-    for FoundSeries { labels, samples } in series {
-        let Ok(service) = SignalName::new(labels.get(label)) else { continue };
-        found.entry(service).and_modify(|it| *it = None).or_insert(Some(samples));
-    }
-    let found: BTreeMap<_, _> = found.into_iter().filter_map(|(service, it)| Some((service, it?))).collect();
-    let unusable = all - found.len();
-    (found, unusable)
 }
 
 #[cfg(test)]

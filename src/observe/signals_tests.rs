@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::model::fixtures::{at, signal};
-use crate::observe::metrics::{InstantResult, Labels};
+use crate::model::signal::Sample;
+use crate::observe::metrics::{FoundSeries, InstantResult, Labels};
+use crate::observe::watched::{ANSWER_SAMPLES, SHORT_SLOTS};
 use crate::outside::clock::OutsideClock;
 
 /// Answers every slot with its own second of the epoch, except for the queries that are to fail.
@@ -327,29 +329,115 @@ async fn detectors_part_the_series_and_none_is_missed_or_watched_twice() {
     }
 }
 
+fn span(from: i64, to: i64) -> Span {
+    Span { start_s: at(from).as_second(), end_s: at(to).as_second() }
+}
+
+const ROOMY: Room = Room { series: 1_000, slots: 100_000 };
+
+/// The answer of a source that has a value for every slot of these services.
+fn answer(signal: &mut Watched, reading: Reading, names: &[&str], (from, to): (i64, i64), room: Room) {
+    let samples: Vec<Sample> =
+        (from..=to).step_by(60).map(|it| Sample { at: at(it), value: it as f64 }).collect();
+    let series = |name: &&str| FoundSeries {
+        labels: Labels::of(vec![("app".to_owned(), (*name).to_owned())]),
+        samples: samples.clone(),
+    };
+    let answer = RangeResult { series: names.iter().map(series).collect(), warnings: Vec::new() };
+    assert!(signal.take((reading, span(from, to)), Ok(answer), (&Keep::All, room)));
+}
+
+/// Slots and time of the newest value, of every series.
+fn shape(signal: &Watched) -> Vec<(usize, i64)> {
+    let newest = |it: &SignalState| it.last().unwrap().0.as_second() - at(0).as_second();
+    signal.states(at(0)).map(|it| (it.window.slots(), newest(&it))).collect()
+}
+
+fn named(signal: &SignalConfig, names: &[&str]) -> BTreeSet<SignalKey> {
+    names
+        .iter()
+        .map(|it| SignalKey { signal: signal.signal.clone(), ..crate::model::fixtures::signal(it, "x") })
+        .collect()
+}
+
 #[test]
-fn what_is_kept_stays_at_now_while_the_past_of_another_is_read() {
+fn what_is_kept_goes_on_while_the_past_of_another_is_read() {
     let mut signal = Watched::new(by_app(3_600));
-    let span = |from: i64, to: i64| Span { start_s: at(from).as_second(), end_s: at(to).as_second() };
-    let part = |names: &[&str], (from, to): (i64, i64)| -> BTreeMap<SignalName, Vec<Sample>> {
-        let samples: Vec<Sample> =
-            (from..=to).step_by(60).map(|it| Sample { at: at(it), value: 1.0 }).collect();
-        names.iter().map(|it| (SignalName::new(*it).unwrap(), samples.clone())).collect()
-    };
-    let read = |signal: &mut Watched, names: &[&str], (from, to): (i64, i64)| {
-        signal.absorb_many(span(from, to), &part(names, (from, to)));
-        signal.progress.absorb(span(from, to), &[]);
-        signal.windows.values().map(|it| it.last().unwrap().0).collect::<Vec<_>>()
-    };
-    assert_eq!(read(&mut signal, &["a"], (0, 3_540)), [at(3_540)]);
-    let named = |names: &[&str]| {
-        let services = names.iter().map(|it| SignalName::new(*it).unwrap()).collect();
-        Keep::Named { keys: BTreeSet::new(), services }
-    };
-    signal.keep(&named(&["a"]), &named(&["a", "b"]));
-    assert_eq!(read(&mut signal, &["a", "b"], (60, 1_800)), [at(3_540), at(1_800)]);
-    assert_eq!(read(&mut signal, &["a", "b"], (1_680, 3_600)), [at(3_600), at(3_600)]);
+    answer(&mut signal, Reading::New, &["a"], (0, 3_540), ROOMY);
+    let keep = |names: &[&str]| Keep::Named { keys: named(&by_app(3_600), names), services: BTreeSet::new() };
+    signal.keep(&keep(&["a"]), &keep(&["a", "b"]));
+    assert_eq!(signal.wanted_past(), Some(span(0, 3_540)));
+    answer(&mut signal, Reading::New, &["a", "b"], (3_480, 3_600), ROOMY);
+    assert_eq!(shape(&signal), [(60, 3_600), (3, 3_600)]);
+    answer(&mut signal, Reading::Past, &["a", "b"], (60, 1_800), ROOMY);
+    assert_eq!(shape(&signal), [(60, 3_600), (3, 3_600)]);
+    answer(&mut signal, Reading::Past, &["a", "b"], (1_680, 3_600), ROOMY);
+    assert_eq!((shape(&signal), signal.wanted_past()), (vec![(60, 3_600), (60, 3_600)], None));
     assert!(signal.states(at(3_600)).all(|it| it.series().present() == 60), "neither lost a value");
+}
+
+#[test]
+fn where_there_is_little_room_a_look_goes_back_less_far_and_what_is_named_is_read_again() {
+    let config = by_app(60 * 1_000);
+    let mut signal = Watched::new(config.clone());
+    signal.name(&named(&config, &["a"]), &BTreeSet::new());
+    answer(&mut signal, Reading::New, &["a", "b"], (-59_940, -59_000), ROOMY);
+    let tight = Room { series: 0, slots: 200 };
+    assert_eq!(signal.wanted(at(0), tight), Some(span(-199 * 60, 0)));
+    answer(&mut signal, Reading::New, &["a", "b", "c"], (-199 * 60, 0), tight);
+    assert_eq!(shape(&signal), [(200, 0), (200, 0)], "no room for a third");
+    assert!(signal.warnings[0].starts_with("1 series beyond"), "{:?}", signal.warnings);
+    assert_eq!(signal.wanted_past(), Some(span(-59_940, 0)));
+    answer(&mut signal, Reading::Past, &["a", "b"], (-59_940, 0), tight);
+    assert_eq!(shape(&signal), [(1_000, 0), (200, 0)]);
+    answer(&mut signal, Reading::New, &["a", "b"], (-60, 120), tight);
+    assert_eq!(shape(&signal), [(1_000, 120), (202, 120)]);
+    answer(&mut signal, Reading::New, &["a", "b"], (60, 180), tight);
+    assert_eq!(shape(&signal), [(1_000, 180), (201, 180)], "what nobody names takes no more room");
+}
+
+#[tokio::test]
+async fn what_nobody_names_is_short_once_it_is_learned_and_has_its_past_back_with_a_name() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let config = by_app(18_000);
+    let mut windows = SignalWindows::new(vec![config.clone()]).unwrap();
+    let nothing = BTreeSet::new();
+    let slots = |states: &[SignalState]| states.iter().map(|it| it.window.slots()).collect::<Vec<_>>();
+    windows.name(&named(&config, &["a"]), &nothing);
+    assert_eq!(slots(&windows.tick(&sources, at(0)).await), [300; 3]);
+    assert_eq!(slots(&windows.tick(&sources, at(60)).await), [300; 3], "nobody learned of them yet");
+    windows.learned(&named(&config, &["a", "b", "c"]));
+    assert_eq!(slots(&windows.tick(&sources, at(120)).await), [300, SHORT_SLOTS + 1, SHORT_SLOTS + 1]);
+    windows.name(&named(&config, &["b"]), &["c"].map(|it| SignalName::new(it).unwrap()).into());
+    windows.learned(&named(&config, &["a", "b", "c"]));
+    let states = windows.tick(&sources, at(180)).await;
+    assert_eq!(slots(&states), [SHORT_SLOTS + 1, 300, 300]);
+    for state in &states {
+        let series = state.series();
+        let truth = (0..series.values.len()).map(|slot| Some(series.at(slot).as_second() as f64));
+        assert!(series.values.iter().copied().eq(truth), "{}", state.key);
+    }
+    let asked = source.asked.lock().unwrap()[&config.query].len();
+    windows.tick(&sources, at(240)).await;
+    assert_eq!(source.asked.lock().unwrap()[&config.query].len(), asked + 1, "the past is read once");
+}
+
+#[tokio::test]
+async fn what_was_pushed_cannot_be_asked_for_again_and_grows_from_what_is_there() {
+    let (source, sources) = watched(Source::default());
+    let sources = Sources { push: Some(Arc::clone(&sources.prometheus)), ..sources };
+    *source.apps.lock().unwrap() = vec!["a".to_owned()];
+    let config = SignalConfig { source: SourceKind::Push, ..by_app(18_000) };
+    let mut windows = SignalWindows::new(vec![config.clone()]).unwrap();
+    windows.tick(&sources, at(0)).await;
+    windows.learned(&named(&config, &["a"]));
+    windows.tick(&sources, at(60)).await;
+    let asked = source.asked.lock().unwrap()[&config.query].len();
+    windows.name(&named(&config, &["a"]), &BTreeSet::new());
+    windows.learned(&named(&config, &["a"]));
+    assert_eq!(windows.tick(&sources, at(180)).await[0].window.slots(), SHORT_SLOTS + 3);
+    assert_eq!(source.asked.lock().unwrap()[&config.query].len(), asked + 1);
 }
 
 #[tokio::test]

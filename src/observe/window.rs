@@ -28,6 +28,13 @@ impl Span {
         let length_s = i64::from(step_s).saturating_mul(slots.max(1) as i64 - 1);
         Self { end_s: self.end_s.min(self.start_s.saturating_add(length_s)), ..self }
     }
+
+    /// The newest `slots` slots of it.
+    #[must_use]
+    pub fn last(self, slots: usize, step_s: u32) -> Self {
+        let length_s = i64::from(step_s).saturating_mul(slots.max(1) as i64 - 1);
+        Self { start_s: self.start_s.max(self.end_s.saturating_sub(length_s)), ..self }
+    }
 }
 
 /// The slots of the last `window_s` seconds up to the newest successful read.
@@ -133,6 +140,35 @@ impl Window {
         self.end_s = Some(asked.end_s);
     }
 
+    /// Keeps the newest `slots` slots, and as many as come late, and gives back the memory of the rest.
+    pub fn shorten(&mut self, slots: usize) {
+        let slots = slots.max(self.overlap_slots());
+        let surplus = self.values.len().saturating_sub(slots);
+        self.values.drain(..surplus);
+        if self.values.capacity() / 2 > slots {
+            // A few slots come before the next time.
+            self.values.shrink_to(slots + slots / 8);
+        }
+    }
+
+    /// Takes in what `past` has of the time before it, and of slots that are gaps here.
+    pub fn precede(&mut self, past: &Self) {
+        let (Some(end_s), Some(first_s), Some(past_s)) = (self.end_s, self.time_s(0), past.time_s(0)) else {
+            return;
+        };
+        let oldest_s = first_s.min(past_s.max(end_s - self.length_s()));
+        for _ in 0..(first_s - oldest_s) / self.step_s {
+            self.values.push_front(f64::NAN);
+        }
+        for (index, value) in past.values.iter().enumerate() {
+            let own = (past_s + index as i64 * self.step_s - oldest_s) / self.step_s;
+            let own = usize::try_from(own).ok().and_then(|own| self.values.get_mut(own));
+            if let Some(slot) = own.filter(|it| it.is_nan()) {
+                *slot = *value;
+            }
+        }
+    }
+
     /// Time of the newest slot, seconds; `None` before the first successful read.
     #[must_use]
     pub fn end_s(&self) -> Option<i64> {
@@ -143,6 +179,12 @@ impl Window {
     #[must_use]
     pub fn step_s(&self) -> u32 {
         u32::try_from(self.step_s).unwrap_or(u32::MAX)
+    }
+
+    /// Does it hold as many slots as it can?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.values.len() >= self.slots
     }
 
     /// Slots that it holds now.
@@ -279,6 +321,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_window_that_was_cut_and_has_its_past_back_is_the_one_that_was_never_cut(
+            slots in 1_u32..300,
+            seen in 1_i64..400,
+            (cut, lost) in (0_usize..200, 0_i64..300),
+        ) {
+            let truth = |it: i64| sample(it * 60, if it % 3 == 0 { f64::NAN } else { it as f64 });
+            let read = |from: i64, to: i64| {
+                let mut window = Window::new(60, slots * 60);
+                let samples: Vec<Sample> = (from..=to).map(truth).collect();
+                window.absorb(span(from * 60, to * 60), &samples);
+                window
+            };
+            let whole = read(-seen, 0);
+            let mut short = whole.clone();
+            short.shorten(cut);
+            let left = short.slots();
+            prop_assert!(left == whole.slots().min(cut.max(whole.overlap_slots())));
+            prop_assert_eq!(values(&short), &values(&whole)[whole.slots() - left..]);
+            // A source need not have all of the past any more, and may have more of it than was seen.
+            let past = read(-seen - 5 + lost, 0);
+            short.precede(&past);
+            let have = past.slots().max(left);
+            let expected = values(&read(1 - have as i64, 0));
+            prop_assert_eq!(values(&short), expected);
+            prop_assert_eq!(short.end_s(), whole.end_s());
+        }
+
         /// Whatever the order of ticks, every value in the window is the source's value for that very slot,
         /// the window is never longer than configured, and it ends at the last answered slot.
         #[test]

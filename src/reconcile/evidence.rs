@@ -163,6 +163,7 @@ impl Observer {
     pub async fn scan(&mut self, now: Timestamp) -> Evidence {
         let signals = self.windows.tick(&self.sources, now).await;
         let anomalies = self.scores.look(&signals, now);
+        self.windows.learned(self.scores.learned(&signals));
         Evidence { anomalies, ..self.evidence(signals, now) }
     }
 
@@ -179,7 +180,7 @@ impl Observer {
             alerts: Arc::default(),
             promql: Vec::new(),
             correlations: Correlations::default(),
-            outside_clock: self.outside_clock(),
+            outside_clock: None,
         }
     }
 
@@ -193,7 +194,11 @@ impl Observer {
     ) -> Evidence {
         let mut evidence = match self.detectors.clone() {
             Some(detectors) => self.gather(&*detectors, policies, records, now).await,
-            None => self.scan(now).await,
+            None => {
+                let (keys, services) = self.named(policies, records);
+                self.windows.name(&keys, &services);
+                self.scan(now).await
+            }
         };
         evidence.forecasts = self.forecasts(&evidence.signals, policies);
         evidence.promql = self.ask_triggers(policies, now).await;

@@ -103,6 +103,16 @@ fn named(policies: &[Policy], records: &[&RemediationAction]) -> BTreeSet<Signal
 }
 
 impl Observer {
+    /// The series that somebody names, and the services whose calls are known: their windows say what happened.
+    pub(super) fn named(
+        &self,
+        policies: &[Policy],
+        records: &[&RemediationAction],
+    ) -> (BTreeSet<SignalKey>, BTreeSet<SignalName>) {
+        let services = self.graph.services().into_iter().filter_map(|it| SignalName::new(it).ok());
+        (named(policies, records), services.collect())
+    }
+
     /// Reads the series that somebody names and those of services that call each other, and hears of all others from `detectors`.
     pub(super) async fn gather(
         &mut self,
@@ -111,8 +121,7 @@ impl Observer {
         records: &[&RemediationAction],
         now: Timestamp,
     ) -> Evidence {
-        let keys = named(policies, records);
-        let services = self.graph.services().into_iter().filter_map(|it| SignalName::new(it).ok()).collect();
+        let (keys, services) = self.named(policies, records);
         self.windows.keep(Keep::Named { keys, services });
         let reading = self.windows.tick(&self.sources, now);
         let (signals, answers) = tokio::join!(reading, detectors.ask(floor(policies, &self.graph), now));

@@ -56,6 +56,8 @@ mod rivals_tests;
 mod shards_tests;
 #[cfg(test)]
 mod simulation_tests;
+#[cfg(test)]
+mod windows_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

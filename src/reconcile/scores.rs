@@ -16,6 +16,7 @@ use crate::detect::stream::{Detector, Settings};
 use crate::detect::{self, EnsembleSettings, RECENT};
 use crate::model::anomaly::Anomaly;
 use crate::model::ids::SignalName;
+use crate::model::signal::SignalKey;
 use crate::observe::signals::SignalState;
 use crate::telemetry::events::Event;
 
@@ -46,6 +47,8 @@ pub struct Scores {
     first: usize,
     /// Signals with a series that there was no time for in this tick.
     behind: BTreeSet<SignalName>,
+    /// Places of those that their streams judged at the newest look.
+    judged: Vec<usize>,
 }
 
 impl Scores {
@@ -60,6 +63,7 @@ impl Scores {
             kept_at: None,
             first: 0,
             behind: BTreeSet::new(),
+            judged: Vec::new(),
         }
     }
 
@@ -90,6 +94,12 @@ impl Scores {
         self.behind.contains(signal)
     }
 
+    /// Which of the `signals` of the newest look were judged by their streams: those know all that their windows hold, and
+    /// need nothing of it again.
+    pub fn learned<'a>(&self, signals: &'a [SignalState]) -> impl Iterator<Item = &'a SignalKey> {
+        self.judged.iter().filter_map(|place| signals.get(*place)).map(|it| &it.key)
+    }
+
     fn turn(
         &mut self,
         signals: &[SignalState],
@@ -101,11 +111,15 @@ impl Scores {
         let first = self.first.checked_rem(signals.len()).unwrap_or(0);
         let mut next = None;
         self.behind.clear();
+        self.judged.clear();
         for place in (first..signals.len()).chain(0..first) {
             let Some(signal) = signals.get(place) else { continue };
             let before = feed_left;
             match self.judge(signal, now, &mut feed_left) {
-                Some(anomaly) => anomalies.push(anomaly),
+                Some(anomaly) => {
+                    self.judged.push(place);
+                    anomalies.push(anomaly);
+                }
                 None if batch_left > 0 => {
                     batch_left = batch_left.saturating_sub(signal.window.slots());
                     anomalies.extend(self.alone(signal));

@@ -1,5 +1,6 @@
 //! Keeps a forecaster fed from the windows of its signal. Windows come in, forecasts come out; what was fed once is not
-//! fed again, and a window that does not reach back to what was fed last makes the forecaster anew.
+//! fed again. A window that does not reach back to what was fed last, or that reaches back further than what was fed
+//! first, makes the forecaster anew.
 
 use jiff::Timestamp;
 
@@ -16,6 +17,8 @@ pub struct Watch {
     within_s: u32,
     step_s: u32,
     forecaster: Forecaster,
+    /// Where the first window that it was fed began.
+    since: Timestamp,
     fed_until: Option<Timestamp>,
 }
 
@@ -26,12 +29,13 @@ impl Watch {
         let step_s = series.step_s.max(1);
         let horizon = within_s / step_s;
         let forecaster = Forecaster::new(horizon as usize, (DAY_S / step_s) as usize);
-        (horizon > 0).then_some(Self { within_s, step_s, forecaster, fed_until: None })
+        (horizon > 0).then_some(Self { within_s, step_s, forecaster, since: series.start, fed_until: None })
     }
 
     /// Takes what is new in `series`, up to its newest value.
     pub fn feed(&mut self, series: &Series) {
-        if series.step_s != self.step_s || self.fed_until.is_some_and(|until| until < series.start) {
+        let is_apart = self.fed_until.is_some_and(|until| until < series.start);
+        if series.step_s != self.step_s || is_apart || series.start < self.since {
             let Some(anew) = Self::new(self.within_s, series) else { return };
             *self = anew;
         }
