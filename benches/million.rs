@@ -52,9 +52,9 @@ impl Watched {
     }
 
     /// A request as it comes from the network.
-    fn take(&mut self, body: &[u8]) {
+    fn take(&mut self, version: WriteVersion, body: &[u8]) {
         let message = unpack(body).unwrap();
-        read(WriteVersion::One, &message, &mut |sent| {
+        read(version, &message, &mut |sent| {
             let place = self.place(sent) as usize;
             for point in sent.points {
                 let at_s = point.at_ms / 1_000;
@@ -66,29 +66,72 @@ impl Watched {
     }
 }
 
-fn label(series: &mut Writer, name: &str, value: &str) {
-    let mut label = Writer::default();
-    label.bytes(1, name.as_bytes());
-    label.bytes(2, value.as_bytes());
-    series.bytes(1, &label.bytes);
+/// How labels are written: as texts in every series, or by their places in a table of the message, as version 2.0 has it.
+enum Texts {
+    Own,
+    Table(HashMap<String, u64>),
 }
 
-fn message(from: usize, to: usize, at_s: i64, waves: &mut [Wave]) -> Vec<u8> {
+impl Texts {
+    /// The table begins with an empty text.
+    fn of(version: WriteVersion, message: &mut Writer) -> Self {
+        match version {
+            WriteVersion::One => Self::Own,
+            WriteVersion::Two => {
+                message.bytes(4, b"");
+                Self::Table(HashMap::from([(String::new(), 0)]))
+            }
+        }
+    }
+
+    fn write(&mut self, labels: &[(&str, String)], series: &mut Writer, message: &mut Writer) {
+        match self {
+            Self::Own => {
+                for (name, value) in labels {
+                    let mut label = Writer::default();
+                    label.bytes(1, name.as_bytes());
+                    label.bytes(2, value.as_bytes());
+                    series.bytes(1, &label.bytes);
+                }
+            }
+            Self::Table(places) => {
+                let mut refs = Vec::new();
+                for text in labels.iter().flat_map(|(name, value)| [name, value.as_str()]) {
+                    let next = places.len() as u64;
+                    let place = *places.entry(text.to_owned()).or_insert(next);
+                    if place == next {
+                        message.bytes(4, text.as_bytes());
+                    }
+                    let mut one = Writer::default();
+                    one.varint(1, place);
+                    refs.extend_from_slice(&one.bytes[1..]);
+                }
+                series.bytes(1, &refs);
+            }
+        }
+    }
+}
+
+fn message(version: WriteVersion, (from, to): (usize, usize), at_s: i64, waves: &mut [Wave]) -> Vec<u8> {
     let mut message = Writer::default();
+    let mut texts = Texts::of(version, &mut message);
     for n in from..to {
         let mut one = Writer::default();
-        label(&mut one, "__name__", "http_request_duration_seconds");
-        label(&mut one, "app", &format!("app-{n:07}"));
-        label(&mut one, "cluster", "eu-west-1");
-        label(&mut one, "instance", &format!("10.{}.{}.{}:9090", n >> 16, n >> 8 & 255, n & 255));
-        label(&mut one, "job", "kubernetes-pods");
-        label(&mut one, "namespace", "production");
-        label(&mut one, "pod", &format!("app-{n:07}-7d4b9c6f5-x2v8k"));
+        let labels = [
+            ("__name__", "http_request_duration_seconds".to_owned()),
+            ("app", format!("app-{n:07}")),
+            ("cluster", "eu-west-1".to_owned()),
+            ("instance", format!("10.{}.{}.{}:9090", n >> 16, n >> 8 & 255, n & 255)),
+            ("job", "kubernetes-pods".to_owned()),
+            ("namespace", "production".to_owned()),
+            ("pod", format!("app-{n:07}-7d4b9c6f5-x2v8k")),
+        ];
+        texts.write(&labels, &mut one, &mut message);
         let mut sample = Writer::default();
         sample.double(1, waves[n % LIVES].next((at_s / i64::from(STEP_S)) as usize));
         sample.varint(2, at_s.unsigned_abs() * 1_000);
         one.bytes(2, &sample.bytes);
-        message.bytes(1, &one.bytes);
+        message.bytes(if matches!(version, WriteVersion::One) { 1 } else { 5 }, &one.bytes);
     }
     snap::raw::Encoder::new().compress_vec(&message.bytes).unwrap()
 }
@@ -107,13 +150,14 @@ fn lives(detector: &Detector, lived: usize, apart: usize) -> (Vec<State>, Vec<Wa
 }
 
 /// Seconds of one core for the requests of one tick, and their bytes.
-fn tick(watched: &mut Watched, series: usize, at_s: i64, waves: &mut [Wave]) -> (f64, usize) {
+fn tick(watched: &mut Watched, version: WriteVersion, at_s: i64, waves: &mut [Wave]) -> (f64, usize) {
     let (mut took_s, mut bytes) = (0.0, 0);
+    let series = watched.states.len();
     for from in (0..series).step_by(MESSAGE_SERIES) {
-        let body = message(from, (from + MESSAGE_SERIES).min(series), at_s, waves);
+        let body = message(version, (from, (from + MESSAGE_SERIES).min(series)), at_s, waves);
         bytes += body.len();
         let before = cpu_s();
-        watched.take(&body);
+        watched.take(version, &body);
         took_s += cpu_s() - before;
     }
     (took_s, bytes)
@@ -132,20 +176,24 @@ pub fn table() {
         states,
         alerts: 0,
     };
-    println!("{series} series, a value each every {STEP_S} s, remote write 1.0, one core");
+    println!("{series} series, a value each every {STEP_S} s, one core");
     let row = |what: &str, (took_s, bytes): (f64, usize)| {
         let (each_us, packed) = (took_s * 1e6 / series as f64, bytes as f64 / 1e6);
         println!("{what:<52} {took_s:>7.2} s {each_us:>7.2} us a series {packed:>6.1} MB packed");
     };
     let at_s = |slot: usize| slot as i64 * i64::from(STEP_S);
-    row("the first tick, with all labels new", tick(&mut watched, series, at_s(LIVED), &mut waves));
+    let (one, two) = (WriteVersion::One, WriteVersion::Two);
+    row("the first tick, with all labels new", tick(&mut watched, one, at_s(LIVED), &mut waves));
     for index in 1..=TICKS {
-        row("a tick", tick(&mut watched, series, at_s(LIVED + index), &mut waves));
+        row("a tick by remote write 1.0", tick(&mut watched, one, at_s(LIVED + index), &mut waves));
+    }
+    for index in TICKS + 1..=2 * TICKS {
+        row("a tick by remote write 2.0", tick(&mut watched, two, at_s(LIVED + index), &mut waves));
     }
     let (lived, mut waves) = lives(&watched.detector, BOTH_END, 0);
     watched.states.iter_mut().enumerate().for_each(|(n, state)| *state = lived[n % LIVES]);
-    row("all end a block, some look for a period", tick(&mut watched, series, at_s(BOTH_END), &mut waves));
-    row("the tick after it", tick(&mut watched, series, at_s(BOTH_END + 1), &mut waves));
+    row("all end a block, some look for a period", tick(&mut watched, one, at_s(BOTH_END), &mut waves));
+    row("the tick after it", tick(&mut watched, one, at_s(BOTH_END + 1), &mut waves));
     assert_eq!((watched.places.len(), watched.states.len()), (series, series));
     let (peak, state) = (peak_mib(), size_of::<State>());
     let each = peak * 1024.0 * 1024.0 / series as f64;

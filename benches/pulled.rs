@@ -4,7 +4,8 @@
 //! `TARS_BENCH_SERIES` makes it another number.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -73,13 +74,19 @@ fn start(folder: &Path, port: u16) -> Server {
     command.arg(format!("--web.listen-address=127.0.0.1:{port}")).current_dir(folder);
     let server = Server(command.spawn().unwrap());
     let started = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while !is_ready(port) {
         assert!(started.elapsed() < READY_WITHIN, "prometheus does not start");
         std::thread::sleep(Duration::from_millis(100));
     }
-    // It listens before it answers.
-    std::thread::sleep(Duration::from_secs(3));
     server
+}
+
+/// It listens before it answers.
+fn is_ready(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut reply = String::new();
+    let asked = stream.write_all(b"GET /-/ready HTTP/1.0\r\n\r\n");
+    asked.and_then(|()| stream.read_to_string(&mut reply)).is_ok() && reply.split(' ').nth(1) == Some("200")
 }
 
 fn sources(port: u16) -> Sources {
