@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::metrics::{FoundSeries, InstantResult, Labels, MetricSource, RangeResult, SourceError};
 use super::remote_write::{self, Point, Sent, WriteError};
-use super::signals::MAX_SERIES;
+use super::signals::{MAX_SERIES, MAX_SERIES_ALL};
 use crate::model::pushed::{Tally, WriteVersion};
 use crate::model::selector::{NAME_LABEL, Selector};
 use crate::model::signal::Sample;
@@ -35,6 +35,8 @@ pub struct Pushed {
 #[derive(Debug)]
 struct Store {
     questions: Vec<Question>,
+    /// Series of all of them that are meant.
+    meant: usize,
     /// The encoded labels of the series at hand.
     key: Vec<u8>,
 }
@@ -61,7 +63,7 @@ impl Pushed {
     pub fn new(queries: impl IntoIterator<Item = (String, Selector)>) -> Self {
         let question = |(query, selector)| Question { query, selector, series: HashMap::new(), ignored: 0 };
         let questions = queries.into_iter().map(question).collect();
-        Self { store: Mutex::new(Store { questions, key: Vec::new() }) }
+        Self { store: Mutex::new(Store { questions, meant: 0, key: Vec::new() }) }
     }
 
     /// Takes what is wanted of a message.
@@ -89,14 +91,16 @@ impl Pushed {
 
 impl Store {
     fn keep(&mut self, sent: &Sent<'_>, latest_ms: i64, tally: &mut Tally) {
-        let Self { questions, key } = self;
+        let Self { questions, meant, key } = self;
         key.clear();
         let mut watched = false;
         for question in questions.iter_mut().filter(|it| it.may_mean(sent)) {
             if key.is_empty() {
                 encode(sent.labels, key);
             }
-            watched |= question.take(key, sent, latest_ms, tally);
+            let before = question.meant();
+            watched |= question.take((key, sent), latest_ms, *meant < MAX_SERIES_ALL, tally);
+            *meant += question.meant() - before;
         }
         if !watched {
             tally.unwatched += sent.points.len() as u64;
@@ -122,11 +126,19 @@ impl Question {
         self.selector.metric().is_none_or(|name| value_of(sent, NAME_LABEL) == name)
     }
 
-    /// Is the series one of this question?
-    fn take(&mut self, key: &[u8], sent: &Sent<'_>, latest_ms: i64, tally: &mut Tally) -> bool {
+    /// Is the series one of this question? `has_room`: for one more of any.
+    fn take(
+        &mut self,
+        (key, sent): (&[u8], &Sent<'_>),
+        latest_ms: i64,
+        has_room: bool,
+        tally: &mut Tally,
+    ) -> bool {
         if !self.series.contains_key(key) {
             let meant = self.selector.matches(|name| value_of(sent, name));
-            match (meant, self.has_room(meant)) {
+            let has_room =
+                if meant { has_room && self.meant() < MAX_SERIES } else { self.ignored < IGNORED_MAX };
+            match (meant, has_room) {
                 (false, false) => return false,
                 (true, false) => {
                     tally.no_room += sent.points.len() as u64;
@@ -144,11 +156,8 @@ impl Question {
         true
     }
 
-    fn has_room(&self, meant: bool) -> bool {
-        match meant {
-            true => self.series.len() - self.ignored < MAX_SERIES,
-            false => self.ignored < IGNORED_MAX,
-        }
+    fn meant(&self) -> usize {
+        self.series.len() - self.ignored
     }
 
     /// The values at `start`, `start + step`, ... up to `end`, of every series that has any.
@@ -237,9 +246,14 @@ impl MetricSource for Pushed {
         step_s: u32,
     ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
         let span = (start.as_millisecond(), end.as_millisecond(), i64::from(step_s) * 1_000);
-        let answer = match self.store().questions.iter_mut().find(|it| it.query == query) {
+        let mut store = self.store();
+        let answer = match store.questions.iter_mut().find(|it| it.query == query) {
             _ if step_s == 0 => Err(SourceError::BadRange("the step is 0")),
-            Some(question) => Ok(RangeResult { series: question.range(span), warnings: Vec::new() }),
+            Some(question) => {
+                let answer = RangeResult { series: question.range(span), warnings: Vec::new() };
+                store.meant = store.questions.iter().map(Question::meant).sum();
+                Ok(answer)
+            }
             None => Err(SourceError::BadRange("no signal of this process is fed by that query")),
         };
         Box::pin(std::future::ready(answer))

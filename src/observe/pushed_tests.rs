@@ -99,6 +99,16 @@ async fn series_of_one_query_are_bounded_and_those_that_ended_make_room() {
     assert_eq!(kept.kept, 1);
 }
 
+#[tokio::test]
+async fn series_of_all_queries_are_bounded_together() {
+    let pushed = pushed(&["latency", "up"]);
+    pushed.store().meant = MAX_SERIES_ALL - 1;
+    let sent = |name: &str| send(&pushed, 0, &[("__name__", name)], &[point(0, 1.0)]);
+    assert_eq!([sent("latency").kept, sent("up").no_room, sent("latency").repeated], [1, 1, 1]);
+    pushed.range("latency", at(0), at(0), 30).await.unwrap();
+    assert_eq!(sent("up").kept, 1, "there is room for as many as there are not");
+}
+
 #[test]
 fn two_queries_may_mean_the_same_series() {
     let pushed = pushed(&[QUERY, "{app=~\"back.*\"}"]);
