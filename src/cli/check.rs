@@ -10,7 +10,7 @@ use super::checklist::{self, Line, fail, pass, warn};
 use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
-use super::{cluster, detectors};
+use super::{cluster, detectors, senses};
 use crate::config::{DetectorSettings, InForce, Overrides, Settings, Watching, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
@@ -63,6 +63,7 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     lines.push(sops(&surroundings.sops));
     lines.extend(git(settings, parts, surroundings).await);
     lines.extend(prometheus(&settings.watching).await?);
+    lines.push(senses::detection(&settings.watching));
     if let Some(at) = &settings.detectors {
         lines.extend(detectors::check(at).await?);
     }
@@ -82,6 +83,7 @@ async fn check_detector(
     let signals = counted(settings.watching.signals.len(), "signal", "signals");
     lines.push(pass("settings", format!("{file}, shard {}, {signals}", settings.shard)));
     lines.extend(prometheus(&settings.watching).await?);
+    lines.push(senses::detection(&settings.watching));
     lines.push(match &settings.secret_file {
         Some(file) => secret("anomalies", file),
         None => warn("anomalies", "open to everybody on this machine", "set shard.secret_file"),

@@ -15,6 +15,7 @@ use super::pace::{NUDGE_DISTANCE, Pace};
 use super::run::{bind, stuck_after};
 use super::settings::{self, Feeds};
 use crate::config::DetectorSettings;
+use crate::detect::EnsembleSettings;
 use crate::model::anomaly::Anomaly;
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
@@ -35,6 +36,7 @@ struct Desk {
     /// The newest look; `None` before the first one.
     report: RwLock<Option<Arc<ShardReport>>>,
     pushed: Arc<Pushed>,
+    ensemble: EnsembleSettings,
     pace: Pace,
 }
 
@@ -46,7 +48,7 @@ impl Desk {
 
 impl Backend for Desk {
     fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
-        inbox::score(&series, period)
+        inbox::score(&series, EnsembleSettings { period, ..self.ensemble })
     }
 
     fn accept(&self, _: &[u8]) -> Result<Taken, Refusal> {
@@ -99,7 +101,8 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: instance.as_str() }.emit();
     // It runs no git command.
     let pace = Pace::new(NUDGE_DISTANCE, stuck_after(watching.tick_s, 0));
-    let desk = Arc::new(Desk { report: RwLock::default(), pushed, pace });
+    let ensemble = settings::ensemble(watching);
+    let desk = Arc::new(Desk { report: RwLock::default(), pushed, ensemble, pace });
     let mut looking =
         Looking { shard: settings.shard, desk: Arc::clone(&desk), metrics, said: Said::default() };
     if once {

@@ -34,11 +34,12 @@ pub struct Inbox {
     pub pace: Arc<Pace>,
     pub ready: Arc<RwLock<Readiness>>,
     pub pushed: Arc<Pushed>,
+    pub ensemble: EnsembleSettings,
 }
 
 impl Backend for Inbox {
     fn score(&self, series: Series, period: Option<u32>) -> Result<Anomaly, String> {
-        score(&series, period)
+        score(&series, EnsembleSettings { period, ..self.ensemble })
     }
 
     fn accept(&self, body: &[u8]) -> Result<Taken, Refusal> {
@@ -96,8 +97,7 @@ impl Backend for Inbox {
 ///
 /// # Errors
 /// When its newest point has no value.
-pub fn score(series: &Series, period: Option<u32>) -> Result<Anomaly, String> {
-    let settings = EnsembleSettings { period, ..EnsembleSettings::default() };
+pub fn score(series: &Series, settings: EnsembleSettings) -> Result<Anomaly, String> {
     detect::score(series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
 }
 

@@ -36,6 +36,7 @@ mod record;
 mod rights;
 mod run;
 mod selector;
+mod senses;
 mod settings;
 mod sops;
 mod source;

@@ -121,6 +121,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         pace: Arc::clone(&pace),
         ready: Arc::clone(&ready),
         pushed,
+        ensemble: settings::ensemble(&settings.watching),
     };
     let mut cluster = Telling::start(settings, &mut parts, &pace).await?;
     let mut reconciler = Reconciler::new(parts);

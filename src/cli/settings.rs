@@ -425,6 +425,14 @@ pub fn signals(watching: &Watching) -> Vec<SignalConfig> {
     watching.signals.iter().map(signal).collect()
 }
 
+/// How signals are scored, as the detector wants it.
+#[must_use]
+pub fn ensemble(watching: &Watching) -> EnsembleSettings {
+    let config::DetectionSettings { weights, warm_up_samples, false_alarms_per_week } = watching.detection;
+    let warm_up_samples = warm_up_samples as usize;
+    EnsembleSettings { weights, warm_up_samples, false_alarms_per_week, ..EnsembleSettings::default() }
+}
+
 /// The name of this process.
 ///
 /// # Errors
@@ -512,7 +520,7 @@ fn observer(watching: &Watching, sources: Sources, keep: Keep) -> Result<Observe
     let windows = SignalWindows::new(signals(watching));
     let mut windows = windows.map_err(|error| failed("the signals")(error.into()))?;
     windows.keep(keep);
-    Ok(Observer::new(sources, windows, EnsembleSettings::default()))
+    Ok(Observer::new(sources, windows, ensemble(watching)))
 }
 
 /// What a detector watches with: the series of its shard.

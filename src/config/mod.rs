@@ -6,6 +6,7 @@
 //! Secrets are named by file and never stand in a setting.
 
 mod cluster;
+mod detection;
 mod forge;
 mod lines;
 mod overlay;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use {
     cluster::{ClusterAt, ClusterSettings},
+    detection::DetectionSettings,
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, RawSettings, Service, parse, schema},

@@ -94,6 +94,10 @@ fn with_value(
 ) -> Result<RawSettings, (String, String)> {
     let value = match kind {
         "integer" => text.parse::<u64>().map(Json::from).map_err(|_| not("a whole number"))?,
+        "number" => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Json::from(number),
+            _ => return Err(not("a number")),
+        },
         "boolean" => text.parse::<bool>().map(Json::from).map_err(|_| not("true or false"))?,
         _ => Json::from(text),
     };

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::raw_roles::{Detectors, Role, Shard};
-pub use super::raw_signals::{Jaeger, Loki, Prometheus, Push, RemoteWrite, Signal, SignalSource};
+pub use super::raw_signals::{
+    Detection, Jaeger, Loki, ModelWeights, Prometheus, Push, RemoteWrite, Signal, SignalSource,
+};
 use super::{ConfigError, lines};
 use crate::model::policy;
 
@@ -31,6 +33,7 @@ pub struct RawSettings {
     pub loki: Loki,
     pub jaeger: Jaeger,
     pub push: Push,
+    pub detection: Detection,
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
     /// Which services call which others. With it, a policy whose target is only the victim of a service that it calls

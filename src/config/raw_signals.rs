@@ -71,6 +71,47 @@ pub struct Push {
     pub insecure: bool,
 }
 
+/// How signals are scored. What was learned of them does not depend on it: a change holds from the next start on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Detection {
+    /// What a score of 0.8 means: how often in a week one series in which nothing is wrong comes to it by chance. A smaller
+    /// number makes every score lower.
+    #[schemars(range(min = 0.01, max = 100.0))]
+    pub false_alarms_per_week: f64,
+    /// Values of a series before all models vote; until then the averages vote alone.
+    #[schemars(range(min = 20, max = 10_000))]
+    pub warm_up_samples: u32,
+    pub weights: ModelWeights,
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self { false_alarms_per_week: 1.0, warm_up_samples: 100, weights: ModelWeights::default() }
+    }
+}
+
+/// How much each model counts in a score, in proportion to the others: they need not add up to 1. 0 takes a model out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelWeights {
+    /// What season and trend do not explain.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub stl: f64,
+    /// How easily value, change, spread and time of day are told from all others.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub isolation_forest: f64,
+    /// How far it is from its moving averages.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub ewma: f64,
+}
+
+impl Default for ModelWeights {
+    fn default() -> Self {
+        Self { stl: 0.4, isolation_forest: 0.4, ewma: 0.2 }
+    }
+}
+
 /// Who receives the scores by Prometheus remote write 1.0.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

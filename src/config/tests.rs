@@ -190,6 +190,11 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_CLUSTER_KUBECONFIG", "/k", &[("TARS_CLUSTER_ACCESS", "kubeconfig")]),
     ("TARS_CLUSTER_LEASE", "shop", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
     ("TARS_CLUSTER_POLICIES", "both", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
+    ("TARS_DETECTION_FALSE_ALARMS_PER_WEEK", "0.25", &[]),
+    ("TARS_DETECTION_WARM_UP_SAMPLES", "200", &[]),
+    ("TARS_DETECTION_WEIGHTS_EWMA", "0", &[]),
+    ("TARS_DETECTION_WEIGHTS_ISOLATION_FOREST", "0", &[]),
+    ("TARS_DETECTION_WEIGHTS_STL", "0", &[]),
     ("TARS_EVIDENCE_AGE_MAX", "2m", &[]),
     ("TARS_FORGE_APP_ID", "7", APP),
     ("TARS_FORGE_APP_INSTALLATION_ID", "8", APP),
@@ -534,7 +539,7 @@ fn who_calls_whom_is_checked_and_errors_name_the_entry() {
 #[test]
 fn the_schema_describes_every_section() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    assert_eq!(schema["properties"].as_object().unwrap().len(), 27);
+    assert_eq!(schema["properties"].as_object().unwrap().len(), 28);
     assert_eq!(schema["additionalProperties"], false);
 }
 

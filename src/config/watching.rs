@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::ConfigError;
+use super::detection::DetectionSettings;
 use super::raw::{LogFormat, RawSettings, Role};
 use super::resolve::{DAY_S, Resolve};
 use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
@@ -28,6 +29,7 @@ pub struct Watching {
     pub jaeger: Option<JaegerSettings>,
     /// Who may push samples; `None`: nobody.
     pub push: Option<PushAuth>,
+    pub detection: DetectionSettings,
     pub signals: Vec<SignalSettings>,
     pub tick_s: u32,
     pub listen: SocketAddr,
@@ -75,6 +77,7 @@ impl Resolve<'_> {
             loki: self.loki(raw)?,
             jaeger: self.jaeger(raw)?,
             push: self.push(&raw.push, listen)?,
+            detection: self.detection(raw)?,
             signals: self.signals(raw)?,
             tick_s: self.duration("tick", &raw.tick.0, (1, 3600))?,
             listen,

@@ -19,7 +19,7 @@ mod story_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score, Severity};
+use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score, Severity, Weights};
 use crate::model::signal::Series;
 
 pub use period::{find_period, find_periods};
@@ -33,31 +33,6 @@ pub const RECENT: usize = 60;
 /// so its spread says nothing.
 const WARM_UP_CONFIDENCE: f64 = 0.5;
 
-/// Share of each model in the score; the shares add up to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Weights {
-    stl: f64,
-    forest: f64,
-    ewma: f64,
-}
-
-impl Weights {
-    #[must_use]
-    pub fn of(&self, model: ModelName) -> f64 {
-        match model {
-            ModelName::Stl => self.stl,
-            ModelName::IsolationForest => self.forest,
-            ModelName::Ewma => self.ewma,
-        }
-    }
-}
-
-impl Default for Weights {
-    fn default() -> Self {
-        Self { stl: 0.4, forest: 0.4, ewma: 0.2 }
-    }
-}
-
 /// How to score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EnsembleSettings {
@@ -69,11 +44,19 @@ pub struct EnsembleSettings {
     pub seed: u64,
     /// Below this many values in the window the EWMA votes alone.
     pub warm_up_samples: usize,
+    /// What a score of 0.8 of the stream means; one window alone cannot know how rare something is.
+    pub false_alarms_per_week: f64,
 }
 
 impl Default for EnsembleSettings {
     fn default() -> Self {
-        Self { weights: Weights::default(), period: None, seed: 42, warm_up_samples: 100 }
+        Self {
+            weights: Weights::default(),
+            period: None,
+            seed: 42,
+            warm_up_samples: 100,
+            false_alarms_per_week: 1.0,
+        }
     }
 }
 
@@ -114,7 +97,9 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
             [&stl::Stl { period }, &forest::Forest { seed: settings.seed }, &ewma::Ewma {}];
         votes.extend(models.map(|model| vote(model, &window, settings.weights.of(model.name()))));
     }
-    let models: Vec<ModelScore> = votes.iter().map(|(score, _)| score.clone()).collect();
+    // A model without a share has no voice in the confidence either; its band is as good as ever.
+    let voting = votes.iter().filter(|(score, _)| score.weight > 0.0);
+    let models: Vec<ModelScore> = voting.map(|(score, _)| score.clone()).collect();
     let (score, agreement) = combine(&models);
     let confidence = if warming_up {
         Score::clamped(WARM_UP_CONFIDENCE * samples as f64 / settings.warm_up_samples as f64)

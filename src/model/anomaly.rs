@@ -104,6 +104,44 @@ impl ModelName {
     }
 }
 
+/// Share of each model in the score; the shares add up to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Weights {
+    stl: f64,
+    isolation_forest: f64,
+    ewma: f64,
+}
+
+impl Weights {
+    /// Shares in the proportion of these numbers; `None` when they are in none: one is negative or not finite, or all are 0.
+    #[must_use]
+    pub fn in_proportion(stl: f64, isolation_forest: f64, ewma: f64) -> Option<Self> {
+        let total = stl + isolation_forest + ewma;
+        let share = |it: f64| it / total;
+        let all = [stl, isolation_forest, ewma];
+        (all.iter().all(|it| *it >= 0.0) && total > 0.0 && total.is_finite()).then(|| Self {
+            stl: share(stl),
+            isolation_forest: share(isolation_forest),
+            ewma: share(ewma),
+        })
+    }
+
+    #[must_use]
+    pub fn of(&self, model: ModelName) -> f64 {
+        match model {
+            ModelName::Stl => self.stl,
+            ModelName::IsolationForest => self.isolation_forest,
+            ModelName::Ewma => self.ewma,
+        }
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { stl: 0.4, isolation_forest: 0.4, ewma: 0.2 }
+    }
+}
+
 /// One model's vote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

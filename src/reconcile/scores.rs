@@ -141,10 +141,10 @@ impl Scores {
     fn judge(&mut self, signal: &SignalState, now: Timestamp, feed_left: &mut usize) -> Option<Anomaly> {
         let step_s = signal.window.step_s();
         let period_s = signal.period.map(|slots| slots.saturating_mul(step_s));
-        let weights = self.ensemble.weights;
+        let EnsembleSettings { weights, warm_up_samples, false_alarms_per_week, .. } = self.ensemble;
         let detector = self.detectors.entry(period_s).or_insert_with(|| {
-            let warm_up_samples = u32::try_from(self.ensemble.warm_up_samples).unwrap_or(u32::MAX);
-            Detector::new(&Settings { weights, warm_up_samples, period_s, ..Settings::default() })
+            let warm_up_samples = u32::try_from(warm_up_samples).unwrap_or(u32::MAX);
+            Detector::new(&Settings { weights, warm_up_samples, period_s, false_alarms_per_week })
         });
         let goes_on = |known: &&mut Known| {
             let ahead_s = known.state.last_s().map_or(0, |last_s| last_s.saturating_sub(now.as_second()));

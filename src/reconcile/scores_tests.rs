@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::eval::{CandidateName, Meta};
+use crate::model::anomaly::{ModelName, Weights};
 use crate::model::fixtures::{at, signal};
 use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
 use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
@@ -272,4 +273,27 @@ async fn a_restart_in_the_middle_of_the_loop_changes_no_score() {
         world.clock.advance(harness::TICK);
     }
     assert!(world.clock.now() > at(86_400));
+}
+
+#[test]
+fn other_settings_of_the_score_keep_what_was_learned_and_mean_something_else_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("states");
+    let mut before = scores().kept_in(file.clone());
+    look(&mut before, 5_010);
+    before.keep();
+    let changed = EnsembleSettings {
+        weights: Weights::in_proportion(1.0, 0.0, 0.0).unwrap(),
+        warm_up_samples: 1_000,
+        false_alarms_per_week: 0.01,
+        ..EnsembleSettings::default()
+    };
+    let mut after = Scores::new(changed).kept_in(file);
+    let (one, other) = (look(&mut before, 5_011).unwrap(), look(&mut after, 5_011).unwrap());
+    assert!(is_from_stream(&other), "nothing is learned anew: {other:?}");
+    let votes = |scores: &Scores| scores.states[&key()].state.votes();
+    assert_eq!(votes(&after), votes(&before), "how rare a value is does not depend on who asks");
+    assert!(other.score < one.score, "what comes so often is worth less: {other:?}");
+    let names = |it: &Anomaly| it.models.iter().map(|it| it.model).collect::<Vec<_>>();
+    assert_eq!((names(&one).len(), names(&other)), (3, vec![ModelName::Stl]));
 }

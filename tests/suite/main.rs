@@ -28,6 +28,7 @@ mod preview;
 mod race;
 mod readme;
 mod roles;
+mod scoring;
 mod sops;
 mod sources;
 mod supply_chain;

@@ -114,7 +114,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $shard := dict "total" (int .Values.detector.replicas) "secret_file" (printf "%s/detectors/secret" $at) "state_dir" "/var/lib/tars/state" }}
 {{- $settings := dict "role" "detector" "shard" $shard "listen" "0.0.0.0:8080" "log" (dict "format" "json") }}
 {{- if .Values.secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
-{{- $said := pick .Values.settings "prometheus" "loki" "jaeger" "push" "signals" "tick" "pushgateway" "remote_write" "log" "clock" "listen" }}
+{{- $said := pick .Values.settings "prometheus" "loki" "jaeger" "push" "detection" "signals" "tick" "pushgateway" "remote_write" "log" "clock" "listen" }}
 {{- toYaml (mustMergeOverwrite $settings (deepCopy $said)) }}
 {{- end }}
 

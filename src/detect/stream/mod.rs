@@ -19,8 +19,7 @@ mod tests;
 
 pub use state::State;
 
-use crate::detect::Weights;
-use crate::model::anomaly::{ModelName, Score};
+use crate::model::anomaly::{ModelName, Score, Weights};
 use cycle::Ring;
 use tail::{Blocks, SURPRISE_MAX};
 
@@ -192,9 +191,14 @@ impl Detector {
             let share = f64::from(state.count) / f64::from(self.settings.warm_up_samples.max(1));
             return Score::clamped(WARM_UP_CONFIDENCE * share);
         }
+        let voting = self.shares(state).map(|share| if share > 0.0 { 1.0 } else { 0.0 });
         let scores = state.votes().map(|vote| self.score(vote).get());
-        let mean = scores.iter().sum::<f64>() / 3.0;
-        let variance = scores.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 3.0;
+        let mean_of = |values: [f64; 3]| {
+            let sum: f64 = values.iter().zip(voting).map(|(value, counts)| value * counts).sum();
+            sum / voting.iter().sum::<f64>().max(1.0)
+        };
+        let mean = mean_of(scores);
+        let variance = mean_of(scores.map(|it| (it - mean).powi(2)));
         Score::clamped(1.0 - variance.sqrt())
     }
 }
