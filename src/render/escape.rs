@@ -115,8 +115,10 @@ fn means_something(chars: &[char], at: usize) -> bool {
     let next = chars.get(at + 1).copied().unwrap_or(' ');
     match chars[at] {
         '@' | '#' | '!' => true,
-        // Labels, milestones, snippets, epics, alerts.
-        '~' | '%' | '$' | '&' | '^' => next.is_alphanumeric() || matches!(next, '"' | '_'),
+        // Labels, milestones, snippets, epics, alerts. A mark that combines with letters is part of a word for some.
+        '~' | '%' | '$' | '&' | '^' => {
+            next.is_alphanumeric() || !next.is_ascii() || matches!(next, '"' | '_')
+        }
         // `https://`, and slash commands.
         '/' => next == '/' || !before.is_alphanumeric(),
         // `www.`, broken before its dot: what follows a whole `www.` is a name of a host, whatever it is.
