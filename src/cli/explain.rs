@@ -134,6 +134,9 @@ fn evidence(page: &mut Page, record: &RemediationAction) {
                 anomaly.confidence.get()
             ),
         );
+        if let Some(episode) = &anomaly.episode {
+            fact(page, "", episode.to_string());
+        }
         for model in &anomaly.models {
             let (name, score) = (model.model.as_str(), model.score.get());
             fact(page, "", format!("{name} {score:.2} x {:.0} %: {}", model.weight * 100.0, model.evidence));

@@ -10,6 +10,7 @@ use super::history::Ledger;
 use super::output::{Console, Page, Piece, Style, Symbol, counted, rfc3339};
 use super::selector::{Labels, Selection};
 use crate::model::action::{ActionState, RemediationAction};
+use crate::model::anomaly::Anomaly;
 use crate::model::policy::Policy;
 use crate::model::request::{Request, Wish};
 use crate::outside::clock::{Clock as _, SystemClock};
@@ -42,6 +43,9 @@ struct Line {
     state: &'static str,
     what: String,
     why: String,
+    /// Since when each signal behind it was anomalous, as of the proposal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    episodes: Vec<String>,
 }
 
 /// Prints the screen.
@@ -103,7 +107,12 @@ fn line(record: &RemediationAction) -> Line {
         state: record.state().as_str(),
         what: render::headline(record),
         why,
+        episodes: record.spec.cause.anomalies.iter().filter_map(episode).collect(),
     }
+}
+
+fn episode(anomaly: &Anomaly) -> Option<String> {
+    Some(format!("{} {}", anomaly.key, anomaly.episode?))
 }
 
 fn screen(status: &Status, ledger: &Ledger) -> Page {
@@ -150,5 +159,8 @@ fn section(page: &mut Page, title: &str, symbol: Symbol, lines: &[Line]) {
         page.put("  ").put(symbol).put(" ").put(Piece::from(line.name.as_str()).styled(Style::Strong));
         page.put(format!("  {} ({})", line.what, line.state)).line();
         page.put(format!("      {}", line.why)).line();
+        for episode in &line.episodes {
+            page.put(format!("      {episode}, when this was proposed")).line();
+        }
     }
 }

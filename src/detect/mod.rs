@@ -11,7 +11,6 @@ mod prepared;
 mod robust;
 mod sparkline;
 mod stl;
-#[cfg_attr(not(test), expect(dead_code, reason = "episodes are shown to nobody yet"))]
 pub mod stream;
 
 #[cfg(test)]
@@ -120,6 +119,7 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
         models,
         period,
         recent: recent(series),
+        episode: None,
     })
 }
 

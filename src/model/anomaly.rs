@@ -1,5 +1,7 @@
 //! What the detector says about one signal at one moment, with the evidence of every model.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -154,6 +156,36 @@ pub struct ModelScore {
     pub evidence: String,
 }
 
+/// A stretch of time in which a signal was anomalous without a break that counts: it begins at a score of 0.8, and is over
+/// when the signal was well below that for ten minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Episode {
+    pub start: Timestamp,
+    /// When the score was highest.
+    pub peak: Timestamp,
+    pub worst: Score,
+    /// The last moment that belonged to it; `None`: it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+}
+
+/// `anomalous since 2026-11-23T12:31:00Z, worst 0.97 at 12:34:30Z`.
+impl fmt::Display for Episode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+        // The day once, unless it changes.
+        let moment = |at: Timestamp| match day(at) == day(self.start) {
+            true => at.strftime("%H:%M:%SZ").to_string(),
+            false => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        };
+        let (start, time) = (day(self.start), moment(self.start));
+        let since = if self.end.is_some() { "was anomalous from" } else { "anomalous since" };
+        write!(f, "{since} {start}T{time}, worst {:.2} at {}", self.worst.get(), moment(self.peak))?;
+        self.end.map_or(Ok(()), |end| write!(f, ", over since {}", moment(end)))
+    }
+}
+
 /// A scored signal. Every scored signal is one of these; it *is* an anomaly when the score reaches the
 /// threshold of the policy that looks at it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,4 +207,42 @@ pub struct Anomaly {
     pub period: Option<u32>,
     /// The newest values, oldest first, for a sparkline (at most 60).
     pub recent: Vec<f64>,
+    /// The stretch that `at` belongs to, or that ended a short time before; `None`: there was none, or one window alone was
+    /// judged, which does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode: Option<Episode>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::{anomaly, at, signal};
+
+    fn episode(end_s: Option<i64>) -> Episode {
+        Episode { start: at(60), peak: at(270), worst: Score::clamped(0.974), end: end_s.map(at) }
+    }
+
+    #[test]
+    fn an_episode_says_since_when_how_bad_and_whether_it_is_over() {
+        assert_eq!(
+            episode(None).to_string(),
+            "anomalous since 2026-11-23T10:01:00Z, worst 0.97 at 10:04:30Z"
+        );
+        assert_eq!(
+            episode(Some(600)).to_string(),
+            "was anomalous from 2026-11-23T10:01:00Z, worst 0.97 at 10:04:30Z, over since 10:10:00Z"
+        );
+        let late = episode(Some(86_400)).to_string();
+        assert!(late.ends_with("over since 2026-11-24T10:00:00Z"), "{late}");
+    }
+
+    #[test]
+    fn an_anomaly_travels_with_its_episode_and_one_that_was_written_without_is_read() {
+        for episode in [None, Some(episode(None)), Some(episode(Some(600)))] {
+            let sent = Anomaly { episode, ..anomaly(signal("backend", "latency_p95"), 0.9, at(0)) };
+            let text = serde_json::to_string(&sent).unwrap();
+            assert_eq!(text.contains("episode"), episode.is_some(), "{text}");
+            assert_eq!(serde_json::from_str::<Anomaly>(&text).unwrap(), sent);
+        }
+    }
 }

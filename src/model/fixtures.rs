@@ -179,6 +179,7 @@ pub fn anomaly(key: SignalKey, score: f64, when: Timestamp) -> Anomaly {
         models: Vec::new(),
         period: None,
         recent: vec![180.0, 182.0, 520.0],
+        episode: None,
     }
 }
 

@@ -297,3 +297,32 @@ fn other_settings_of_the_score_keep_what_was_learned_and_mean_something_else_by_
     let names = |it: &Anomaly| it.models.iter().map(|it| it.model).collect::<Vec<_>>();
     assert_eq!((names(&one).len(), names(&other)), (3, vec![ModelName::Stl]));
 }
+
+#[test]
+fn an_anomaly_tells_since_when_and_how_bad_it_is_and_for_an_hour_that_it_is_over() {
+    let mut scores = scores();
+    assert_eq!(look(&mut scores, 4_999).unwrap().episode, None, "nothing was wrong so far");
+    let (mut first, mut worst, mut told) = (None, (0.0, at(0)), Vec::new());
+    for slot in 5_000..5_300 {
+        let Some(anomaly) = look(&mut scores, slot) else { continue };
+        let score = anomaly.score.get();
+        first = first.or((score >= 0.8).then_some(anomaly.at));
+        if score > worst.0 {
+            worst = (score, anomaly.at);
+        }
+        if let Some(episode) = anomaly.episode {
+            assert_eq!(Some(episode.start), first, "slot {slot}");
+            assert_eq!((episode.worst.get(), episode.peak), worst, "slot {slot}");
+        }
+        assert!(score < 0.8 || anomaly.episode.is_some_and(|it| it.end.is_none()), "slot {slot}");
+        told.push((anomaly.at, anomaly.episode));
+    }
+    let over = told.iter().position(|(_, episode)| episode.is_some_and(|it| it.end.is_some())).unwrap();
+    let (seen, end) = (told[over].0, told[over].1.unwrap().end.unwrap());
+    let after = |when: Timestamp| when.duration_since(end).as_secs();
+    assert!((600..700).contains(&after(seen)), "over when it was calm for ten minutes: {end} {seen}");
+    for (when, episode) in &told[over..] {
+        assert_eq!(episode.map(|it| it.end), (after(*when) <= 3_600).then_some(Some(end)), "{when}");
+    }
+    assert!(after(told.last().unwrap().0) > 3_600);
+}

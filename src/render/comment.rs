@@ -145,10 +145,11 @@ fn models(record: &RemediationAction) -> String {
             ));
         }
         rows.push_str(&format!(
-            "| {signal} | **together** | **{}** | | confidence {}{} |\n",
+            "| {signal} | **together** | **{}** | | confidence {}{}{} |\n",
             text::score(anomaly.score.get()),
             text::score(anomaly.confidence.get()),
-            if anomaly.warming_up { ", still warming up" } else { "" }
+            if anomaly.warming_up { ", still warming up" } else { "" },
+            anomaly.episode.map_or_else(String::new, |it| format!("; {it}"))
         ));
     }
     match rows.is_empty() {

@@ -127,6 +127,16 @@ fn a_bad_release_waits_for_a_person() {
     assert_eq!(kinds(repo), ["Genesis", "Proposed"]);
     let branch = branches(repo).into_iter().find(|it| it.starts_with("tars/backend-errors/")).unwrap();
     assert_eq!(file(repo, &branch, OVERLAY), original(OVERLAY));
+    since_when_it_is_wrong_stands_where_a_person_looks(&played, branch.rsplit('/').next().unwrap());
+}
+
+/// In the pull request, and in what the command line says about it.
+fn since_when_it_is_wrong_stands_where_a_person_looks(played: &Played, id: &str) {
+    for line in [&["status"][..], &["explain", id], &["get", "proposal", id]] {
+        let said = tars(&played.home, &[line, &["-C", "kept/repo.git"]].concat()).ok();
+        let told = said.lines().find(|it| it.contains("anomalous since 2026-11-23T")).unwrap_or(&said);
+        assert!(told.contains("Z, worst 0."), "{line:?} does not say since when: {told}");
+    }
 }
 
 #[test]

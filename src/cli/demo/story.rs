@@ -144,6 +144,9 @@ impl<'c> Story<'c> {
             anomaly.confidence.get(),
         );
         self.line(anomaly.at, Symbol::Warning, &text)?;
+        if let Some(episode) = &anomaly.episode {
+            self.more(episode.to_string())?;
+        }
         for model in &anomaly.models {
             self.more(format!(
                 "{:<17} {:.2} x {:.0} %  {}",

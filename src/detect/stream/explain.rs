@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::detect::number;
-use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Severity};
+use crate::model::anomaly::{Anomaly, Episode, ModelName, ModelScore, Severity};
 use crate::model::signal::SignalKey;
 
 use super::season::{BAND, Season};
@@ -12,6 +12,8 @@ use super::{Detector, FEATURES, State, average, isolation, season};
 
 /// Newness of less is not told, ln of hours.
 const NEW: f32 = 1.0;
+/// An episode that is over is told for so long, seconds: who looks late sees that it was there.
+const SHOWN_AFTER_S: i64 = 3_600;
 
 impl Detector {
     /// The newest value as an anomaly; `None` before there was one.
@@ -34,7 +36,18 @@ impl Detector {
             models: self.models(state),
             period: self.period(state),
             recent: Vec::new(),
+            episode: self.episode(state),
         })
+    }
+
+    /// The newest episode while it goes on, and for a while after it.
+    fn episode(&self, state: &State) -> Option<Episode> {
+        let newest = state.episode()?;
+        let at = |second| Timestamp::from_second(second).ok();
+        let end = newest.end_s.map_or(Some(None), |end_s| at(end_s).map(Some))?;
+        let is_old = newest.end_s.is_some_and(|end_s| state.last_s.saturating_sub(end_s) > SHOWN_AFTER_S);
+        let (start, peak) = (at(newest.start_s)?, at(newest.peak_s)?);
+        (!is_old).then(|| Episode { start, peak, worst: self.score(newest.peak), end })
     }
 
     fn models(&self, state: &State) -> Vec<ModelScore> {

@@ -8,7 +8,7 @@ use super::isolation::Isolation;
 use super::pack::{InvalidState, Pack, Reader, VERSION, Writer};
 use super::season::Seasons;
 use super::tail::Blocks;
-use super::{ALL_FEATURES, Detector, FEATURES, Point};
+use super::{ALL_FEATURES, FEATURES, Point};
 
 /// What a value may be in units of the series at most, so that no square overflows.
 const LARGEST: f64 = 1e15;
@@ -183,15 +183,5 @@ impl State {
         reader.finish()?;
         state.step_s = state.step_s.max(1);
         Ok(state)
-    }
-}
-
-impl Detector {
-    /// Centre and deviation of what is expected at a moment, in the unit of the signal; `None` before there is
-    /// anything to expect from.
-    #[must_use]
-    pub fn expected(&self, state: &State, at_s: i64) -> Option<(f64, f64)> {
-        let (centre, sigma) = state.seasons.band(at_s, state.step_s);
-        (state.count > 1).then(|| (state.in_unit(centre), f64::from(sigma) * state.unit))
     }
 }

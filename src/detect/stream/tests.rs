@@ -279,7 +279,8 @@ fn from_batch(values: &[f64], period: usize, step_s: u32) -> f64 {
         let at_s = BASE_S + index as i64 * i64::from(step_s);
         if index + period >= values.len() {
             let batch = fit.trend()[index] + fit.seasonal()[index];
-            apart += (detector.expected(&state, at_s).unwrap().0 - batch).abs() / period as f64;
+            let expected = state.in_unit(state.seasons.band(at_s, state.step_s).0);
+            apart += (expected - batch).abs() / period as f64;
         }
         detector.step(&mut state, at_s, Some(*value));
     }

@@ -115,7 +115,7 @@ pub fn shape() -> Json {
         "undo": "x",
         "observed": true,
         "evidence": [{"name": "x", "spark": "x", "now": "x", "expected": "x", "since": "x", "score": "x",
-            "severity": "x"}],
+            "severity": "x", "episode": "x"}],
         "models": [{"model": "x", "score": "x", "weight": "x", "evidence": "x"}],
         "alerts": [{"name": "x", "since": "x"}],
         "more_causes": 1,
@@ -229,6 +229,7 @@ fn evidence(canvas: &Canvas<'_>, anomaly: &Anomaly) -> Json {
         "since": text::clock(anomaly.at),
         "score": text::score(anomaly.score.get()),
         "severity": anomaly.severity.as_str(),
+        "episode": anomaly.episode.map_or_else(String::new, |it| it.to_string()),
     })
 }
 

@@ -6,7 +6,7 @@ use super::callout;
 use super::*;
 use crate::model::action::{ActionState, MergeRecord, MergedBy, RiskClass};
 use crate::model::alert::{Alert, AlertStatus};
-use crate::model::anomaly::{ModelName, ModelScore, Score};
+use crate::model::anomaly::{Episode, ModelName, ModelScore, Score};
 use crate::model::fixtures::{anomaly, at, labels, oid, proposed, signal, target};
 use crate::model::ids::RepoPath;
 use crate::model::limits::BudgetUse;
@@ -83,6 +83,26 @@ fn a_reviewer_finds_what_why_risk_budget_undo_evidence_and_diff() {
         assert!(text.body.contains(part), "{part:?} is missing from:\n{}", text.body);
     }
     assert!(!text.body.contains("{{") && !text.body.contains("\n\n\n"), "{}", text.body);
+}
+
+#[test]
+fn a_reviewer_reads_since_when_it_is_wrong_how_bad_it_was_and_whether_it_is_over() {
+    let mut record = record();
+    assert!(!render(&record).body.contains("anomalous"), "one window alone does not know");
+    let mut episode = Episode { start: at(-90), peak: at(30), worst: Score::clamped(0.97), end: None };
+    for (end, words) in [
+        (None, "; anomalous since 2026-11-23T09:58:30Z, worst 0.97 at 10:00:30Z\n"),
+        (
+            Some(at(300)),
+            "; was anomalous from 2026-11-23T09:58:30Z, worst 0.97 at 10:00:30Z, over since 10:05:00Z\n",
+        ),
+    ] {
+        episode.end = end;
+        record.spec.cause.anomalies[0].episode = Some(episode);
+        let body = render(&record).body;
+        let evidence = body.lines().find(|it| it.starts_with("- **backend/latency_p95**")).unwrap();
+        assert!(format!("{evidence}\n").ends_with(words), "{evidence}");
+    }
 }
 
 #[test]
