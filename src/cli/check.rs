@@ -1,9 +1,6 @@
 //! `tars check`: everything tars needs, tried, with what to do about what is missing.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use jiff::SignedDuration;
 
 use super::args::Check;
 use super::checklist::{self, Line, fail, pass, warn};
@@ -11,13 +8,13 @@ use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
 use super::{cluster, detectors, senses};
-use crate::config::{DetectorSettings, InForce, Overrides, Settings, Watching, WebhookAuth};
+use crate::config::{DetectorSettings, InForce, Overrides, Settings, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
 use crate::model::ids::ObjectId;
-use crate::model::signal::{ServiceOf, SourceKind};
+use crate::model::policy::{Policy, Trigger};
 use crate::observe::repository::{Repository, Snapshot};
-use crate::outside::clock::{Clock, SystemClock};
+use crate::outside::clock::{Clock as _, SystemClock};
 use crate::outside::git::Mirror;
 use crate::reconcile::memory::Memory;
 use crate::render::Templates;
@@ -62,7 +59,7 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     };
     lines.push(sops(&surroundings.sops));
     lines.extend(git(settings, parts, surroundings).await);
-    lines.extend(prometheus(&settings.watching).await?);
+    lines.extend(senses::signals(&settings.watching).await?);
     lines.push(senses::detection(&settings.watching));
     if let Some(at) = &settings.detectors {
         lines.extend(detectors::check(at).await?);
@@ -82,7 +79,7 @@ async fn check_detector(
 ) -> Result<(), Failure> {
     let signals = counted(settings.watching.signals.len(), "signal", "signals");
     lines.push(pass("settings", format!("{file}, shard {}, {signals}", settings.shard)));
-    lines.extend(prometheus(&settings.watching).await?);
+    lines.extend(senses::signals(&settings.watching).await?);
     lines.push(senses::detection(&settings.watching));
     lines.push(match &settings.secret_file {
         Some(file) => secret("anomalies", file),
@@ -172,6 +169,9 @@ async fn git(settings: &Settings, parts: GitSide, surroundings: Surroundings) ->
             }
             lines.extend(own_template(&snapshot));
             lines.extend(targets(&snapshot));
+            if settings.watching.prometheus.is_none() {
+                lines.extend(snapshot.policies.iter().filter_map(asks_nobody));
+            }
             lines.extend(skipped(&snapshot));
             let notes = snapshot.index.delivery_notes().into_iter();
             lines.extend(notes.map(|note| warn("deliveries", note, "targets behind it may need writeTo")));
@@ -206,6 +206,13 @@ fn skipped(snapshot: &Snapshot) -> Option<Line> {
     Some(warn("files", detail, "fine for Helm templates; anything else should be valid YAML"))
 }
 
+/// A policy with a trigger that only Prometheus can answer, where there is none.
+fn asks_nobody(policy: &Policy) -> Option<Line> {
+    policy.triggers.iter().find(|it| matches!(it, Trigger::Promql { .. }))?;
+    let detail = format!("{} has a promql trigger, and the settings name no Prometheus", policy.name);
+    Some(fail("policies", detail, "set prometheus.url, or give the policy another trigger"))
+}
+
 fn targets(snapshot: &Snapshot) -> Vec<Line> {
     let mut lines = Vec::new();
     for policy in &snapshot.policies {
@@ -229,52 +236,6 @@ fn ledger(mut memory: Memory, mirror: &Mirror, head: Option<&str>) -> Line {
     }
 }
 
-async fn prometheus(watching: &Watching) -> Result<Vec<Line>, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sources = settings::feeds(watching, &clock)?.sources;
-    let mut lines = Vec::new();
-    let mut answered = 0;
-    // Nobody but the running tars knows what is pushed to it.
-    let asked = settings::signals(watching).into_iter().filter(|it| it.source != SourceKind::Push);
-    let asked: Vec<_> = asked.collect();
-    for signal in &asked {
-        let (name, what) = (signal.name(), signal.source.as_str());
-        let now = clock.now();
-        let since = now.checked_sub(SignedDuration::from_mins(5)).unwrap_or(now);
-        let answer = match sources.of(signal.source) {
-            Ok(source) => source.range(&signal.query, since, now, signal.step_s).await,
-            Err(error) => Err(error),
-        };
-        let answer = answer.and_then(|it| match &signal.service {
-            ServiceOf::Named(_) => it.only().map(|samples| usize::from(!samples.is_empty())),
-            ServiceOf::Label(_) => Ok(it.series.len()),
-        });
-        match answer {
-            Err(error) => {
-                let fix = format!("check {what}.url and the query");
-                lines.push(fail(what, format!("{name}: {}", causes(&error)), fix));
-            }
-            Ok(0) => lines.push(warn(
-                what,
-                format!("{name}: no data in the last 5 minutes"),
-                "is the metric scraped, and are its labels the query's?",
-            )),
-            Ok(_) => answered += 1,
-        }
-    }
-    // Without an answer the lines above have said everything.
-    if answered > 0 {
-        let all = asked.len();
-        lines.push(pass("prometheus", format!("{answered} of {all} signals have data")));
-    }
-    lines.extend(checklist::clock(
-        "Prometheus",
-        sources.prometheus.outside_clock(),
-        watching.clock_max_skew_s,
-    ));
-    Ok(lines)
-}
-
 fn webhook(settings: &Settings) -> Line {
     match &settings.webhook {
         WebhookAuth::Off => warn("webhook", "off", "set webhook.secret_file to receive alerts"),
@@ -285,7 +246,8 @@ fn webhook(settings: &Settings) -> Line {
     }
 }
 
-fn secret(check: &'static str, file: &Path) -> Line {
+/// Whether a file holds a secret.
+pub fn secret(check: &'static str, file: &Path) -> Line {
     match settings::secret(file) {
         Ok(_) => pass(check, format!("secret in {}", file.display())),
         Err(failure) => {

@@ -1,8 +1,159 @@
-//! The lines of `tars check` about what is watched and how it is scored. Settings come in, lines go out.
+//! The lines of `tars check` about what is watched and how it is scored: sources are asked once, of what is pushed a tars
+//! that runs here is asked. Settings come in, lines go out.
 
-use super::checklist::{Line, pass};
-use crate::config::{DetectionSettings, Watching};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::check::secret;
+use super::checklist::{self, Line, fail, pass, warn};
+use super::failure::Failure;
+use super::output::counted;
+use super::settings;
+use crate::config::{DetectionSettings, PushAuth, Watching};
 use crate::model::anomaly::ModelName;
+use crate::model::causes::causes;
+use crate::model::duration;
+use crate::model::signal::{ServiceOf, SourceKind};
+use crate::observe::signals::SignalConfig;
+use crate::outside::clock::{Clock, SystemClock};
+
+/// For a tars that runs here to say what arrived.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What can be asked of every signal, and what is pushed.
+///
+/// # Errors
+/// When a source cannot even be set up.
+pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sources = settings::feeds(watching, &clock)?.sources;
+    let mut lines = Vec::new();
+    let mut answered = 0;
+    let all = settings::signals(watching);
+    let (pushed, asked): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.source == SourceKind::Push);
+    for signal in &asked {
+        let (name, what) = (signal.name(), signal.source.as_str());
+        let now = clock.now();
+        let since = now.checked_sub(SignedDuration::from_mins(5)).unwrap_or(now);
+        let answer = match sources.of(signal.source) {
+            Ok(source) => source.range(&signal.query, since, now, signal.step_s).await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.and_then(|it| match &signal.service {
+            ServiceOf::Named(_) => it.only().map(|samples| usize::from(!samples.is_empty())),
+            ServiceOf::Label(_) => Ok(it.series.len()),
+        });
+        match answer {
+            Err(error) => {
+                let fix = format!("check {what}.url and the query");
+                lines.push(fail(what, format!("{name}: {}", causes(&error)), fix));
+            }
+            Ok(0) => lines.push(warn(
+                what,
+                format!("{name}: no data in the last 5 minutes"),
+                "is the metric scraped, and are its labels the query's?",
+            )),
+            Ok(_) => answered += 1,
+        }
+    }
+    // Without an answer the lines above have said everything.
+    if answered > 0 {
+        let all = asked.len();
+        lines.push(pass("signals", format!("{answered} of {all} that can be asked for have data")));
+    }
+    if let (Some(auth), false) = (&watching.push, pushed.is_empty()) {
+        lines.extend(arrivals(watching, auth, &pushed).await?);
+    }
+    lines.extend(checklist::clock(
+        "Prometheus",
+        sources.prometheus.outside_clock(),
+        watching.clock_max_skew_s,
+    ));
+    Ok(lines)
+}
+
+/// Where senders of samples have to go, and what came of each signal. Nobody can be asked for what is pushed but the tars
+/// that receives it.
+async fn arrivals(
+    watching: &Watching,
+    auth: &PushAuth,
+    pushed: &[SignalConfig],
+) -> Result<Vec<Line>, Failure> {
+    let mut lines = vec![door(watching.listen, auth)];
+    let page = metrics(watching.listen).await?;
+    let here = local(watching.listen);
+    for signal in pushed {
+        let waits = format!("{} waits for {} by remote write", signal.name(), signal.query);
+        let Some(page) = &page else {
+            let unknown = format!("{waits}; what came is not known: no tars answers at {here}");
+            lines.push(pass("push", unknown));
+            continue;
+        };
+        let ages = ages(page, signal.signal.as_str());
+        lines.push(match ages.iter().copied().reduce(f64::min).filter(|it| it.is_finite()) {
+            None => warn(
+                "push",
+                format!("{waits}; nothing came so far"),
+                "does a sender write such series to this address? tars_pushed_samples_total says what became of samples",
+            ),
+            Some(age_s) => {
+                let (series, age_s) = (counted(ages.len(), "series", "series"), age_s.max(0.0) as u32);
+                let detail = format!("{waits}; {series}, the newest sample is {} old", duration::format_s(age_s));
+                match age_s > signal.staleness_s {
+                    true => warn("push", detail, "does the sender still write it?"),
+                    false => pass("push", detail),
+                }
+            }
+        });
+    }
+    Ok(lines)
+}
+
+fn door(listen: SocketAddr, auth: &PushAuth) -> Line {
+    let place = format!("remote write 1.0 and 2.0 at /api/v1/write of {listen}");
+    let (file, place) = match auth {
+        PushAuth::TokenFile(file) => (file, format!("{place}, with the bearer token in {}", file.display())),
+        PushAuth::Basic { user, password_file: file } => {
+            (file, format!("{place}, as user {user} with the password in {}", file.display()))
+        }
+        PushAuth::InsecureLoopback => {
+            return warn("push", format!("{place}, from everybody on this machine"), "set push.secret_file");
+        }
+    };
+    match secret("push", file) {
+        unreadable if !checklist::all_passed(std::slice::from_ref(&unreadable)) => unreadable,
+        _ => pass("push", place),
+    }
+}
+
+/// Where this machine reaches what listens there.
+fn local(listen: SocketAddr) -> SocketAddr {
+    let here = match listen.ip() {
+        IpAddr::V4(it) if it.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(it) if it.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(here, listen.port())
+}
+
+/// What a tars that listens here says of itself; `None` when none does.
+async fn metrics(listen: SocketAddr) -> Result<Option<String>, Failure> {
+    let reply =
+        settings::http(ASK_TIMEOUT)?.get(&format!("http://{}/metrics", local(listen)), &[], None).await;
+    let page =
+        reply.ok().filter(|it| it.status == 200).map(|it| String::from_utf8_lossy(&it.body).into_owned());
+    Ok(page.filter(|it| it.contains("tars_build_info")))
+}
+
+/// Seconds since the newest sample of each series of a signal; infinite for one that never had any.
+fn ages(page: &str, signal: &str) -> Vec<f64> {
+    let start = format!("tars_signal_age_seconds{{signal=\"{signal}\",");
+    let lines = page.lines().filter(|it| it.starts_with(&start));
+    lines.filter_map(|it| it.rsplit_once(' ')?.1.parse().ok()).collect()
+}
 
 /// What the settings about scoring come to.
 pub fn detection(watching: &Watching) -> Line {

@@ -27,7 +27,7 @@ use crate::observe::prometheus::Prometheus;
 use crate::observe::pushed::Pushed;
 use crate::observe::repository::Repository;
 use crate::observe::signals::{Keep, SignalConfig, SignalWindows};
-use crate::observe::sources::Sources;
+use crate::observe::sources::{NoPrometheus, Sources};
 use crate::observe::spool::{Spool, SpoolError};
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::api::ApiError;
@@ -134,14 +134,15 @@ fn git(settings: &Settings) -> Result<GitSettings, Failure> {
     })
 }
 
-/// The metric source.
+/// Prometheus, if the settings name it.
 ///
 /// # Errors
 /// When the HTTP client or the token file cannot be used.
-pub fn prometheus(watching: &Watching, clock: Arc<dyn Clock>) -> Result<Prometheus, Failure> {
-    let http = http(Duration::from_secs(u64::from(watching.prometheus_timeout_s)))?;
-    let token = watching.prometheus_token_file.as_deref().map(secret).transpose()?;
-    Ok(Prometheus::new(http, clock, &watching.prometheus_url, token))
+fn prometheus(watching: &Watching, clock: Arc<dyn Clock>) -> Result<Option<Prometheus>, Failure> {
+    let Some(at) = &watching.prometheus else { return Ok(None) };
+    let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
+    let token = at.token_file.as_deref().map(secret).transpose()?;
+    Ok(Some(Prometheus::new(http, clock, &at.url, token)))
 }
 
 /// Where the signals' samples come from.
@@ -155,7 +156,7 @@ pub struct Feeds {
 /// Every source that the settings name.
 ///
 /// # Errors
-/// As [`prometheus`], for each of them; or when the query of a pushed signal is no selector.
+/// When the HTTP client or a token file cannot be used, or the query of a pushed signal is no selector.
 pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failure> {
     let mut selectors = BTreeMap::new();
     for signal in watching.signals.iter().filter(|it| it.source == SourceKind::Push) {
@@ -169,8 +170,10 @@ pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failu
         let place = (at.url.as_str(), at.tenant.clone());
         Ok(Arc::new(Prometheus::loki(http, Arc::clone(clock), place, token)))
     });
+    let prometheus = prometheus(watching, Arc::clone(clock))?;
     let sources = Sources {
-        prometheus: Arc::new(prometheus(watching, Arc::clone(clock))?),
+        prometheus: prometheus
+            .map_or_else(|| Arc::new(NoPrometheus) as Arc<dyn MetricSource>, |it| Arc::new(it)),
         push: watching.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
         loki: loki.transpose()?,
         jaeger: jaeger(watching)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),

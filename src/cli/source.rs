@@ -160,7 +160,17 @@ pub fn unanswered(name: &str, error: SourceError) -> Failure {
         SourceError::NotConfigured(_) => Kind::Usage,
         _ => Kind::No,
     };
-    Failure::new(kind, format!("could not read {name}")).because(error)
+    let hint = match &error {
+        SourceError::NotConfigured("Prometheus") => {
+            Some("set prometheus.url; what is pushed is known to the running tars alone: tars check asks it")
+        }
+        _ => None,
+    };
+    let failure = Failure::new(kind, format!("could not read {name}")).because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 fn ad_hoc(args: &SourceQuery, query: &str) -> Result<Asked, Failure> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prometheus {
-    /// Base URL of the HTTP API.
+    /// Base URL of the HTTP API. Needed by signals without another source, `sync.kind: metric` and PromQL triggers of policies.
     pub url: Option<String>,
     pub bearer_token_file: Option<String>,
     /// Most time one query may take, seconds.

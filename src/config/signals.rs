@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::raw::{self, RawSettings, SignalSource};
+use super::raw::{self, RawSettings, Role, SignalSource, SyncKind};
 use super::resolve::{DAY_S, Resolve};
 use crate::model::ids::SignalName;
 use crate::model::selector::Selector;
@@ -29,6 +29,14 @@ pub struct SignalSettings {
     /// Season in samples, when it is known.
     pub period: Option<u32>,
     pub staleness_s: u32,
+}
+
+/// How Prometheus is asked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PrometheusSettings {
+    pub url: String,
+    pub token_file: Option<PathBuf>,
+    pub timeout_s: u32,
 }
 
 /// How Loki is asked.
@@ -59,7 +67,34 @@ pub enum PushAuth {
     InsecureLoopback,
 }
 
+/// What of the settings cannot do without Prometheus. Policies may ask it too, and are not known here.
+fn who_asks_prometheus(raw: &RawSettings) -> Option<String> {
+    let asks = |it: &(usize, &raw::Signal)| it.1.source == SignalSource::Prometheus;
+    if let Some((index, signal)) = raw.signals.iter().enumerate().find(asks) {
+        return Some(format!("signals.{index} ({})", signal.signal));
+    }
+    let is_probe = raw.role != Role::Detector && raw.sync.kind == Some(SyncKind::Metric);
+    is_probe.then(|| "sync.kind: metric".to_owned())
+}
+
 impl Resolve<'_> {
+    /// `None`: nobody here asks it.
+    pub(super) fn prometheus(&self, raw: &RawSettings) -> Result<Option<PrometheusSettings>, ConfigError> {
+        let path = "prometheus.url";
+        let Some(url) = raw.prometheus.url.as_ref().filter(|it| !it.trim().is_empty()) else {
+            let Some(who) = who_asks_prometheus(raw) else { return Ok(None) };
+            let message = format!("this setting is missing, and {who} asks Prometheus");
+            let fix =
+                "set it in the file, or TARS_PROMETHEUS_URL; a signal may have another source, such as push";
+            return Err(self.origins.error(path, message, fix));
+        };
+        Ok(Some(PrometheusSettings {
+            url: self.http_url(path, url)?,
+            token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
+            timeout_s: self.bounded("prometheus.timeout_s", raw.prometheus.timeout_s, (1, 600))?,
+        }))
+    }
+
     pub(super) fn loki(&self, raw: &RawSettings) -> Result<Option<LokiSettings>, ConfigError> {
         let Some(url) = &raw.loki.url else { return Ok(None) };
         if let Some(tenant) = &raw.loki.tenant {
@@ -276,6 +311,41 @@ mod tests {
         assert_eq!(staleness, [120, 125, 125], "what comes late is not old");
         let loki = it.watching.loki.unwrap();
         assert_eq!((loki.url.as_str(), loki.tenant.as_deref()), ("http://loki:3100", Some("shop")));
+    }
+
+    #[test]
+    fn prometheus_is_needed_by_who_asks_it_and_the_error_names_that() {
+        let without = |lines: &str| {
+            let needed = "repository: {url: 'https://git.example.com/a/b'}\nsigning: {key_file: /k, allowed_signers_file: /a}\n\
+                          webhook: {enabled: false}\npush: {enabled: true, secret_file: /s}\nloki: {url: 'http://l'}\n";
+            resolve(&parse(&format!("{needed}{lines}\n"), "tars.yaml")?, &|_| None, &Overrides::default())
+        };
+        let pushed = "{signal: a, service: b, query: up, source: push}";
+        let logs = "{signal: c, service: d, query: x, source: loki}";
+        let it = without(&format!("signals: [{pushed}, {logs}]")).unwrap();
+        assert_eq!((it.watching.prometheus, it.watching.signals.len()), (None, 2));
+        for (lines, who) in [
+            (format!("signals: [{pushed}, {{signal: e, service: f, query: up}}]"), "signals.1 (e)"),
+            (
+                format!("signals: [{pushed}]\nsync: {{kind: metric, query: 'up{{c=\"$commit\"}}'}}"),
+                "sync.kind: metric",
+            ),
+            (
+                "prometheus: {url: ''}\nsignals: [{signal: e, service: f, query: up}]".to_owned(),
+                "signals.0 (e)",
+            ),
+        ] {
+            let error = without(&lines).unwrap_err();
+            assert_eq!(error.field, "prometheus.url", "{lines}");
+            assert!(error.message.contains(who) && error.fix.contains("TARS_PROMETHEUS_URL"), "{error}");
+        }
+        let it =
+            without("prometheus: {url: 'http://p/', timeout_s: 3}").unwrap().watching.prometheus.unwrap();
+        assert_eq!(
+            (it.url.as_str(), it.timeout_s),
+            ("http://p", 3),
+            "policies may ask it, so it may be named"
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(it.sync, SyncSettings::FixedWait { wait_s: 60 });
     assert_eq!(it.webhook, WebhookAuth::SecretFile("/keys/webhook".into()));
     assert_eq!(
-        (it.git_timeout_s, it.clone_max_mib, it.watching.prometheus_timeout_s, it.state_dir),
+        (it.git_timeout_s, it.clone_max_mib, it.watching.prometheus.unwrap().timeout_s, it.state_dir),
         (30, 2_048, 10, PathBuf::from("/var/lib/tars"))
     );
     assert_eq!(

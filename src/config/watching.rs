@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::detection::DetectionSettings;
 use super::raw::{LogFormat, RawSettings, Role};
 use super::resolve::{DAY_S, Resolve};
-use super::signals::{JaegerSettings, LokiSettings, PushAuth, SignalSettings};
+use super::signals::{JaegerSettings, LokiSettings, PrometheusSettings, PushAuth, SignalSettings};
 use crate::model::ids::InstanceId;
 use crate::model::shard::{SHARDS_MAX, Shard};
 
@@ -20,9 +20,8 @@ const LOOK_MAX_S: u32 = 30;
 /// What a process needs to watch and to be watched, whatever its role.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Watching {
-    pub prometheus_url: String,
-    pub prometheus_token_file: Option<PathBuf>,
-    pub prometheus_timeout_s: u32,
+    /// `None`: no signal asks Prometheus.
+    pub prometheus: Option<PrometheusSettings>,
     /// `None`: no signal asks Loki.
     pub loki: Option<LokiSettings>,
     /// `None`: no signal asks Jaeger.
@@ -68,12 +67,8 @@ pub struct DetectorsSettings {
 impl Resolve<'_> {
     pub(super) fn watching(&self, raw: &RawSettings) -> Result<Watching, ConfigError> {
         let listen = self.listen(&raw.listen.0)?;
-        let prometheus = &raw.prometheus;
         Ok(Watching {
-            prometheus_url: self
-                .http_url("prometheus.url", &self.required("prometheus.url", prometheus.url.as_ref())?)?,
-            prometheus_token_file: prometheus.bearer_token_file.as_ref().map(PathBuf::from),
-            prometheus_timeout_s: self.bounded("prometheus.timeout_s", prometheus.timeout_s, (1, 600))?,
+            prometheus: self.prometheus(raw)?,
             loki: self.loki(raw)?,
             jaeger: self.jaeger(raw)?,
             push: self.push(&raw.push, listen)?,

@@ -1,14 +1,46 @@
 //! Where the samples of each signal come from. In go the sources that the settings name, out comes the one for a
 //! signal. It asks nothing itself.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use super::metrics::{MetricSource, SourceError};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
 use crate::model::signal::SourceKind;
+use crate::outside::clock::OutsideClock;
+
+/// Stands where the settings name no Prometheus: who asks it learns just that, and nothing that could be taken for calm.
+#[derive(Debug)]
+pub struct NoPrometheus;
+
+const NONE: SourceError = SourceError::NotConfigured("Prometheus");
+
+impl MetricSource for NoPrometheus {
+    fn range<'a>(
+        &'a self,
+        _: &'a str,
+        _: Timestamp,
+        _: Timestamp,
+        _: u32,
+    ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
+        Box::pin(ready(Err(NONE)))
+    }
+
+    fn instant<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+        Box::pin(ready(Err(NONE)))
+    }
+
+    fn outside_clock(&self) -> Option<OutsideClock> {
+        None
+    }
+}
 
 /// One source of each kind, as far as the settings name it.
 #[derive(Debug, Clone)]
 pub struct Sources {
+    /// [`NoPrometheus`] where the settings name none.
     pub prometheus: Arc<dyn MetricSource>,
     pub push: Option<Arc<dyn MetricSource>>,
     pub loki: Option<Arc<dyn MetricSource>>,

@@ -201,7 +201,7 @@ impl Observer {
             }
         };
         evidence.forecasts = self.forecasts(&evidence.signals, policies);
-        evidence.promql = self.ask_triggers(policies, now).await;
+        evidence.promql = self.ask_triggers(policies, now, &mut evidence.troubles).await;
         evidence.alerts = spool.load();
         evidence.correlations = self.correlations(&evidence);
         evidence.outside_clock = self.outside_clock();
@@ -242,15 +242,21 @@ impl Observer {
         answers
     }
 
-    async fn ask_triggers(&self, policies: &[Policy], now: Timestamp) -> Vec<(PolicyName, String, bool)> {
+    async fn ask_triggers(
+        &self,
+        policies: &[Policy],
+        now: Timestamp,
+        troubles: &mut Vec<Trouble>,
+    ) -> Vec<(PolicyName, String, bool)> {
         let mut answers = Vec::new();
         for policy in policies {
-            for trigger in &policy.triggers {
+            for (index, trigger) in policy.triggers.iter().enumerate() {
                 let Trigger::Promql { query, .. } = trigger else { continue };
-                // A query that cannot be answered is neither firing nor resolved.
-                if let Ok(answer) = self.sources.prometheus.instant(query, now).await {
-                    answers.push((policy.name.clone(), query.clone(), answer.non_empty));
-                }
+                // A query that cannot be answered is neither firing nor resolved, and somebody has to know.
+                let answer = self.sources.prometheus.instant(query, now).await;
+                let error = answer.map(|it| answers.push((policy.name.clone(), query.clone(), it.non_empty)));
+                let name = format!("trigger {} of policy {}", index + 1, policy.name);
+                troubles.push(Trouble { name, error: error.err().map(Arc::new), warnings: Vec::new() });
             }
         }
         answers

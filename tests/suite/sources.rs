@@ -2,6 +2,7 @@
 //! Comes in: the programs of `tests/install-parts`; out: what tars found there and what it says about itself. Never: an
 //! answer that a test wrote.
 
+mod alone;
 mod fleet;
 mod logs;
 mod pushed;

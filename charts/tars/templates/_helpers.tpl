@@ -64,6 +64,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if eq (dig "cluster" "access" "none" .Values.settings) "inCluster" }}true{{ end }}
 {{- end }}
 
+{{/* Does anything in the settings ask Prometheus? Policies may too; the chart does not see them. */}}
+{{- define "tars.asksPrometheus" -}}
+{{- range .Values.settings.signals }}{{ if eq (.source | default "prometheus") "prometheus" }}true{{ end }}{{ end }}
+{{- if eq (dig "sync" "kind" "" .Values.settings) "metric" }}true{{ end }}
+{{- end }}
+
 {{/* The settings file: what the chart knows, below what the user says. */}}
 {{- define "tars.settings" -}}
 {{- $at := "/etc/tars/secrets" }}
@@ -98,7 +104,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- if $secrets.age }}{{ $_ := set $settings "sops" (dict "age_key_files" (list (printf "%s/age/identities" $at))) }}{{ end }}
 {{- $_ := required "settings.repository.url: the GitOps repository" (dig "repository" "url" "" .Values.settings) }}
-{{- $_ := required "settings.prometheus.url: where the metrics are" (dig "prometheus" "url" "" .Values.settings) }}
+{{- if include "tars.asksPrometheus" . }}
+{{- $_ := required "settings.prometheus.url: a signal without another source, or sync.kind, asks it" (dig "prometheus" "url" "" .Values.settings) }}
+{{- end }}
 {{- $settings := mustMergeOverwrite $settings (deepCopy .Values.settings) }}
 {{- range $key := list "role" "shard" "detectors" }}
 {{- if hasKey $.Values.settings $key }}{{ fail (printf "settings.%s: the chart says it, by detector, remediator and singleProcess" $key) }}{{ end }}
