@@ -11,6 +11,7 @@ use super::eval_ahead::{self, Ahead};
 use super::eval_causes::{self, Causes};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
+use crate::config::ALARMS_PER_WEEK;
 use crate::eval::{
     CandidateName, Clip, Comparison, Figures, Judged, Labelled, Manifest, Meta, Page, ReadError, Scored,
     SeriesEntry, choose, clips, figures, judge, read_manifest, read_series,
@@ -40,6 +41,9 @@ pub struct Eval {
     /// Let `batch`, which refits for every score, score only every so many rows; the score stands in between
     #[arg(long, value_name = "ROWS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub every: u32,
+    /// What a score of 0.8 of `stream` means, as `detection.false_alarms_per_week` does: so often a series without faults has one
+    #[arg(long, value_name = "RATE", default_value_t = 1.0, value_parser = rate)]
+    pub false_alarms_per_week: f64,
     /// Leave VUS-PR out, the slowest figure
     #[arg(long)]
     pub no_vus: bool,
@@ -57,6 +61,12 @@ pub struct Eval {
     pub causes: Causes,
     #[command(flatten)]
     pub ahead: Ahead,
+}
+
+/// A rate that the settings take too.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|it| ALARMS_PER_WEEK.contains(it));
+    rate.ok_or_else(|| format!("use {} to {}", ALARMS_PER_WEEK.start(), ALARMS_PER_WEEK.end()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -297,7 +307,11 @@ fn scored(
     keep: Option<&mut Kept>,
 ) -> Result<Judged, Failure> {
     let series = series(&args.folder, &entry.file)?;
-    let mut detector = model.start(Meta { interval_s: entry.interval_s, every: args.every as usize });
+    let mut detector = model.start(Meta {
+        interval_s: entry.interval_s,
+        every: args.every as usize,
+        false_alarms_per_week: args.false_alarms_per_week,
+    });
     let watch = Stopwatch::start();
     let rows = series.times_s.iter().zip(&series.values);
     let scores: Vec<f64> = rows.map(|(at_s, value)| detector.step(*at_s, *value)).collect();

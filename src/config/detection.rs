@@ -1,14 +1,16 @@
 //! The settings about scoring, resolved. Raw settings come in, bounded values go out. No file is opened.
 
+use std::ops::RangeInclusive;
+
 use super::ConfigError;
 use super::raw::{self, RawSettings};
 use super::resolve::Resolve;
 use crate::model::anomaly::Weights;
 
 /// Rarer is a promise that nobody can check, more often is no alarm.
-const ALARMS_PER_WEEK: (f64, f64) = (0.01, 100.0);
+pub const ALARMS_PER_WEEK: RangeInclusive<f64> = 0.01..=100.0;
 const WARM_UP: (u32, u32) = (20, 10_000);
-const WEIGHT: (f64, f64) = (0.0, 100.0);
+const WEIGHT: RangeInclusive<f64> = 0.0..=100.0;
 
 /// How every signal is scored.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -40,12 +42,13 @@ impl Resolve<'_> {
         })
     }
 
-    fn number(&self, path: &str, value: f64, (least, most): (f64, f64)) -> Result<f64, ConfigError> {
+    fn number(&self, path: &str, value: f64, allowed: RangeInclusive<f64>) -> Result<f64, ConfigError> {
         // Written so that what is no number is out of bounds.
-        if (least..=most).contains(&value) {
+        if allowed.contains(&value) {
             return Ok(value);
         }
-        Err(self.origins.error(path, format!("{value} is out of bounds"), format!("use {least} to {most}")))
+        let fix = format!("use {} to {}", allowed.start(), allowed.end());
+        Err(self.origins.error(path, format!("{value} is out of bounds"), fix))
     }
 }
 

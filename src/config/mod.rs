@@ -23,7 +23,7 @@ mod tests;
 
 pub use {
     cluster::{ClusterAt, ClusterSettings},
-    detection::DetectionSettings,
+    detection::{ALARMS_PER_WEEK, DetectionSettings},
     forge::{ForgeAt, ForgeCredential, ForgeKind, ForgeSettings},
     overlay::{Overrides, variables},
     raw::{LogFormat, RawSettings, Service, parse, schema},

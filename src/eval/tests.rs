@@ -69,8 +69,8 @@ fn what_cannot_be_read_is_refused_with_its_line() {
 #[test]
 fn no_candidate_scores_a_gap_or_a_flat_line_or_answers_with_anything_but_a_share() {
     for name in CandidateName::ALL {
-        let mut flat = name.start(Meta { interval_s: 300, every: 1 });
-        let mut wild = name.start(Meta { interval_s: 300, every: 1 });
+        let mut flat = name.start(Meta { interval_s: 300, every: 1, false_alarms_per_week: 1.0 });
+        let mut wild = name.start(Meta { interval_s: 300, every: 1, false_alarms_per_week: 1.0 });
         for row in 0..700_i64 {
             let value = (row % 50 != 7).then_some(42.0);
             assert!(flat.step(row * 300, value) < 0.5, "{name:?} at {row}");

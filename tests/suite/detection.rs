@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -58,13 +58,21 @@ fn labelled(folder: &Path) {
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
 }
 
-fn eval(folder: &Path, args: &[&str]) -> Vec<Value> {
-    let out = Command::new(support::tars())
-        .args(["eval", ".", "--models", "ewma", "-o", "json"])
+fn run(folder: &Path, model: &str, args: &[&str]) -> Output {
+    Command::new(support::tars())
+        .args(["eval", ".", "--models", model, "-o", "json"])
         .args(args)
         .current_dir(folder)
         .output()
-        .unwrap();
+        .unwrap()
+}
+
+fn eval(folder: &Path, args: &[&str]) -> Vec<Value> {
+    eval_of(folder, "ewma", args)
+}
+
+fn eval_of(folder: &Path, model: &str, args: &[&str]) -> Vec<Value> {
+    let out = run(folder, model, args);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
     answer.get("items").unwrap_or(&answer).as_array().unwrap().clone()
@@ -140,4 +148,23 @@ fn a_report_is_one_page_with_its_pictures_beside_it() {
             && page.contains("### Missed: "),
         "{page}"
     );
+}
+
+#[test]
+fn the_false_alarms_that_are_allowed_move_the_threshold_and_not_the_order_of_the_scores() {
+    let home = tempfile::tempdir().unwrap();
+    labelled(home.path());
+    let of = |rate: &str| {
+        let lines = eval_of(home.path(), "stream", &["--no-vus", "--false-alarms-per-week", rate]);
+        let sum = |name: &str| lines.iter().map(|it| it[name].as_f64().unwrap()).sum::<f64>();
+        (sum("falsePagesPerSeriesWeek"), sum("bestF1"))
+    };
+    let (often, rarely) = (of("100"), of("0.01"));
+    assert!(often.0 > rarely.0, "{often:?} {rarely:?}");
+    assert!((often.1 - rarely.1).abs() < 0.1, "{often:?} {rarely:?}");
+    for rate in ["0", "101", "NaN", "often"] {
+        let out = run(home.path(), "stream", &["--false-alarms-per-week", rate]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(2) && said.contains("use 0.01 to 100"), "{rate}: {said}");
+    }
 }

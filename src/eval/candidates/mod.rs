@@ -8,11 +8,13 @@ mod seasonal;
 mod stream;
 
 /// What a detector is told of a series before its first row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Meta {
     pub interval_s: u32,
     /// A detector that refits for every score may do so only every so many rows; its score stands in between.
     pub every: usize,
+    /// What a score of 0.8 of the streaming detector means.
+    pub false_alarms_per_week: f64,
 }
 
 /// A detector under test.

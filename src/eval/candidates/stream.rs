@@ -13,7 +13,8 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(meta: Meta, news: bool) -> Self {
-        let detector = Detector::new(&Settings::default());
+        let false_alarms_per_week = meta.false_alarms_per_week;
+        let detector = Detector::new(&Settings { false_alarms_per_week, ..Settings::default() });
         let state = detector.start(meta.interval_s);
         Self { detector, state, news }
     }
