@@ -4,7 +4,7 @@
 use super::pack::Pack;
 
 /// A page says enough for this long, seconds, unless something worse comes, or all was calm for `END_S` in between.
-const QUIET_S: i64 = 4 * 3600;
+const QUIET_S: i64 = 12 * 3600;
 /// Calm is what is below this share of what the page said.
 const CALM: f32 = 0.5;
 /// An episode that began at the alert goes on until the surprise was below this share of it for `END_S`.

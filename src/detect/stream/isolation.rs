@@ -20,7 +20,7 @@ const HALVING: u32 = 65_536;
 const SHRINK_BELOW: f32 = 1.0 / 16.0;
 /// Values in the rolling mean and deviation, and hours of the level.
 const ROLLING: f32 = 10.0;
-const LEVEL_H: f32 = 48.0;
+const LEVEL_H: f32 = 96.0;
 /// Rarity varies by this much without a reason: counts are approximate.
 const RARITY_NOISE: f32 = 0.1;
 

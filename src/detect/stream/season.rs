@@ -15,8 +15,9 @@ const PERIOD_BINS: usize = 64;
 const DAY_SHARE: f32 = 0.25;
 const WEEK_SHARE: f32 = 0.5;
 const PERIOD_SHARE: f32 = 0.15;
-/// Hours of the level that seasons deviate from, and days over which their errors are compared.
-const LEVEL_H: f32 = 48.0;
+/// Hours of the level that seasons deviate from (shorter ones take part of the week for a level), and over which their errors are
+/// compared.
+const LEVEL_H: f32 = 96.0;
 const ERROR_H: f32 = 24.0;
 /// Points of the trend of what the season leaves, and hours of the smoothed remainder.
 const TREND: f32 = 8.0;
