@@ -67,11 +67,16 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
     if let (Some(auth), false) = (&watching.push, pushed.is_empty()) {
         lines.extend(arrivals(watching, auth, &pushed).await?);
     }
-    lines.extend(checklist::clock(
-        "Prometheus",
-        sources.prometheus.outside_clock(),
-        watching.clock_max_skew_s,
-    ));
+    lines.extend(match &watching.prometheus {
+        Some(_) => {
+            checklist::clock("Prometheus", sources.prometheus.outside_clock(), watching.clock_max_skew_s)
+        }
+        None => Some(warn(
+            "clock",
+            "no Prometheus whose clock could be compared with this one",
+            "keep this machine's clock synchronised: budgets and cooldowns count by it",
+        )),
+    });
     Ok(lines)
 }
 

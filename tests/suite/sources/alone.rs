@@ -94,6 +94,7 @@ fn everything_may_be_pushed_and_check_says_where_to_and_what_came() {
     says(
         "backend/load waits for load by remote write; what came is not known: no tars answers at 127.0.0.1:",
     );
+    says("no Prometheus whose clock could be compared with this one");
     world.start_tars();
     world.wait("a first look", || world.number("tars_signal_age_seconds{signal=\"load\""));
     says("! push         backend/load waits for load by remote write; nothing came so far");
