@@ -16,6 +16,7 @@ use crate::eval::{
     CandidateName, Clip, Comparison, Figures, Judged, Labelled, Manifest, Meta, Page, ReadError, Scored,
     SeriesEntry, choose, clips, figures, judge, read_manifest, read_series,
 };
+use crate::model::anomaly::FALSE_ALARMS_PER_WEEK;
 use crate::outside::clock::Stopwatch;
 use crate::outside::files::{self, FileError};
 
@@ -42,7 +43,7 @@ pub struct Eval {
     #[arg(long, value_name = "ROWS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub every: u32,
     /// What a score of 0.8 of `stream` means, as `detection.false_alarms_per_week` does: so often a series without faults has one
-    #[arg(long, value_name = "RATE", default_value_t = 1.0, value_parser = rate)]
+    #[arg(long, value_name = "RATE", default_value_t = FALSE_ALARMS_PER_WEEK, value_parser = rate)]
     pub false_alarms_per_week: f64,
     /// Leave VUS-PR out, the slowest figure
     #[arg(long)]

@@ -74,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_the_declared_ensemble_and_one_alarm_a_week() {
+    fn the_defaults_are_the_declared_ensemble_and_one_alarm_in_four_weeks() {
         let it = detection("", &|_| None).unwrap();
-        assert_eq!((it.false_alarms_per_week, it.warm_up_samples), (1.0, 100));
+        assert_eq!((it.false_alarms_per_week, it.warm_up_samples), (0.25, 100));
         assert_eq!((shares(&it), it.weights), ([0.4, 0.4, 0.2], Weights::default()));
     }
 

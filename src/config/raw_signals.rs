@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::anomaly::FALSE_ALARMS_PER_WEEK;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Prometheus {
@@ -87,7 +89,11 @@ pub struct Detection {
 
 impl Default for Detection {
     fn default() -> Self {
-        Self { false_alarms_per_week: 1.0, warm_up_samples: 100, weights: ModelWeights::default() }
+        Self {
+            false_alarms_per_week: FALSE_ALARMS_PER_WEEK,
+            warm_up_samples: 100,
+            weights: ModelWeights::default(),
+        }
     }
 }
 

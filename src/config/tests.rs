@@ -190,7 +190,7 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_CLUSTER_KUBECONFIG", "/k", &[("TARS_CLUSTER_ACCESS", "kubeconfig")]),
     ("TARS_CLUSTER_LEASE", "shop", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
     ("TARS_CLUSTER_POLICIES", "both", &[("TARS_CLUSTER_ACCESS", "inCluster")]),
-    ("TARS_DETECTION_FALSE_ALARMS_PER_WEEK", "0.25", &[]),
+    ("TARS_DETECTION_FALSE_ALARMS_PER_WEEK", "2.5", &[]),
     ("TARS_DETECTION_WARM_UP_SAMPLES", "200", &[]),
     ("TARS_DETECTION_WEIGHTS_EWMA", "0", &[]),
     ("TARS_DETECTION_WEIGHTS_ISOLATION_FOREST", "0", &[]),

@@ -18,7 +18,9 @@ mod story_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score, Severity, Weights};
+use crate::model::anomaly::{
+    Anomaly, FALSE_ALARMS_PER_WEEK, ModelName, ModelScore, Score, Severity, Weights,
+};
 use crate::model::signal::Series;
 
 pub use period::{find_period, find_periods};
@@ -54,7 +56,7 @@ impl Default for EnsembleSettings {
             period: None,
             seed: 42,
             warm_up_samples: 100,
-            false_alarms_per_week: 1.0,
+            false_alarms_per_week: FALSE_ALARMS_PER_WEEK,
         }
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::eval::{CandidateName, Meta};
-use crate::model::anomaly::{ModelName, Weights};
+use crate::model::anomaly::{FALSE_ALARMS_PER_WEEK, ModelName, Weights};
 use crate::model::fixtures::{at, signal};
 use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
 use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
@@ -69,8 +69,11 @@ fn is_from_stream(anomaly: &Anomaly) -> bool {
 
 #[test]
 fn the_score_of_the_loop_is_that_of_the_detector_that_is_evaluated() {
-    let mut candidate =
-        CandidateName::Stream.start(Meta { interval_s: STEP_S as u32, every: 1, false_alarms_per_week: 1.0 });
+    let mut candidate = CandidateName::Stream.start(Meta {
+        interval_s: STEP_S as u32,
+        every: 1,
+        false_alarms_per_week: FALSE_ALARMS_PER_WEEK,
+    });
     let mut scores = scores();
     let mut surge: f64 = 0.0;
     for slot in 0..5_100 {

@@ -66,12 +66,11 @@ fn anomaly(port: u16) -> Option<Value> {
 fn what_a_score_means_and_how_much_each_model_counts_is_set_in_the_file_and_said_by_check() {
     let world = World::make();
     let (sound, said) = world.said(&["check"], "");
-    let line = "a score of 0.8 comes about once a week per series without faults; stl 40 %, isolation-forest 40 %, ewma 20 %";
+    let line = "a score of 0.8 comes about once in 4 weeks per series without faults; stl 40 %, isolation-forest 40 %, ewma 20 %";
     assert!(sound && said.contains(line), "{said}");
-    let lines =
-        "detection:\n  false_alarms_per_week: 0.25\n  weights: {stl: 3, isolation_forest: 0, ewma: 1}";
+    let lines = "detection:\n  false_alarms_per_week: 1\n  weights: {stl: 3, isolation_forest: 0, ewma: 1}";
     let (_, said) = world.said(&["check"], lines);
-    let line = "about once in 4 weeks per series without faults; stl 75 %, ewma 25 %";
+    let line = "about once a week per series without faults; stl 75 %, ewma 25 %";
     assert!(said.contains(line), "{said}");
     let (valid, said) = world.said(&["config", "validate"], &lines.replace("3,", "-3,"));
     assert!(!valid && said.contains("asked.yaml:10") && said.contains("use 0 to 100"), "{said}");

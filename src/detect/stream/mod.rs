@@ -19,7 +19,7 @@ mod tests;
 
 pub use state::State;
 
-use crate::model::anomaly::{ModelName, Score, Weights};
+use crate::model::anomaly::{FALSE_ALARMS_PER_WEEK, ModelName, Score, Weights};
 use cycle::Ring;
 use tail::{Blocks, SURPRISE_MAX};
 
@@ -49,7 +49,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { weights: Weights::default(), warm_up_samples: 100, period_s: None, false_alarms_per_week: 1.0 }
+        Self {
+            weights: Weights::default(),
+            warm_up_samples: 100,
+            period_s: None,
+            false_alarms_per_week: FALSE_ALARMS_PER_WEEK,
+        }
     }
 }
 
