@@ -57,8 +57,8 @@ use crate::telemetry::names::{ForgeProduct, Metrics};
 const SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 /// Alerts older than this are forgotten even if nobody ever said "resolved".
 const ALERT_AGE_MAX_S: u32 = 7 * 86_400;
-/// Most bytes of one answer of Prometheus.
-const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of one answer of Prometheus: ten values of each of 50,000 series with some 900 bytes of labels.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most bytes of one answer of a forge: a page of fifty pull requests with long bodies.
 const FORGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Least time between two writes to a forge, which is what GitHub asks of everybody, and between any two requests to one

@@ -21,7 +21,7 @@ use crate::outside::clock::OutsideClock;
 const KEPT_MS: i64 = 15 * 60 * 1_000;
 /// Samples further ahead of the clock than this are refused, milliseconds: one of them would make all others late.
 const AHEAD_MS: i64 = 10 * 60 * 1_000;
-/// Most samples kept of one series: one a second for as long as they are tally.
+/// Most samples kept of one series: one a second for as long as they are kept.
 const KEPT_MAX: usize = 900;
 /// Most series of one query that are known not to be meant; beyond, each message asks the selector again.
 const IGNORED_MAX: usize = 100_000;

@@ -33,9 +33,10 @@ pub const MAX_SIGNALS: usize = 1_000;
 /// Most slots of one window: a day at one second, and a little more.
 pub const MAX_SLOTS: u32 = 100_000;
 /// Most series of one signal; what an answer has beyond is left out and told. An answer about them has to fit.
-pub const MAX_SERIES: usize = 100_000;
-/// Most series of all signals, at some five kilobytes each with what the detector knows of them.
-pub const MAX_SERIES_ALL: usize = 200_000;
+pub const MAX_SERIES: usize = 50_000;
+/// Most series of all signals, at some nine kilobytes each with what the detector knows of them. Of so many a first look still goes
+/// back further than a stream takes to settle.
+pub const MAX_SERIES_ALL: usize = 100_000;
 /// Slots of all windows of series that nobody names, 8 bytes each: a day of twenty thousand at 30 s. Where there are more, a
 /// first look does not go back so far.
 const SLOTS_ALL: usize = 60_000_000;
@@ -288,22 +289,34 @@ impl SignalWindows {
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
         waiting.retain(|index| self.watched.get(*index).is_some_and(|it| self.keep.may_have(&it.config)));
         let mut unanswered: BTreeSet<usize> = waiting.iter().copied().collect();
+        // One part of a past is asked for in every round, however long what is new takes.
+        let owed = waiting.iter().copied().find(|at| self.wants_past(*at));
+        let mut waiting: VecDeque<_> = waiting.into_iter().map(|it| (it, Reading::New)).collect();
+        let mut in_past: BTreeSet<usize> = owed.into_iter().collect();
+        owed.into_iter().for_each(|it| waiting.push_front((it, Reading::Past)));
         let mut running = FuturesUnordered::new();
         let clock = Stopwatch::start();
         loop {
             while running.len() < QUERIES_AT_ONCE
-                && let Some(index) = waiting.pop_front()
+                && let Some((index, reading)) = waiting.pop_front()
             {
                 let room = self.room();
                 let Some(watched) = self.watched.get_mut(index) else { continue };
-                let past = || watched.wanted_past().filter(|_| clock.elapsed() < PAST_WITHIN);
-                let new = watched.wanted(now, room).map(|it| (Reading::New, it));
-                let asked = new.or_else(|| past().map(|it| (Reading::Past, it)));
-                // What is new is there: that not all of the past is read in this round is no failure.
-                if asked.is_none_or(|it| it.0 == Reading::Past) {
-                    unanswered.remove(&index);
-                }
-                let Some((reading, span)) = asked else { continue };
+                let asked = match reading {
+                    Reading::New => watched.wanted(now, room),
+                    Reading::Past => watched.wanted_past().filter(|_| clock.elapsed() < PAST_WITHIN),
+                };
+                let Some(span) = asked else {
+                    if reading == Reading::Past {
+                        in_past.remove(&index);
+                    } else {
+                        unanswered.remove(&index);
+                        if in_past.insert(index) {
+                            waiting.push_back((index, Reading::Past));
+                        }
+                    }
+                    continue;
+                };
                 let source = match sources.of(watched.config.source) {
                     Ok(source) => Arc::clone(source),
                     Err(error) => {
@@ -319,12 +332,14 @@ impl SignalWindows {
             }
             let left = deadline.saturating_sub(clock.elapsed());
             let Ok(Some((index, asked, answer))) = timeout(left, running.next()).await else { break };
-            unanswered.remove(&index);
+            if asked.0 == Reading::New {
+                unanswered.remove(&index);
+            }
             let room = self.room();
             let Some(watched) = self.watched.get_mut(index) else { continue };
             // A long window of many series comes in parts, oldest first.
             if watched.take(asked, answer, (&self.keep, room)) {
-                waiting.push_back(index);
+                waiting.push_back((index, asked.0));
             }
         }
         for index in unanswered {
@@ -332,6 +347,10 @@ impl SignalWindows {
                 watched.failed(SourceError::OutOfTime);
             }
         }
+    }
+
+    fn wants_past(&self, at: usize) -> bool {
+        self.watched.get(at).is_some_and(|it| it.wanted_past().is_some())
     }
 
     /// The state of every series as of the last tick, with ages at `now`.
@@ -346,7 +365,7 @@ impl SignalWindows {
         let trouble = |it: &Watched| Trouble {
             name: it.config.name(),
             error: it.error.clone(),
-            warnings: it.warnings.clone(),
+            warnings: it.warnings.iter().chain(&it.past_warning).cloned().collect(),
         };
         self.asked().map(trouble).collect()
     }

@@ -24,6 +24,8 @@ struct Source {
     most_running: AtomicUsize,
     /// One series for each, by label; a single one without labels when there are none.
     apps: Mutex<Vec<String>>,
+    /// Queries as they came.
+    order: Mutex<Vec<String>>,
 }
 
 impl MetricSource for Source {
@@ -40,6 +42,7 @@ impl MetricSource for Source {
             tokio::task::yield_now().await;
             self.running.fetch_sub(1, Ordering::SeqCst);
             let span = (start.as_second(), end.as_second());
+            self.order.lock().unwrap().push(query.to_owned());
             self.asked.lock().unwrap().entry(query.to_owned()).or_default().push(span);
             if self.hanging.is_some_and(|letter| query.contains(letter)) {
                 std::future::pending::<()>().await;
@@ -421,6 +424,61 @@ async fn what_nobody_names_is_short_once_it_is_learned_and_has_its_past_back_wit
     let asked = source.asked.lock().unwrap()[&config.query].len();
     windows.tick(&sources, at(240)).await;
     assert_eq!(source.asked.lock().unwrap()[&config.query].len(), asked + 1, "the past is read once");
+}
+
+#[tokio::test]
+async fn a_part_of_a_past_is_asked_for_first_however_many_signals_have_something_new() {
+    let (source, sources) = watched(Source::default());
+    *source.apps.lock().unwrap() = vec!["a".to_owned()];
+    let signals: Vec<SignalConfig> = (0..20)
+        .map(|it| SignalConfig {
+            service: ServiceOf::Label("app".into()),
+            window_s: 18_000,
+            ..config(&format!("q{it}"))
+        })
+        .collect();
+    let mut windows = SignalWindows::new(signals.clone()).unwrap();
+    for time in [0, 60] {
+        windows.tick(&sources, at(time)).await;
+        windows.learned(&signals.iter().flat_map(|it| named(it, &["a"])).collect::<Vec<_>>());
+    }
+    windows.tick(&sources, at(120)).await;
+    windows.name(&named(&signals[19], &["a"]), &BTreeSet::new());
+    source.order.lock().unwrap().clear();
+    windows.tick(&sources, at(180)).await;
+    let order = source.order.lock().unwrap().clone();
+    assert!(order[..QUERIES_AT_ONCE].contains(&"q19".to_owned()), "{order:?}");
+}
+
+#[test]
+fn a_past_that_cannot_be_read_is_told_and_makes_nothing_that_is_new_unknown() {
+    let mut signal = Watched::new(by_app(3_600));
+    answer(&mut signal, Reading::New, &["a", "b"], (0, 3_540), ROOMY);
+    signal.learned(&SignalName::new("b").unwrap());
+    answer(&mut signal, Reading::New, &["a", "b"], (3_480, 3_600), ROOMY);
+    let keep = |names: &[&str]| Keep::Named { keys: named(&by_app(3_600), names), services: BTreeSet::new() };
+    signal.keep(&keep(&["a"]), &keep(&["a", "b"]));
+    let span = signal.wanted_past().unwrap();
+    let broken = Err(SourceError::NotTheApi("broken".into()));
+    assert!(!signal.take((Reading::Past, span), broken, (&Keep::All, ROOMY)));
+    assert!(signal.error.is_none());
+    assert!(signal.past_warning.as_ref().is_some_and(|it| it.contains("the past of")), "{signal:?}");
+    assert_eq!(signal.wanted_past(), Some(span), "it is asked for again");
+    answer(&mut signal, Reading::Past, &["a", "b"], (60, 3_600), ROOMY);
+    assert_eq!(signal.past_warning, None);
+}
+
+#[test]
+fn after_a_clock_went_back_what_is_named_has_its_past_read_again() {
+    let config = by_app(60 * 1_000);
+    let mut signal = Watched::new(config.clone());
+    signal.name(&named(&config, &["a"]), &BTreeSet::new());
+    answer(&mut signal, Reading::New, &["a", "b"], (-59_940, 0), ROOMY);
+    let tight = Room { series: 0, slots: 200 };
+    let back = signal.wanted(at(-3_600), tight).unwrap();
+    assert_eq!(back, span(-3_600 - 199 * 60, -3_600));
+    answer(&mut signal, Reading::New, &["a", "b"], (-3_600 - 199 * 60, -3_600), tight);
+    assert_eq!(signal.wanted_past(), Some(span(-3_600 - 999 * 60, -3_600)));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::metrics::{FoundSeries, RangeResult, SourceError};
 use super::signals::{Keep, MAX_SERIES, MAX_SERIES_ALL, Meaning, SignalConfig, SignalState};
 use super::window::{Span, Window};
+use crate::model::causes::causes;
 use crate::model::ids::SignalName;
 use crate::model::signal::{Sample, ServiceOf, SignalKey, SourceKind};
 
@@ -74,6 +75,8 @@ pub struct Watched {
     answered: usize,
     pub error: Option<Arc<SourceError>>,
     pub warnings: Vec<String>,
+    /// Why the past of series that were named is still missing.
+    pub past_warning: Option<String>,
 }
 
 impl Watched {
@@ -93,6 +96,7 @@ impl Watched {
             answered: 0,
             error: None,
             warnings: Vec::new(),
+            past_warning: None,
         }
     }
 
@@ -201,15 +205,24 @@ impl Watched {
         answer: Result<RangeResult, SourceError>,
         (keep, room): (&Keep, Room),
     ) -> bool {
-        let taken = match reading {
-            Reading::New => answer.and_then(|it| self.absorb(span, it, (keep, room))),
-            Reading::Past => answer.map(|it| self.absorb_past(span, it)),
+        let answer = match reading {
+            Reading::New => answer,
+            Reading::Past => return self.take_past(span, answer),
         };
-        match taken {
+        match answer.and_then(|it| self.absorb(span, it, (keep, room))) {
             Ok(()) => self.error = None,
             Err(error) => self.failed(error),
         }
         self.error.is_none()
+    }
+
+    /// What is new of the signal is known or not, whatever becomes of its past.
+    fn take_past(&mut self, span: Span, answer: Result<RangeResult, SourceError>) -> bool {
+        let failed = answer.map(|it| self.absorb_past(span, it)).err();
+        self.past_warning = failed.map(|error| {
+            format!("the past of series that a policy names is not read yet: {}", causes(&error))
+        });
+        self.past_warning.is_none()
     }
 
     fn absorb(
@@ -243,10 +256,12 @@ impl Watched {
                 }
             }
         }
-        let jumps = self.progress.end_s().is_some_and(|end_s| span.start_s - end_s > step_s);
+        // After a clock went back, or where so many series were away for so long that there is no room for all that they
+        // missed, a window begins anew and is shorter than it should be.
+        let begins_anew =
+            self.progress.end_s().is_some_and(|end_s| span.start_s - end_s > step_s || span.end_s < end_s);
         self.progress.absorb(span, &[]);
-        if jumps {
-            // So many series were away for so long that there is no room for all that they missed.
+        if begins_anew {
             self.recall(self.named.clone());
         }
         self.warnings = warnings;
