@@ -22,6 +22,8 @@ use crate::outside::clock::{Clock, SystemClock};
 
 /// For a tars that runs here to say what arrived.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A probe asks for values at least so far apart, seconds.
+const PROBE_STEP_S: u32 = 60;
 
 /// What can be asked of every signal, and what is pushed.
 ///
@@ -39,7 +41,8 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
         let now = clock.now();
         let since = now.checked_sub(SignedDuration::from_mins(5)).unwrap_or(now);
         let answer = match sources.of(signal.source) {
-            Ok(source) => source.range(&signal.query, since, now, signal.step_s).await,
+            // Few values of each, for an answer about many series has to fit.
+            Ok(source) => source.range(&signal.query, since, now, signal.step_s.max(PROBE_STEP_S)).await,
             Err(error) => Err(error),
         };
         let answer = answer.and_then(|it| match &signal.service {
@@ -97,7 +100,7 @@ async fn arrivals(
             lines.push(pass("push", unknown));
             continue;
         };
-        let ages = ages(page, signal.signal.as_str());
+        let ages = ages(page, signal);
         lines.push(match ages.iter().copied().reduce(f64::min).filter(|it| it.is_finite()) {
             None => warn(
                 "push",
@@ -154,9 +157,14 @@ async fn metrics(listen: SocketAddr) -> Result<Option<String>, Failure> {
 }
 
 /// Seconds since the newest sample of each series of a signal; infinite for one that never had any.
-fn ages(page: &str, signal: &str) -> Vec<f64> {
-    let start = format!("tars_signal_age_seconds{{signal=\"{signal}\",");
-    let lines = page.lines().filter(|it| it.starts_with(&start));
+fn ages(page: &str, signal: &SignalConfig) -> Vec<f64> {
+    let start = format!("tars_signal_age_seconds{{signal=\"{}\",", signal.signal);
+    let own = match &signal.service {
+        ServiceOf::Named(service) => Some(format!("service=\"{service}\"")),
+        ServiceOf::Label(_) => None,
+    };
+    let is_own = |line: &&str| own.as_ref().is_none_or(|it| line.contains(it));
+    let lines = page.lines().filter(|it| it.starts_with(&start)).filter(is_own);
     lines.filter_map(|it| it.rsplit_once(' ')?.1.parse().ok()).collect()
 }
 
@@ -194,6 +202,7 @@ fn rate(per_week: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::SignalName;
 
     #[test]
     fn a_rate_is_said_as_people_count() {
@@ -207,5 +216,28 @@ mod tests {
         ] {
             assert_eq!(rate(per_week), said);
         }
+    }
+    #[test]
+    fn one_pushed_series_has_its_own_age_and_not_that_of_another_service() {
+        let page = "tars_signal_age_seconds{signal=\"latency\",service=\"backend\"} 5\n\
+                    tars_signal_age_seconds{signal=\"latency\",service=\"frontend\"} +Inf\n\
+                    tars_signal_age_seconds{signal=\"latency_p95\",service=\"backend\"} 7\n";
+        let of = |service: ServiceOf| {
+            let signal = SignalConfig {
+                signal: SignalName::new("latency").unwrap(),
+                service,
+                source: SourceKind::Push,
+                query: "latency".into(),
+                step_s: 30,
+                window_s: 3_600,
+                period: None,
+                staleness_s: 300,
+            };
+            ages(page, &signal)
+        };
+        let named = |service: &str| of(ServiceOf::Named(SignalName::new(service).unwrap()));
+        assert_eq!(named("backend"), [5.0]);
+        assert_eq!(named("frontend"), [f64::INFINITY]);
+        assert_eq!(of(ServiceOf::Label("app".into())), [5.0, f64::INFINITY]);
     }
 }
