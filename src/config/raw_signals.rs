@@ -104,7 +104,7 @@ pub struct ModelWeights {
     /// What season and trend do not explain.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub stl: f64,
-    /// How easily value, change, spread and time of day are told from all others.
+    /// How easily value, change, mean and spread are told from all others, and whether they were ever there before.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub isolation_forest: f64,
     /// How far it is from its moving averages.

@@ -204,7 +204,7 @@ pub struct Anomaly {
     /// 1 - standard deviation of the model scores.
     pub confidence: Score,
     pub severity: Severity,
-    /// Fewer than 100 samples so far: the score is the EWMA's alone.
+    /// Fewer samples so far than all models take: the score is the EWMA's alone.
     pub warming_up: bool,
     pub models: Vec<ModelScore>,
     /// Season found or given, in slots of the series; `None` when there is none.

@@ -75,8 +75,11 @@ impl Detector {
         let share = 100.0 * vote / self.surprise(state).max(f32::MIN_POSITIVE);
         let learned = state.count;
         let most = surprises.iter().zip(names).max_by(|a, b| a.0.total_cmp(b.0));
+        let new = new(state).filter(|_| index == 1);
         let Some((most, name)) = most.filter(|it| *it.0 > 0.0) else {
-            return "nothing stands out".into();
+            return new.map_or("nothing stands out".into(), |what| {
+                format!("{what} was hardly ever there before, {share:.0} % of the score, learned from {learned} values")
+            });
         };
         let expected = match index {
             0 => format!(", expected {} ({})", number(state.in_unit(state.expected.0)), self.basis(state)),
@@ -85,8 +88,7 @@ impl Detector {
                 let sigma = number(f64::from(sigma) * state.unit());
                 format!(", moving mean {} (sigma {sigma})", number(state.in_unit(mean)))
             }
-            _ => new(state)
-                .map_or_else(String::new, |what| format!(", and {what} was hardly ever there before")),
+            _ => new.map_or_else(String::new, |what| format!(", and {what} was hardly ever there before")),
         };
         let once = duration(*most);
         format!(

@@ -104,6 +104,9 @@ struct Span {
 }
 
 impl Span {
+    /// Whatever comes next is its extreme; finite, so that it can be kept in a file.
+    const NONE: Self = Self { low: f32::MAX, high: f32::MIN };
+
     fn at(value: f32) -> Self {
         Self { low: value, high: value }
     }
@@ -238,9 +241,7 @@ impl Isolation {
             (self.steps, self.shapes, self.visits) = (Chain::default(), Chain::default(), 0);
             self.newness.iter_mut().for_each(Newness::mute);
         }
-        // Empty spans: whatever comes next is their extreme.
-        let none = |span: Span| Span { low: span.high, high: span.low };
-        self.recent = Range { value: none(recent.value), mean: none(recent.mean), deviation: Span::at(0.0) };
+        self.recent = Range { value: Span::NONE, mean: Span::NONE, deviation: Span::at(0.0) };
     }
 
     pub fn close(&mut self, blocks: &Blocks) {

@@ -205,6 +205,21 @@ fn what_was_never_there_says_so_and_is_less_new_each_time() {
 }
 
 #[test]
+fn newness_alone_is_told_too() {
+    let detector = detector();
+    let mut state = detector.start(300);
+    run(&mut state, 300, &daily(9, 14));
+    (state.surprises, state.newness) = ([0.0; ALL_FEATURES], [0.0, 6.0]);
+    let anomaly = detector.explain(&state, &fixtures::signal("backend", "latency_p95")).unwrap();
+    let said: Vec<&str> = anomaly.models.iter().map(|it| it.evidence.as_str()).collect();
+    assert_eq!((said[0], said[2]), ("nothing stands out", "nothing stands out"));
+    assert!(
+        said[1].starts_with("such a mean with such a deviation was hardly ever there before, 100 %"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_range_that_shrank_makes_nothing_new() {
     let mut noise = Noise(5);
     let mut values: Vec<f64> = (0..140_000).map(|_| 100.0 + 10.0 * noise.gauss()).collect();
