@@ -36,17 +36,18 @@ fn rates_and_error_shares_of_logs_are_signals() {
     world.start("loki", &loki, &["-config.file=loki.yaml"]);
     world.wait("Loki is ready", || (process::get(http, "/ready")?.0 == 200).then_some(()));
 
-    // Two apps, one line a second for two minutes; every fourth of the shop's says error.
+    // Two apps, one line a second for two minutes; every fourth of the shop's says error, and none of the first or last two: a
+    // window that sees only the begin or the end of the lines has at most a third of them.
     let now = now_s();
-    let lines = |app: &str, every: i64| {
-        let one = |at: i64| {
-            let level = if every > 0 && at % every == 0 { "error" } else { "info" };
+    let lines = |app: &str, has_errors: bool| {
+        let one = |n: i64| {
+            let (at, level) = (now - 121 + n, if has_errors && n % 4 == 2 { "error" } else { "info" });
             format!("[\"{at}000000000\",\"level={level} n={at}\"]")
         };
-        let values: Vec<String> = (now - 120..now).map(one).collect();
+        let values: Vec<String> = (0..=120).map(one).collect();
         format!("{{\"stream\":{{\"app\":\"{app}\"}},\"values\":[{}]}}", values.join(","))
     };
-    let body = format!("{{\"streams\":[{},{}]}}", lines("shop", 4), lines("calm", 0));
+    let body = format!("{{\"streams\":[{},{}]}}", lines("shop", true), lines("calm", false));
     let sent = world.wait("Loki takes the lines", || {
         process::http(http, "POST", "/loki/api/v1/push", "Content-Type: application/json\r\n", &body)
     });
