@@ -164,7 +164,7 @@ impl Detector {
         for (index, new) in newness.into_iter().enumerate() {
             state.newness[index] = if settled { new * NEWNESS[index] } else { 0.0 };
         }
-        if state.blocks.advance(length) {
+        if state.blocks.advance(length, state.seasons.is_outside(point.step_s)) {
             state.seasons.close(&state.blocks);
             state.isolation.close(&state.blocks);
             state.averages.close(&state.blocks);

@@ -25,6 +25,8 @@ const REMAINDER_H: f32 = 1.0;
 /// Hours, and points at least, that values beyond the band leave it where it is; after that it follows them.
 const ADOPT_S: u32 = 2 * 3600;
 const ADOPT_POINTS: u32 = 12;
+/// Values beyond the band, less those within it, that are more than chance.
+const OUTSIDE_POINTS: u16 = 1;
 /// Deviations from the band's centre at which it ends.
 pub const BAND: f32 = 3.0;
 /// Points over which the spread within the band is averaged, and before which every value is within it.
@@ -186,7 +188,7 @@ impl Seasons {
         let cut = BAND * self.noise.sqrt() + point.floor;
         let is_young = point.count <= YOUNG_POINTS;
         let is_outside = !is_young && off.abs() > cut;
-        let most = (ADOPT_S / point.step_s).max(ADOPT_POINTS).min(u32::from(u16::MAX)) as u16;
+        let most = Self::most_outside(point.step_s);
         let before = self.outside;
         self.outside = if is_outside {
             self.outside.saturating_add(1).min(most)
@@ -200,6 +202,16 @@ impl Seasons {
         self.noise += rate(NOISE_POINTS).max(first) * (near * near - self.noise);
         self.held += rate(TREND).max(first) * off;
         is_outside && before < most
+    }
+
+    /// Values beyond the band after which it follows them.
+    fn most_outside(step_s: u32) -> u16 {
+        (ADOPT_S / step_s.max(1)).max(ADOPT_POINTS).min(u32::from(u16::MAX)) as u16
+    }
+
+    /// Has the series been beyond its band for some values, and not for so long that it is the new normal?
+    pub fn is_outside(&self, step_s: u32) -> bool {
+        (OUTSIDE_POINTS..Self::most_outside(step_s)).contains(&self.outside)
     }
 
     /// Errors of every season first, then the value becomes part of them.

@@ -102,10 +102,11 @@ impl Blocks {
         (1.0 / f32::from(self.closed.max(1))).max(1.0 / memory)
     }
 
-    /// One point further; true at the end of a block.
-    pub fn advance(&mut self, length: u32) -> bool {
+    /// One point further; true at the end of a block. What goes on is not learned from before it is over: a block waits for that as long
+    /// again as it is.
+    pub fn advance(&mut self, length: u32, goes_on: bool) -> bool {
         self.points = self.points.saturating_add(1);
-        let ends = self.points >= length;
+        let ends = self.points >= length && (!goes_on || self.points >= length.saturating_mul(2));
         if ends {
             self.points = 0;
             self.closed = self.closed.saturating_add(1);
