@@ -217,6 +217,7 @@ mod tests {
             assert_eq!(rate(per_week), said);
         }
     }
+
     #[test]
     fn one_pushed_series_has_its_own_age_and_not_that_of_another_service() {
         let page = "tars_signal_age_seconds{signal=\"latency\",service=\"backend\"} 5\n\

@@ -284,16 +284,17 @@ impl SignalWindows {
     }
 
     async fn round(&mut self, sources: &Sources, now: Timestamp, deadline: Duration) {
-        let mut waiting: VecDeque<usize> = (0..self.watched.len()).collect();
-        waiting.rotate_left(self.first.min(self.watched.len()));
+        let mut in_turn: Vec<usize> = (0..self.watched.len()).collect();
+        in_turn.rotate_left(self.first.min(self.watched.len()));
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
-        waiting.retain(|index| self.watched.get(*index).is_some_and(|it| self.keep.may_have(&it.config)));
-        let mut unanswered: BTreeSet<usize> = waiting.iter().copied().collect();
+        in_turn.retain(|index| self.watched.get(*index).is_some_and(|it| self.keep.may_have(&it.config)));
+        let mut unanswered: BTreeSet<usize> = in_turn.iter().copied().collect();
         // One part of a past is asked for in every round, however long what is new takes.
-        let owed = waiting.iter().copied().find(|at| self.wants_past(*at));
-        let mut waiting: VecDeque<_> = waiting.into_iter().map(|it| (it, Reading::New)).collect();
+        let wants_past = |at: &usize| self.watched.get(*at).is_some_and(|it| it.wanted_past().is_some());
+        let owed = in_turn.iter().copied().find(wants_past);
         let mut in_past: BTreeSet<usize> = owed.into_iter().collect();
-        owed.into_iter().for_each(|it| waiting.push_front((it, Reading::Past)));
+        let past = owed.into_iter().map(|it| (it, Reading::Past));
+        let mut waiting: VecDeque<_> = past.chain(in_turn.into_iter().map(|it| (it, Reading::New))).collect();
         let mut running = FuturesUnordered::new();
         let clock = Stopwatch::start();
         loop {
@@ -347,10 +348,6 @@ impl SignalWindows {
                 watched.failed(SourceError::OutOfTime);
             }
         }
-    }
-
-    fn wants_past(&self, at: usize) -> bool {
-        self.watched.get(at).is_some_and(|it| it.wanted_past().is_some())
     }
 
     /// The state of every series as of the last tick, with ages at `now`.

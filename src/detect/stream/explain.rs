@@ -73,14 +73,7 @@ impl Detector {
     fn evidence(&self, state: &State, index: usize, names: &[&str], surprises: &[f32]) -> String {
         let vote = state.votes()[index] * self.shares(state)[index];
         let share = 100.0 * vote / self.surprise(state).max(f32::MIN_POSITIVE);
-        let learned = state.count;
-        let most = surprises.iter().zip(names).max_by(|a, b| a.0.total_cmp(b.0));
-        let new = new(state).filter(|_| index == 1);
-        let Some((most, name)) = most.filter(|it| *it.0 > 0.0) else {
-            return new.map_or("nothing stands out".into(), |what| {
-                format!("{what} was hardly ever there before, {share:.0} % of the score, learned from {learned} values")
-            });
-        };
+        let most = surprises.iter().zip(names).filter(|it| *it.0 > 0.0).max_by(|a, b| a.0.total_cmp(b.0));
         let expected = match index {
             0 => format!(", expected {} ({})", number(state.in_unit(state.expected.0)), self.basis(state)),
             2 => {
@@ -88,12 +81,17 @@ impl Detector {
                 let sigma = number(f64::from(sigma) * state.unit());
                 format!(", moving mean {} (sigma {sigma})", number(state.in_unit(mean)))
             }
-            _ => new.map_or_else(String::new, |what| format!(", and {what} was hardly ever there before")),
+            _ => String::new(),
         };
-        let once = duration(*most);
-        format!(
-            "{name} comes once in {once}{expected}, {share:.0} % of the score, learned from {learned} values"
-        )
+        let rare = most.map(|(most, name)| format!("{name} comes once in {}{expected}", duration(*most)));
+        let new =
+            new(state).filter(|_| index == 1).map(|what| format!("{what} was hardly ever there before"));
+        let said: Vec<String> = rare.into_iter().chain(new).collect();
+        if said.is_empty() {
+            return "nothing stands out".into();
+        }
+        let learned = state.count;
+        format!("{}, {share:.0} % of the score, learned from {learned} values", said.join(", and "))
     }
 
     fn basis(&self, state: &State) -> String {
