@@ -3,7 +3,7 @@
 //! one, never a part of one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,20 @@ impl FileError {
     }
 }
 
+/// Opens a file that is too large to be held at once: what to read of it, and how many bytes it has.
+///
+/// # Errors
+/// When it cannot be opened, or holds more than `bytes_max`.
+pub fn open_bounded(path: &Path, bytes_max: u64) -> Result<(impl Read, u64), FileError> {
+    let file = File::open(path).map_err(|e| FileError::io("open", path, e))?;
+    let bytes = file.metadata().map_err(|e| FileError::io("look at", path, e))?.len();
+    if bytes > bytes_max {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        return Err(FileError::TooLarge { path: path.to_owned(), bytes_max });
+    }
+    Ok((BufReader::new(file.take(bytes)), bytes))
+}
+
 /// Reads a whole file of at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -64,11 +78,22 @@ pub fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError>
 /// # Errors
 /// When any step fails; the old file is then untouched.
 pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_durable_by(path, |file| file.write_all(bytes))
+}
+
+/// Replaces `path` as [`write_durable`] does, by what `write` writes piece by piece.
+///
+/// # Errors
+/// When any step fails, or `write` does; the old file is then untouched.
+pub fn write_durable_by(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    replace(dir, path, bytes)?;
+    replace(dir, path, write)?;
     flush(dir)
 }
 
@@ -78,8 +103,9 @@ pub fn write_durable(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// When any step fails; each file is then the old or the new one.
 pub fn write_all_durable(dir: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<(), FileError> {
-    let write =
-        |share: &[(PathBuf, Vec<u8>)]| share.iter().try_for_each(|(path, bytes)| replace(dir, path, bytes));
+    let write = |share: &[(PathBuf, Vec<u8>)]| {
+        share.iter().try_for_each(|(path, bytes)| replace(dir, path, |file| file.write_all(bytes)))
+    };
     match files {
         [] => return Ok(()),
         [_] => write(files)?,
@@ -96,9 +122,15 @@ pub fn write_all_durable(dir: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<(),
     flush(dir)
 }
 
-fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut temp = tempfile::NamedTempFile::new_in(dir).map_err(|e| FileError::io("write in", dir, e))?;
-    temp.write_all(bytes).map_err(|e| FileError::io("write", path, e))?;
+fn replace(
+    dir: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let temp = tempfile::NamedTempFile::new_in(dir).map_err(|e| FileError::io("write in", dir, e))?;
+    let mut buffer = BufWriter::new(temp.as_file());
+    write(&mut buffer).and_then(|()| buffer.flush()).map_err(|e| FileError::io("write", path, e))?;
+    drop(buffer);
     temp.as_file().sync_all().map_err(|e| FileError::io("flush", path, e))?;
     temp.persist(path).map(|_| ()).map_err(|e| FileError::io("replace", path, e.error))
 }
@@ -294,6 +326,31 @@ mod tests {
         assert_eq!(read_bounded(&path, 10).unwrap(), b"new");
         assert_eq!(permission_bits(&path).unwrap(), 0o600);
         assert_eq!(names_in(dir.path(), 10).unwrap(), ["f"]);
+    }
+
+    #[test]
+    fn a_write_that_fails_half_way_leaves_the_old_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_durable(&path, b"old").unwrap();
+        let failed = write_durable_by(&path, |file| {
+            file.write_all(&[1; 100_000])?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(matches!(failed, Err(FileError::Io { what: "write", .. })), "{failed:?}");
+        assert_eq!(read_bounded(&path, 10).unwrap(), b"old");
+        assert_eq!(names_in(dir.path(), 10).unwrap(), ["f"]);
+    }
+
+    #[test]
+    fn a_file_too_large_to_hold_is_not_opened_beyond_its_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        write_durable(&path, b"12345").unwrap();
+        let (mut reader, bytes) = open_bounded(&path, 5).unwrap();
+        let mut read = Vec::new();
+        assert_eq!((reader.read_to_end(&mut read).unwrap(), bytes), (5, 5));
+        assert!(matches!(open_bounded(&path, 4).map(drop), Err(FileError::TooLarge { bytes_max: 4, .. })));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Never: a part of a file, or a state for a signal that means something else now.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
@@ -17,8 +18,10 @@ use crate::outside::files::{self, FileError};
 /// First line of the file; another layout has another one.
 const MAGIC: &[u8] = b"tars detector states 1\n";
 const DIGEST_BYTES: usize = 32;
-/// Largest file: some 34,000 series. What has no room is learned anew after a restart.
-pub const BYTES_MAX: usize = 128 * 1024 * 1024;
+/// What a file without a state holds.
+const FRAME_BYTES: u64 = (MAGIC.len() + DIGEST_BYTES) as u64;
+/// Largest file. All series that are watched at most fit: their states take some 3,600 bytes each, names included.
+pub const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// What is known of one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,8 +64,8 @@ impl StatesFile {
     /// # Errors
     /// [`StatesError`] when the file cannot be used.
     pub fn read(&self) -> Result<States, StatesError> {
-        match files::read_bounded(&self.0, BYTES_MAX) {
-            Ok(bytes) => decode(&bytes).ok_or_else(|| StatesError::Foreign(self.0.clone())),
+        match files::open_bounded(&self.0, BYTES_MAX) {
+            Ok((reader, bytes)) => decode(reader, bytes).ok_or_else(|| StatesError::Foreign(self.0.clone())),
             Err(error) if error.is_not_found() => Ok(States::new()),
             Err(error) => Err(StatesError::Unread(error)),
         }
@@ -73,58 +76,86 @@ impl StatesFile {
     /// # Errors
     /// [`StatesError`] when it cannot be written, or some had no room in it; those that had are written.
     pub fn write(&self, states: &States) -> Result<(), StatesError> {
-        let (bytes, left_out) = encode(states, BYTES_MAX);
-        files::write_durable(&self.0, &bytes).map_err(StatesError::Unwritten)?;
+        let mut left_out = 0;
+        files::write_durable_by(&self.0, |file| {
+            left_out = encode(states, file, BYTES_MAX)?;
+            Ok(())
+        })
+        .map_err(StatesError::Unwritten)?;
         if left_out > 0 { Err(StatesError::TooMany(left_out)) } else { Ok(()) }
     }
 }
 
-/// The bytes, `bytes_max` at most, and how many states have no room in them.
-fn encode(states: &States, bytes_max: usize) -> (Vec<u8>, usize) {
-    let mut bytes = MAGIC.to_vec();
-    let mut written = 0;
+/// Writes `bytes_max` bytes at most, one state at a time, and says how many states have no room in them.
+fn encode(states: &States, file: &mut dyn Write, bytes_max: u64) -> io::Result<usize> {
+    let mut digest = Sha256::new();
+    let mut left = bytes_max.saturating_sub(FRAME_BYTES);
+    let mut write = |bytes: &[u8]| {
+        digest.update(bytes);
+        file.write_all(bytes)
+    };
+    write(MAGIC)?;
+    let (mut written, mut entry) = (0, Vec::new());
     for (key, known) in states {
+        entry.clear();
         let state = known.state.encode();
-        let parts =
-            [key.signal.as_str().as_bytes(), key.service.as_str().as_bytes(), &known.meaning.0, &state];
-        let length: usize = parts.iter().map(|part| part.len() + 2).sum();
-        if bytes.len() + length + DIGEST_BYTES > bytes_max {
-            break;
+        for part in
+            [key.signal.as_str().as_bytes(), key.service.as_str().as_bytes(), &known.meaning.0, &state]
+        {
+            entry.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_le_bytes());
+            entry.extend_from_slice(part);
         }
-        for part in parts {
-            bytes.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_le_bytes());
-            bytes.extend_from_slice(part);
-        }
-        written += 1;
+        let Some(rest) = left.checked_sub(entry.len() as u64) else { break };
+        write(&entry)?;
+        (left, written) = (rest, written + 1);
     }
-    let digest = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&digest);
-    (bytes, states.len() - written)
+    file.write_all(&digest.finalize())?;
+    Ok(states.len() - written)
 }
 
-fn decode(bytes: &[u8]) -> Option<States> {
-    let (body, digest) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
-    if Sha256::digest(body).as_slice() != digest {
+/// What `bytes` bytes of a reader hold; `None` when any of them is not as it was written.
+fn decode(reader: impl Read, bytes: u64) -> Option<States> {
+    let mut entries =
+        Digested { left: bytes.checked_sub(DIGEST_BYTES as u64)?, digest: Sha256::new(), reader };
+    if entries.take(MAGIC.len())? != MAGIC {
         return None;
     }
-    let mut rest = body.strip_prefix(MAGIC)?;
     let mut states = States::new();
-    while !rest.is_empty() {
-        let name = |part: &[u8]| SignalName::new(std::str::from_utf8(part).ok()?).ok();
-        let signal = name(part(&mut rest)?)?;
-        let service = name(part(&mut rest)?)?;
-        let meaning = Meaning(part(&mut rest)?.try_into().ok()?);
-        let state = Box::new(State::decode(part(&mut rest)?).ok()?);
+    while entries.left > 0 {
+        let name = |part: Vec<u8>| SignalName::new(std::str::from_utf8(&part).ok()?).ok();
+        let signal = name(entries.part()?)?;
+        let service = name(entries.part()?)?;
+        let meaning = Meaning(entries.part()?.try_into().ok()?);
+        let state = Box::new(State::decode(&entries.part()?).ok()?);
         states.insert(SignalKey { signal, service }, Known { meaning, state });
     }
-    Some(states)
+    let Digested { digest, mut reader, .. } = entries;
+    let mut written = [0; DIGEST_BYTES];
+    reader.read_exact(&mut written).ok()?;
+    (digest.finalize().as_slice() == written).then_some(states)
 }
 
-fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, after) = rest.split_first_chunk::<2>()?;
-    let (part, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    *rest = after;
-    Some(part)
+/// The part of a file that its digest is of.
+struct Digested<R> {
+    reader: R,
+    /// Bytes that are not read yet.
+    left: u64,
+    digest: Sha256,
+}
+
+impl<R: Read> Digested<R> {
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        self.left = self.left.checked_sub(length as u64)?;
+        let mut bytes = vec![0; length];
+        self.reader.read_exact(&mut bytes).ok()?;
+        self.digest.update(&bytes);
+        Some(bytes)
+    }
+
+    fn part(&mut self) -> Option<Vec<u8>> {
+        let length = self.take(2)?;
+        self.take(usize::from(u16::from_le_bytes(length.try_into().ok()?)))
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +165,7 @@ mod tests {
     use super::*;
     use crate::detect::stream::{Detector, Settings};
     use crate::model::fixtures::signal;
+    use crate::observe::signals::MAX_SERIES_ALL;
 
     fn states(count: usize) -> States {
         let detector = Detector::new(&Settings::default());
@@ -146,6 +178,23 @@ mod tests {
             (signal(&format!("service{index}"), "latency_p95"), known)
         };
         (0..count).map(one).collect()
+    }
+
+    fn encoded(states: &States, bytes_max: u64) -> (Vec<u8>, usize) {
+        let mut bytes = Vec::new();
+        let left_out = encode(states, &mut bytes, bytes_max).unwrap();
+        (bytes, left_out)
+    }
+
+    /// Names as long as they may be and all series that are watched at most: the file holds them.
+    #[test]
+    fn all_that_is_watched_has_room() {
+        let detector = Detector::new(&Settings::default());
+        let long = |start: &str| format!("{start}{}", "x".repeat(252));
+        let known = Known { meaning: Meaning([0; 16]), state: Box::new(detector.start(30)) };
+        let one = States::from([(signal(&long("s"), &long("l")), known)]);
+        let (bytes, _) = encoded(&one, BYTES_MAX);
+        assert!(bytes.len() as u64 * MAX_SERIES_ALL as u64 <= BYTES_MAX, "{} bytes", bytes.len());
     }
 
     #[test]
@@ -164,7 +213,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, states) = (folder.path().join("states"), states(2));
         let file = StatesFile::new(path.clone());
-        let (whole, _) = encode(&states, BYTES_MAX);
+        let (whole, _) = encoded(&states, BYTES_MAX);
         let mut changed = whole.clone();
         changed[4_000] ^= 1;
         let foreign = [b"{\"states\": []}".as_slice(), &[0; 64]].concat();
@@ -178,11 +227,11 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_out_and_the_rest_can_be_read() {
         let states = states(5);
-        let (all, none) = encode(&states, BYTES_MAX);
-        assert_eq!(none, 0);
-        let (bytes, left_out) = encode(&states, all.len() - 1);
+        let (all, none) = encoded(&states, BYTES_MAX);
+        assert_eq!((none, encoded(&states, all.len() as u64)), (0, (all.clone(), 0)), "to the last byte");
+        let (bytes, left_out) = encoded(&states, all.len() as u64 - 1);
         assert_eq!((left_out, bytes.len() < all.len()), (1, true));
-        let kept = decode(&bytes).unwrap();
+        let kept = decode(bytes.as_slice(), bytes.len() as u64).unwrap();
         assert!(kept.len() == 4 && kept.iter().all(|(key, known)| states[key] == *known));
     }
 
@@ -192,7 +241,7 @@ mod tests {
             let mut signed = [MAGIC, &bytes].concat();
             let digest = Sha256::digest(&signed);
             signed.extend_from_slice(&digest);
-            drop((decode(&bytes), decode(&signed)));
+            drop((decode(bytes.as_slice(), bytes.len() as u64), decode(signed.as_slice(), signed.len() as u64)));
         }
     }
 }
