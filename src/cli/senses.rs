@@ -19,11 +19,15 @@ use crate::model::duration;
 use crate::model::signal::{ServiceOf, SourceKind};
 use crate::observe::signals::SignalConfig;
 use crate::outside::clock::{Clock, SystemClock};
+use crate::outside::http::HttpError;
 
 /// For a tars that runs here to say what arrived.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A probe asks for values at least so far apart, seconds.
 const PROBE_STEP_S: u32 = 60;
+
+/// What every Prometheus can answer.
+const PROBE_QUERY: &str = "vector(1)";
 
 /// What can be asked of every signal, and what is pushed.
 ///
@@ -62,6 +66,13 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
             Ok(_) => answered += 1,
         }
     }
+    // Triggers and the sync probe may ask it all the same, and nothing has shown that it is there.
+    if watching.prometheus.is_some() && asked.iter().all(|it| it.source != SourceKind::Prometheus) {
+        lines.push(match sources.instant(PROBE_QUERY, clock.now()).await {
+            Ok(_) => pass("prometheus", "answers; no signal asks it"),
+            Err(error) => fail("prometheus", causes(&error), "check prometheus.url"),
+        });
+    }
     // Without an answer the lines above have said everything.
     if answered > 0 {
         let all = asked.len();
@@ -71,9 +82,7 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
         lines.extend(arrivals(watching, auth, &pushed).await?);
     }
     lines.extend(match &watching.prometheus {
-        Some(_) => {
-            checklist::clock("Prometheus", sources.prometheus.outside_clock(), watching.clock_max_skew_s)
-        }
+        Some(_) => checklist::clock("Prometheus", sources.outside_clock(), watching.clock_max_skew_s),
         None => Some(warn(
             "clock",
             "no Prometheus whose clock could be compared with this one",
@@ -92,13 +101,14 @@ async fn arrivals(
 ) -> Result<Vec<Line>, Failure> {
     let mut lines = vec![door(watching.listen, auth)];
     let page = metrics(watching.listen).await?;
-    let here = local(watching.listen);
     for signal in pushed {
         let waits = format!("{} waits for {} by remote write", signal.name(), signal.query);
-        let Some(page) = &page else {
-            let unknown = format!("{waits}; what came is not known: no tars answers at {here}");
-            lines.push(pass("push", unknown));
-            continue;
+        let page = match &page {
+            Ok(page) => page,
+            Err(why) => {
+                lines.push(pass("push", format!("{waits}; what came is not known: {why}")));
+                continue;
+            }
         };
         let ages = ages(page, signal);
         lines.push(match ages.iter().copied().reduce(f64::min).filter(|it| it.is_finite()) {
@@ -147,13 +157,16 @@ fn local(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(here, listen.port())
 }
 
-/// What a tars that listens here says of itself; `None` when none does.
-async fn metrics(listen: SocketAddr) -> Result<Option<String>, Failure> {
-    let reply =
-        settings::http(ASK_TIMEOUT)?.get(&format!("http://{}/metrics", local(listen)), &[], None).await;
-    let page =
-        reply.ok().filter(|it| it.status == 200).map(|it| String::from_utf8_lossy(&it.body).into_owned());
-    Ok(page.filter(|it| it.contains("tars_build_info")))
+/// What a tars that listens here says of itself, or why that is not known.
+async fn metrics(listen: SocketAddr) -> Result<Result<String, String>, Failure> {
+    let here = local(listen);
+    let nobody = || format!("no tars answers at {here}");
+    let page = match settings::http(ASK_TIMEOUT)?.get(&format!("http://{here}/metrics"), &[], None).await {
+        Ok(reply) if reply.status == 200 => Ok(String::from_utf8_lossy(&reply.body).into_owned()),
+        Ok(_) | Err(HttpError::Connect { .. }) => Err(nobody()),
+        Err(error) => Err(causes(&error)),
+    };
+    Ok(page.and_then(|it| if it.contains("tars_build_info") { Ok(it) } else { Err(nobody()) }))
 }
 
 /// Seconds since the newest sample of each series of a signal; infinite for one that never had any.

@@ -27,7 +27,7 @@ use crate::observe::prometheus::Prometheus;
 use crate::observe::pushed::Pushed;
 use crate::observe::repository::Repository;
 use crate::observe::signals::{Keep, SignalConfig, SignalWindows};
-use crate::observe::sources::{NoPrometheus, Sources};
+use crate::observe::sources::Sources;
 use crate::observe::spool::{Spool, SpoolError};
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::api::ApiError;
@@ -172,8 +172,7 @@ pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failu
     });
     let prometheus = prometheus(watching, Arc::clone(clock))?;
     let sources = Sources {
-        prometheus: prometheus
-            .map_or_else(|| Arc::new(NoPrometheus) as Arc<dyn MetricSource>, |it| Arc::new(it)),
+        prometheus: prometheus.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
         push: watching.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
         loki: loki.transpose()?,
         jaeger: jaeger(watching)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),

@@ -161,7 +161,7 @@ pub fn unanswered(name: &str, error: SourceError) -> Failure {
         _ => Kind::No,
     };
     let hint = match &error {
-        SourceError::NotConfigured("Prometheus") => {
+        SourceError::NotConfigured(SourceKind::Prometheus) => {
             Some("set prometheus.url; what is pushed is known to the running tars alone: tars check asks it")
         }
         _ => None,

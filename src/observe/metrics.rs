@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::model::signal::Sample;
+use crate::model::signal::{Sample, SourceKind};
 use crate::outside::clock::OutsideClock;
 
 /// What an instant query gave.
@@ -128,8 +128,8 @@ pub enum SourceError {
     BadRange(&'static str),
     #[error("{0} of the series have no label {1:?} that can name a service, or share its value with another")]
     NoService(usize, String),
-    #[error("the settings name no {0} to ask")]
-    NotConfigured(&'static str),
+    #[error("the settings name no {} to ask", .0.as_str())]
+    NotConfigured(SourceKind),
 }
 
 fn tries_note(tries: u32) -> String {

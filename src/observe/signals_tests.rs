@@ -270,14 +270,14 @@ async fn a_source_that_is_not_configured_is_an_error_of_its_signals_alone() {
     let pushed = SignalConfig { source: SourceKind::Push, ..config("pushed") };
     let mut windows = SignalWindows::new(vec![pushed, config("asked")]).unwrap();
     let states = windows.tick(&sources, at(0)).await;
-    assert!(matches!(states[0].error.as_deref(), Some(SourceError::NotConfigured("push"))));
+    assert!(matches!(states[0].error.as_deref(), Some(SourceError::NotConfigured(SourceKind::Push))));
     assert!(states[1].error.is_none());
 }
 
 #[tokio::test]
 async fn a_slot_that_may_still_be_filled_is_not_looked_at_yet() {
     let (_, sources) = watched(Source::default());
-    let sources = Sources { push: Some(Arc::clone(&sources.prometheus)), ..sources };
+    let sources = Sources { push: sources.prometheus.clone(), ..sources };
     let pushed = SignalConfig { source: SourceKind::Push, ..config("pushed") };
     let mut windows = SignalWindows::new(vec![pushed, config("asked")]).unwrap();
     let newest = |states: Vec<SignalState>| states.iter().map(|it| it.series().newest()).collect::<Vec<_>>();
@@ -484,7 +484,7 @@ fn after_a_clock_went_back_what_is_named_has_its_past_read_again() {
 #[tokio::test]
 async fn what_was_pushed_cannot_be_asked_for_again_and_grows_from_what_is_there() {
     let (source, sources) = watched(Source::default());
-    let sources = Sources { push: Some(Arc::clone(&sources.prometheus)), ..sources };
+    let sources = Sources { push: sources.prometheus.clone(), ..sources };
     *source.apps.lock().unwrap() = vec!["a".to_owned()];
     let config = SignalConfig { source: SourceKind::Push, ..by_app(18_000) };
     let mut windows = SignalWindows::new(vec![config.clone()]).unwrap();

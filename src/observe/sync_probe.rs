@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use super::landing::{Landing, Seen};
-use super::metrics::{MetricSource, SourceError};
+use super::metrics::SourceError;
+use super::sources::Sources;
 use crate::layout::Index;
 use crate::model::action::RemediationAction;
 use crate::model::ids::ObjectId;
@@ -76,7 +77,7 @@ impl SyncProbe {
     pub async fn synced(
         &self,
         question: Question<'_>,
-        source: &dyn MetricSource,
+        sources: &Sources,
         http: &Http,
     ) -> Result<ProbeAnswer, ProbeError> {
         let Question { commit, merged_at, now, record, index } = question;
@@ -93,7 +94,7 @@ impl SyncProbe {
             Self::Metric { query } => {
                 // An object id is hex digits by construction, so it cannot change the query's structure.
                 let query = query.replace(COMMIT, commit.as_str());
-                let result = source.instant(&query, now).await.map_err(ProbeError::Metric)?;
+                let result = sources.instant(&query, now).await.map_err(ProbeError::Metric)?;
                 Ok(match (result.value, result.non_empty) {
                     (Some(value), _) if value >= 1.0 => ProbeAnswer::Yes(now),
                     (Some(_), _) | (None, false) => ProbeAnswer::NotYet,
@@ -131,7 +132,7 @@ fn read_page(status: u16, body: &[u8], commit: &ObjectId, now: Timestamp) -> Pro
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use futures_util::future::BoxFuture;
 
@@ -140,7 +141,7 @@ mod tests {
     use crate::model::fixtures::{at, oid, proposed, target};
     use crate::model::tree::RepoTree;
     use crate::observe::loopback::{Act, http, server};
-    use crate::observe::metrics::{InstantResult, RangeResult};
+    use crate::observe::metrics::{InstantResult, MetricSource, RangeResult};
     use crate::outside::clock::OutsideClock;
 
     #[derive(Debug)]
@@ -174,7 +175,7 @@ mod tests {
     async fn ask(
         probe: &SyncProbe,
         now_s: i64,
-        source: &Fixed,
+        source: &Arc<Fixed>,
         http: &Http,
     ) -> Result<ProbeAnswer, ProbeError> {
         let commit = oid('a');
@@ -182,11 +183,11 @@ mod tests {
         let index = index(&RepoTree::held(oid('b'), BTreeMap::new()));
         let (merged_at, now) = (at(0), at(now_s));
         let question = Question { commit: &commit, merged_at, now, record: &record, index: &index };
-        probe.synced(question, source, http).await
+        probe.synced(question, &Sources::only(Arc::clone(source) as Arc<dyn MetricSource>), http).await
     }
 
-    fn fixed(non_empty: bool, value: Option<f64>) -> Fixed {
-        Fixed(InstantResult { non_empty, value }, Mutex::default())
+    fn fixed(non_empty: bool, value: Option<f64>) -> Arc<Fixed> {
+        Arc::new(Fixed(InstantResult { non_empty, value }, Mutex::default()))
     }
 
     #[tokio::test]

@@ -22,7 +22,6 @@ use crate::model::policy::{Policy, Trigger};
 use crate::model::services::ServiceGraph;
 use crate::model::shard::SignalRead;
 use crate::model::signal::{Series, SignalKey};
-use crate::observe::metrics::MetricSource;
 use crate::observe::shards::ShardSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
 use crate::observe::sources::Sources;
@@ -145,8 +144,8 @@ impl Observer {
 
     /// Who is asked what no signal is: triggers and the state of the sync.
     #[must_use]
-    pub fn source(&self) -> &Arc<dyn MetricSource> {
-        &self.sources.prometheus
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// How every signal was read last, as of the look at `now`.
@@ -214,7 +213,7 @@ impl Observer {
     }
 
     fn outside_clock(&self) -> Option<(Timestamp, Timestamp)> {
-        self.sources.prometheus.outside_clock().map(|clock| (clock.says, clock.seen_at))
+        self.sources.outside_clock().map(|clock| (clock.says, clock.seen_at))
     }
 
     /// Answers for the forecast triggers of `policies`. What nobody asks for any more is forgotten, and a signal whose
@@ -253,7 +252,7 @@ impl Observer {
             for (index, trigger) in policy.triggers.iter().enumerate() {
                 let Trigger::Promql { query, .. } = trigger else { continue };
                 // A query that cannot be answered is neither firing nor resolved, and somebody has to know.
-                let answer = self.sources.prometheus.instant(query, now).await;
+                let answer = self.sources.instant(query, now).await;
                 let error = answer.map(|it| answers.push((policy.name.clone(), query.clone(), it.non_empty)));
                 let name = format!("trigger {} of policy {}", index + 1, policy.name);
                 troubles.push(Trouble { name, error: error.err().map(Arc::new), warnings: Vec::new() });

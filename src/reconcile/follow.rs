@@ -312,7 +312,7 @@ async fn arrival(turn: &Turn<'_>, record: &RemediationAction, merge: &MergeRecor
         record,
         index: &turn.view.snapshot.index,
     };
-    match turn.probe.synced(question, turn.source.as_ref(), turn.http).await {
+    match turn.probe.synced(question, turn.sources, turn.http).await {
         Ok(ProbeAnswer::Yes(at)) => Arrival::At(at),
         Ok(ProbeAnswer::Reported(commit)) => match contains(&commit) {
             Some(true) => Arrival::At(turn.now),

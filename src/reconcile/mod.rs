@@ -449,7 +449,7 @@ impl Reconciler {
             policies,
             probe: &parts.probe,
             refresh: parts.refresh.as_ref(),
-            source: parts.observer.source(),
+            sources: parts.observer.sources(),
             http: &parts.http,
             desk: parts.desk.as_ref(),
         };

@@ -1,8 +1,6 @@
 //! Everything one decision looks at, gathered: evidence, git view, history, guards. Plain borrows; nothing is
 //! read or written here.
 
-use std::sync::Arc;
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::desk::Desk;
@@ -21,7 +19,7 @@ use crate::model::ids::{ObjectId, PolicyName, WorkloadRef};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
-use crate::observe::metrics::MetricSource;
+use crate::observe::sources::Sources;
 use crate::observe::sync_probe::SyncProbe;
 use crate::outside::http::Http;
 use crate::report::refresh::Refresh;
@@ -55,7 +53,7 @@ pub struct Turn<'a> {
     pub probe: &'a SyncProbe,
     /// `None`: Argo CD and Flux look when they look.
     pub refresh: Option<&'a Refresh>,
-    pub source: &'a Arc<dyn MetricSource>,
+    pub sources: &'a Sources,
     pub http: &'a Http,
     /// The pull requests; `None`: there is no forge.
     pub desk: Option<&'a Desk>,

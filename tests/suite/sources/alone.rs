@@ -119,6 +119,12 @@ fn everything_may_be_pushed_and_check_says_where_to_and_what_came() {
     world.wait("the running tars says so too", || {
         let log = std::fs::read_to_string(world.path("tars.log")).unwrap();
         let line = log.lines().find(|it| it.contains("trigger 1 of policy by-query"))?;
-        line.contains("the settings name no Prometheus to ask").then_some(())
+        line.contains("the settings name no prometheus to ask").then_some(())
     });
+    world.write("tars.yaml", &format!("{pushed}prometheus: {{url: \"http://127.0.0.1:9\"}}\n"));
+    let said = check();
+    assert!(
+        said.code == 1 && said.out.contains("x prometheus   "),
+        "nothing but the policy asks it: {said:#?}"
+    );
 }
