@@ -96,11 +96,11 @@ mod tests {
         for (lines, line, field, fix) in [
             ("detection:\n  false_alarms_per_week: 0", 5, "detection.false_alarms_per_week", "0.01 to 100"),
             ("detection:\n  false_alarms_per_week: 101", 5, "detection.false_alarms_per_week", "0.01 to 100"),
-            ("detection:\n  false_alarms_per_week: .nan", 5, "detection.false_alarms_per_week", "schema"),
+            ("detection:\n  false_alarms_per_week: .nan", 5, "detection.false_alarms_per_week", "a number"),
             ("detection:\n  false_alarms_per_week: often", 5, "detection.false_alarms_per_week", "schema"),
             ("detection:\n  warm_up_samples: 3", 5, "detection.warm_up_samples", "20 to 10000"),
             ("detection:\n  weights:\n    ewma: -1", 6, "detection.weights.ewma", "0 to 100"),
-            ("detection:\n  weights:\n    stl: .inf", 6, "detection.weights.stl", "schema"),
+            ("detection:\n  weights:\n    stl: .inf", 6, "detection.weights.stl", "a number"),
             (
                 "detection:\n  weights: {stl: 0, isolation_forest: 0, ewma: 0}",
                 5,

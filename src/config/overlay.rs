@@ -68,6 +68,13 @@ pub(super) fn apply(
     if let Some(unknown) = flags.0.keys().find(|path| !scalars.iter().any(|(known, _)| known == *path)) {
         return Err(origins.error(unknown, "there is no such setting", "see `tars config schema`"));
     }
+    // YAML has numbers that JSON has not, and what follows passes through JSON.
+    let tree = serde_json::to_value(settings).unwrap_or_default();
+    let is_none = |path: &str| tree.pointer(&pointer(path)).is_some_and(Json::is_null);
+    if let Some((path, _)) = scalars.iter().find(|(path, kind)| kind == "number" && is_none(path)) {
+        let (message, fix) = not("a number");
+        return Err(origins.error(path, message, fix));
+    }
     let mut settings = settings.clone();
     for (path, kind) in scalars {
         let name = variable(&path);
@@ -103,12 +110,15 @@ fn with_value(
     };
     let unreadable = |error: serde_json::Error| (error.to_string(), "see `tars config schema`".to_owned());
     let mut tree = serde_json::to_value(settings).map_err(unreadable)?;
-    let pointer = format!("/{}", path.replace('.', "/"));
-    if let Some(slot) = tree.pointer_mut(&pointer) {
+    if let Some(slot) = tree.pointer_mut(&pointer(path)) {
         *slot = value;
     }
     let changed: RawSettings = serde_json::from_value(tree).map_err(unreadable)?;
     Ok(RawSettings { source: settings.source.clone(), ..changed })
+}
+
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
 }
 
 fn not(expected: &str) -> (String, String) {

@@ -1,8 +1,7 @@
 //! First stage, the sections about signals and those who have their samples. As `raw.rs`, of which this is a part.
 
 use schemars::JsonSchema;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::model::anomaly::FALSE_ALARMS_PER_WEEK;
 
@@ -74,12 +73,6 @@ pub struct Push {
     pub insecure: bool,
 }
 
-/// YAML has numbers that JSON has not, and settings pass through both.
-fn number<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(value)?;
-    if number.is_finite() { Ok(number) } else { Err(D::Error::custom("expected a number")) }
-}
-
 /// How signals are scored. What was learned of them does not depend on it: a change holds from the next start on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -87,7 +80,6 @@ pub struct Detection {
     /// What a score of 0.8 means: how often in a week one series in which nothing is wrong comes to it by chance. A smaller
     /// number makes every score lower.
     #[schemars(range(min = 0.01, max = 100.0))]
-    #[serde(deserialize_with = "number")]
     pub false_alarms_per_week: f64,
     /// Values of a series before all models vote; until then the averages vote alone.
     #[schemars(range(min = 20, max = 10_000))]
@@ -111,15 +103,12 @@ impl Default for Detection {
 pub struct ModelWeights {
     /// What season and trend do not explain.
     #[schemars(range(min = 0.0, max = 100.0))]
-    #[serde(deserialize_with = "number")]
     pub stl: f64,
     /// How easily value, change, mean and spread are told from all others, and whether they were ever there before.
     #[schemars(range(min = 0.0, max = 100.0))]
-    #[serde(deserialize_with = "number")]
     pub isolation_forest: f64,
     /// How far it is from its moving averages.
     #[schemars(range(min = 0.0, max = 100.0))]
-    #[serde(deserialize_with = "number")]
     pub ewma: f64,
 }
 

@@ -1,6 +1,8 @@
 //! Detectors that share the work: which series belongs to whom, and what one of them says about its own. In go keys and
 //! scores, out come places and answers in which "no anomaly" and "not known" are two things. It asks nobody.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,6 +16,9 @@ use super::signal::{ServiceOf, SignalKey};
 pub const SHARDS_MAX: u32 = 64;
 /// Most anomalies of one answer: some two megabytes of JSON.
 pub const ANOMALIES_MAX: usize = 1_000;
+
+/// Most series that a signal names as not watched; of one with more nothing is known.
+pub const UNWATCHED_MAX: usize = 1_000;
 
 /// There is no such shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -97,8 +102,11 @@ pub fn home(key: &SignalKey, total: u32) -> u32 {
 pub struct SignalRead {
     pub signal: SignalName,
     pub of: ServiceOf,
-    /// Why what is known of it is not complete; `None`: it is.
+    /// Why what is known of it is not complete; `None`: it is, but for what is not watched.
     pub trouble: Option<String>,
+    /// Services whose series nobody watches: two claim to be the same one, or there was no room. [`UNWATCHED_MAX`] at most.
+    #[serde(default)]
+    pub unwatched: BTreeSet<SignalName>,
 }
 
 impl SignalRead {
@@ -179,6 +187,9 @@ impl ShardReport {
         if let Some(trouble) = &read.trouble {
             return Known::Unknown(trouble);
         }
+        if read.unwatched.contains(&key.service) {
+            return Known::Unknown("two series claim to be it, or its detector had no room for it");
+        }
         if let Some(anomaly) = self.anomalies.iter().find(|it| it.key == *key) {
             return Known::Scored(anomaly);
         }
@@ -211,6 +222,7 @@ mod tests {
             signal: SignalName::new(signal).unwrap(),
             of: ServiceOf::Label("app".into()),
             trouble: trouble.map(str::to_owned),
+            unwatched: BTreeSet::new(),
         }
     }
 

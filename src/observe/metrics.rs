@@ -3,6 +3,7 @@
 //! pushed, or the demo's simulated workload.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -124,6 +125,8 @@ pub enum SourceError {
     WrongType(&'static str),
     #[error("the other signals of this round left no time to ask")]
     OutOfTime,
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(Duration),
     #[error("the range is not usable: {0}")]
     BadRange(&'static str),
     #[error("{0} of the series have no label {1:?} that can name a service, or share its value with another")]

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::metrics::{InstantResult, Labels, MetricSource, RangeResult, SourceError};
 use super::prometheus_wire::{decode_instant, decode_range, form};
 use crate::outside::clock::{Clock, OutsideClock, wait};
-use crate::outside::http::{Http, HttpReply, HttpRequest, Method, Scheme};
+use crate::outside::http::{Http, HttpError, HttpReply, HttpRequest, Method, Scheme};
 use crate::outside::random::jitter;
 use crate::outside::secret::Secret;
 
@@ -83,8 +83,9 @@ impl Prometheus {
             let outcome = self.http.send(&url, request).await;
             let passing = match &outcome {
                 Ok(reply) => reply.status >= 500,
-                // A query changes nothing, so sending it twice is harmless.
-                Err(error) => error.is_transient(),
+                // A query changes nothing, so sending it twice is harmless. Whoever took all its time once would take that of
+                // the next question too.
+                Err(error) => error.is_transient() && !matches!(error, HttpError::Timeout { .. }),
             };
             if !passing || tries == TRIES {
                 let reply =

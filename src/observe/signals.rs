@@ -19,7 +19,7 @@ use super::watched::{Reading, Room, Watched};
 use super::window::{Span, Window};
 use crate::model::causes::causes;
 use crate::model::ids::SignalName;
-use crate::model::shard::{Shard, SignalRead};
+use crate::model::shard::{Shard, SignalRead, UNWATCHED_MAX};
 use crate::model::signal::{Series, ServiceOf, SignalKey, SourceKind};
 use crate::outside::clock::Stopwatch;
 
@@ -289,6 +289,7 @@ impl SignalWindows {
         self.first = (self.first + QUERIES_AT_ONCE) % self.watched.len().max(1);
         in_turn.retain(|index| self.watched.get(*index).is_some_and(|it| self.keep.may_have(&it.config)));
         let mut unanswered: BTreeSet<usize> = in_turn.iter().copied().collect();
+        let mut slow = BTreeSet::new();
         // One part of a past is asked for in every round, however long what is new takes.
         let wants_past = |at: &usize| self.watched.get(*at).is_some_and(|it| it.wanted_past().is_some());
         let owed = in_turn.iter().copied().find(wants_past);
@@ -326,6 +327,9 @@ impl SignalWindows {
                         continue;
                     }
                 };
+                if reading == Reading::New {
+                    slow.insert(index);
+                }
                 let (query, step_s) = (watched.config.query.clone(), watched.config.step_s);
                 running.push(
                     async move { (index, (reading, span), read(&*source, &query, span, step_s).await) },
@@ -334,6 +338,7 @@ impl SignalWindows {
             let left = deadline.saturating_sub(clock.elapsed());
             let Ok(Some((index, asked, answer))) = timeout(left, running.next()).await else { break };
             if asked.0 == Reading::New {
+                slow.remove(&index);
                 unanswered.remove(&index);
             }
             let room = self.room();
@@ -345,7 +350,8 @@ impl SignalWindows {
         }
         for index in unanswered {
             if let Some(watched) = self.watched.get_mut(index) {
-                watched.failed(SourceError::OutOfTime);
+                let is_slow = slow.contains(&index);
+                watched.failed(if is_slow { SourceError::Slow(deadline) } else { SourceError::OutOfTime });
             }
         }
     }
@@ -375,8 +381,12 @@ impl SignalWindows {
             of: it.config.service.clone(),
             trouble: match &it.error {
                 Some(error) => Some(causes(error.as_ref())),
+                None if it.unwatched.len() > UNWATCHED_MAX => {
+                    Some(format!("{} of its series are not watched", it.unwatched.len()))
+                }
                 None => it.wanted(now, self.room()).map(|_| "its past is still being read".to_owned()),
             },
+            unwatched: it.unwatched.iter().take(UNWATCHED_MAX).cloned().collect(),
         };
         self.asked().map(read).collect()
     }

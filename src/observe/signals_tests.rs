@@ -10,7 +10,7 @@ use super::*;
 use crate::model::fixtures::{at, signal};
 use crate::model::signal::Sample;
 use crate::observe::metrics::{FoundSeries, InstantResult, Labels};
-use crate::observe::watched::{ANSWER_SAMPLES, SHORT_SLOTS};
+use crate::observe::watched::{ANSWER_SAMPLES, SERIES_RESERVED, SHORT_SLOTS};
 use crate::outside::clock::OutsideClock;
 
 /// Answers every slot with its own second of the epoch, except for the queries that are to fail.
@@ -22,6 +22,9 @@ struct Source {
     asked: Mutex<HashMap<String, Vec<(i64, i64)>>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
+    /// There are no series before this time, and an answer of more samples is refused; 0 for neither.
+    since_s: i64,
+    samples_max: usize,
     /// One series for each, by label; a single one without labels when there are none.
     apps: Mutex<Vec<String>>,
     /// Queries as they came.
@@ -52,7 +55,7 @@ impl MetricSource for Source {
             }
             let times = (span.0..=span.1).step_by(step_s as usize);
             let sample = |t| Sample { at: Timestamp::from_second(t).unwrap(), value: t as f64 };
-            let samples: Vec<Sample> = times.map(sample).collect();
+            let samples: Vec<Sample> = times.filter(|it| *it >= self.since_s).map(sample).collect();
             let apps = self.apps.lock().unwrap().clone();
             if apps.is_empty() {
                 return Ok(RangeResult::one(samples));
@@ -61,7 +64,11 @@ impl MetricSource for Source {
                 labels: Labels::of(vec![("app".to_owned(), app.clone())]),
                 samples: samples.clone(),
             };
-            Ok(RangeResult { series: apps.iter().map(series).collect(), warnings: Vec::new() })
+            let many = if samples.is_empty() { &[] } else { apps.as_slice() };
+            if self.samples_max > 0 && many.len() * samples.len() > self.samples_max {
+                return Err(SourceError::NotTheApi("too much".into()));
+            }
+            Ok(RangeResult { series: many.iter().map(series).collect(), warnings: Vec::new() })
         })
     }
 
@@ -142,7 +149,9 @@ async fn a_round_ends_in_time_and_slow_signals_do_not_starve_the_others() {
     for _ in 0..2 {
         windows.round(&sources, at(0), Duration::from_millis(50)).await;
         let states = windows.states(at(0));
-        assert!(matches!(states[0].error.as_deref(), Some(SourceError::OutOfTime)));
+        assert!(matches!(states[0].error.as_deref(), Some(SourceError::Slow(_))), "it was asked");
+        let other = states[QUERIES_AT_ONCE].error.as_deref();
+        assert!(matches!(other, None | Some(SourceError::OutOfTime)), "{other:?}");
         good.push(states[QUERIES_AT_ONCE].error.is_none());
     }
     assert_eq!(good, [false, true]);
@@ -248,6 +257,9 @@ async fn series_that_no_service_can_be_named_after_are_left_out_and_told() {
     assert_eq!(states.iter().map(|it| it.key.service.as_str()).collect::<Vec<_>>(), ["a"]);
     let warnings = windows.troubles().remove(0).warnings;
     assert!(warnings.len() == 1 && warnings[0].starts_with("4 of the series"), "{warnings:?}");
+    let read = windows.reads(at(0)).remove(0);
+    let unwatched: Vec<_> = read.unwatched.iter().map(SignalName::as_str).collect();
+    assert_eq!((unwatched, read.trouble), (vec!["b"], None), "of b nothing is known, of a everything");
     // Where one series is meant, several are an error.
     let mut windows = SignalWindows::new(vec![config("one")]).unwrap();
     let states = windows.tick(&sources, at(0)).await;
@@ -259,9 +271,18 @@ async fn there_is_a_bound_on_series_and_it_is_told() {
     let (source, sources) = watched(Source::default());
     *source.apps.lock().unwrap() = apps(MAX_SERIES + 3);
     let mut windows = SignalWindows::new(vec![by_app(600)]).unwrap();
-    assert_eq!(windows.tick(&sources, at(0)).await.len(), MAX_SERIES);
+    let kept = MAX_SERIES - SERIES_RESERVED;
+    assert_eq!(windows.tick(&sources, at(0)).await.len(), kept);
+    let left_out = SERIES_RESERVED + 3;
     let warnings = windows.troubles().remove(0).warnings;
-    assert!(warnings[0].starts_with("3 series beyond"), "{warnings:?}");
+    assert!(warnings[0].starts_with(&format!("{left_out} series beyond")), "{warnings:?}");
+    let trouble = windows.reads(at(0)).remove(0).trouble;
+    assert_eq!(trouble, Some(format!("{left_out} of its series are not watched")), "they are not calm");
+    // One that a policy names comes after all others here, and has its place.
+    let last = format!("app-{:05}", MAX_SERIES + 2);
+    windows.name(&[signal(&last, by_app(600).signal.as_str())].into(), &BTreeSet::new());
+    let states = windows.tick(&sources, at(60)).await;
+    assert_eq!((states.len(), states[kept].key.service.as_str()), (kept + 1, last.as_str()));
 }
 
 #[tokio::test]
@@ -336,7 +357,7 @@ fn span(from: i64, to: i64) -> Span {
     Span { start_s: at(from).as_second(), end_s: at(to).as_second() }
 }
 
-const ROOMY: Room = Room { series: 1_000, slots: 100_000 };
+const ROOMY: Room = Room { series: 10_000, slots: 100_000 };
 
 /// The answer of a source that has a value for every slot of these services.
 fn answer(signal: &mut Watched, reading: Reading, names: &[&str], (from, to): (i64, i64), room: Room) {
@@ -384,7 +405,7 @@ fn where_there_is_little_room_a_look_goes_back_less_far_and_what_is_named_is_rea
     let config = by_app(60 * 1_000);
     let mut signal = Watched::new(config.clone());
     signal.name(&named(&config, &["a"]), &BTreeSet::new());
-    answer(&mut signal, Reading::New, &["a", "b"], (-59_940, -59_000), ROOMY);
+    answer(&mut signal, Reading::New, &["a", "b"], (-59_940, -30_000), ROOMY);
     let tight = Room { series: 0, slots: 200 };
     assert_eq!(signal.wanted(at(0), tight), Some(span(-199 * 60, 0)));
     answer(&mut signal, Reading::New, &["a", "b", "c"], (-199 * 60, 0), tight);
@@ -463,7 +484,8 @@ fn a_past_that_cannot_be_read_is_told_and_makes_nothing_that_is_new_unknown() {
     assert!(!signal.take((Reading::Past, span), broken, (&Keep::All, ROOMY)));
     assert!(signal.error.is_none());
     assert!(signal.past_warning.as_ref().is_some_and(|it| it.contains("the past of")), "{signal:?}");
-    assert_eq!(signal.wanted_past(), Some(span), "it is asked for again");
+    let again = signal.wanted_past().unwrap();
+    assert!(again.start_s == span.start_s && again.end_s < span.end_s, "a smaller part of it is asked for");
     answer(&mut signal, Reading::Past, &["a", "b"], (60, 3_600), ROOMY);
     assert_eq!(signal.past_warning, None);
 }
@@ -527,6 +549,26 @@ async fn a_series_that_is_named_later_has_its_whole_past_and_one_that_is_not_nam
     windows.keep(named(&[("backend", "one")]));
     let states = windows.tick(&sources, at(660)).await;
     assert_eq!((services(&states), states[0].series().present()), (vec!["backend".to_owned()], 60));
+}
+
+/// Nothing tells from an empty past how many series there will be.
+#[tokio::test]
+async fn a_past_in_which_thousands_of_series_appear_is_read_in_a_few_questions() {
+    let since_s = at(-1_000 * 60).as_second();
+    let samples_max = 2 * ANSWER_SAMPLES;
+    let (source, sources) = watched(Source { since_s, samples_max, ..Source::default() });
+    *source.apps.lock().unwrap() = apps(3_000);
+    let mut windows = SignalWindows::new(vec![by_app(3_000 * 60)]).unwrap();
+    let mut ticks = 0;
+    while windows.reads(at(0)).remove(0).trouble.is_some() {
+        windows.tick(&sources, at(0)).await;
+        ticks += 1;
+        assert!(ticks < 6, "{:?}", windows.troubles());
+    }
+    let states = windows.states(at(0));
+    assert!(states.len() == 3_000 && states.iter().all(|it| it.series().present() == 1_001));
+    let asked = source.asked.lock().unwrap()["many"].len();
+    assert!(asked < 40, "{asked} questions");
 }
 
 /// One window is kept of an answer about thousands: the answer must fit all the same.

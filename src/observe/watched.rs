@@ -18,11 +18,18 @@ use crate::model::signal::{Sample, ServiceOf, SignalKey, SourceKind};
 
 /// Most samples that one answer about many series should hold, beside what overlaps: some ten megabytes of JSON.
 pub const ANSWER_SAMPLES: usize = 400_000;
-/// Slots of the first part of a long window, asked for when nobody knows yet how many series there are.
+/// Slots of the first part of a long window, asked for when nobody knows yet how many series there are; how many times as
+/// long as the one before a part may be, for series may appear at any time; and as what share of it a part is tried
+/// again that got no answer.
 const FIRST_SLOTS: usize = 1;
+const LONGER_MAX: usize = 4;
+const SHORTER: usize = 8;
 /// Slots that are kept of a series that nobody names, when its stream has learned from them: two sparklines, an hour at
 /// the usual step.
 pub const SHORT_SLOTS: usize = 120;
+
+/// Places that series nobody names leave to those that somebody does.
+pub const SERIES_RESERVED: usize = 2_000;
 
 /// What the windows of all signals have left.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +78,10 @@ pub struct Watched {
     /// Services whose series keep their whole windows.
     named: BTreeSet<SignalName>,
     past: Option<Past>,
-    /// Series of the newest answer, kept or not: how much the next one will hold.
-    answered: usize,
+    /// Slots of the next part of what is asked for, beside those that overlap: as many as the newest answer lets expect to fit.
+    part_slots: usize,
+    /// Services that the newest answer has and nobody watches: two series claim to be the same, or there was no room.
+    pub unwatched: BTreeSet<SignalName>,
     pub error: Option<Arc<SourceError>>,
     pub warnings: Vec<String>,
     /// Why the past of series that were named is still missing.
@@ -93,7 +102,8 @@ impl Watched {
             windows,
             named: BTreeSet::new(),
             past: None,
-            answered: 0,
+            part_slots: FIRST_SLOTS,
+            unwatched: BTreeSet::new(),
             error: None,
             warnings: Vec::new(),
             past_warning: None,
@@ -185,12 +195,23 @@ impl Watched {
     }
 
     fn part(&self, span: Span) -> Span {
-        let slots = match self.windows.len().max(self.answered) {
-            0 => FIRST_SLOTS,
-            known => (ANSWER_SAMPLES / known).max(FIRST_SLOTS),
-        };
         // What overlaps with the part before is asked for again: a part is longer, or it would never end.
-        span.first(slots + self.progress.overlap_slots(), self.config.step_s)
+        span.first(self.part_slots + self.progress.overlap_slots(), self.config.step_s)
+    }
+
+    /// How long the next part is, from what came of this one. Any failure may be one of size: sources have limits of their
+    /// own, and say so in words of their own.
+    fn resize(&mut self, span: Span, answer: &Result<RangeResult, SourceError>) {
+        self.part_slots = match answer {
+            Ok(answer) => {
+                let slots = span.slots(self.config.step_s);
+                let samples: usize = answer.series.iter().map(|it| it.samples.len()).sum();
+                let fitting = slots.saturating_mul(ANSWER_SAMPLES) / samples.max(1);
+                // One as long as before may be tried again where so many series as now allow it.
+                fitting.clamp(FIRST_SLOTS, slots.saturating_mul(LONGER_MAX).max(self.part_slots))
+            }
+            Err(_) => (self.part_slots / SHORTER).max(FIRST_SLOTS),
+        };
     }
 
     pub fn failed(&mut self, error: SourceError) {
@@ -205,6 +226,7 @@ impl Watched {
         answer: Result<RangeResult, SourceError>,
         (keep, room): (&Keep, Room),
     ) -> bool {
+        self.resize(span, &answer);
         let answer = match reading {
             Reading::New => answer,
             Reading::Past => return self.take_past(span, answer),
@@ -241,16 +263,18 @@ impl Watched {
                 }
             }
             ServiceOf::Label(label) => {
-                self.answered = answer.series.len();
-                let (mut found, unusable) = by_service(answer.series, label);
+                let Services { mut found, ambiguous, unusable } = by_service(answer.series, label);
                 found.retain(|service, _| keep.has(&self.key(service)));
                 if unusable > 0 {
                     warnings.push(SourceError::NoService(unusable, label.clone()).to_string());
                 }
-                let left_out = self.absorb_many(span, &found, room);
-                if left_out > 0 {
+                let left_out = self.absorb_many(span, &found, (keep, room));
+                let many = left_out.len();
+                self.unwatched = ambiguous.into_iter().filter(|it| keep.has(&self.key(it))).collect();
+                self.unwatched.extend(left_out);
+                if many > 0 {
                     warnings.push(format!(
-                        "{left_out} series beyond the first {MAX_SERIES} of a signal, or {MAX_SERIES_ALL} of all, are \
+                        "{many} series beyond the first {MAX_SERIES} of a signal, or {MAX_SERIES_ALL} of all, are \
                          not watched"
                     ));
                 }
@@ -268,13 +292,26 @@ impl Watched {
         Ok(())
     }
 
-    /// Moves every window; the number of new series there was no room for comes back.
-    fn absorb_many(&mut self, span: Span, found: &BTreeMap<SignalName, Vec<Sample>>, room: Room) -> usize {
-        let new: Vec<&SignalName> = found.keys().filter(|it| !self.windows.contains_key(*it)).collect();
+    /// Moves every window; new series there was no room for come back. Those that somebody names have a share of the room
+    /// that no others take, or whoever sends enough series would take it from them.
+    fn absorb_many(
+        &mut self,
+        span: Span,
+        found: &BTreeMap<SignalName, Vec<Sample>>,
+        (keep, room): (&Keep, Room),
+    ) -> Vec<SignalName> {
+        let is_named = |it: &SignalName| matches!(keep, Keep::Named { .. }) || self.named.contains(it);
+        let new = found.keys().filter(|it| !self.windows.contains_key(*it));
+        let (named, others): (Vec<_>, Vec<_>) = new.cloned().partition(is_named);
         let left = room.series.min(MAX_SERIES.saturating_sub(self.windows.len()));
-        for service in new.iter().take(left) {
-            // It has no past here: its window begins with this answer.
-            self.windows.insert((*service).clone(), Kept::new(self.empty_window()));
+        let rest = left.saturating_sub(named.len().max(SERIES_RESERVED));
+        let mut left_out = Vec::new();
+        for (mut names, places) in [(named, left), (others, rest)] {
+            left_out.extend(names.split_off(names.len().min(places)));
+            for service in names {
+                // It has no past here: its window begins with this answer.
+                self.windows.insert(service, Kept::new(self.empty_window()));
+            }
         }
         for (service, kept) in &mut self.windows {
             let window = Arc::make_mut(&mut kept.window);
@@ -286,12 +323,12 @@ impl Watched {
         }
         // A series that has been gone for a whole window is forgotten.
         self.windows.retain(|_, kept| kept.window.last().is_some());
-        new.len().saturating_sub(left)
+        left_out
     }
 
     fn absorb_past(&mut self, span: Span, answer: RangeResult) {
         let (Some(past), ServiceOf::Label(label)) = (&mut self.past, &self.config.service) else { return };
-        let (found, _) = by_service(answer.series, label);
+        let found = by_service(answer.series, label).found;
         for (service, window) in &mut past.windows {
             window.absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
         }
@@ -336,16 +373,28 @@ fn named_of(
     services.iter().chain(own).cloned().collect()
 }
 
-/// The samples by the value of `label`, and how many series it does not tell apart. Two that claim to be the same
-/// service are both left out: which of them is meant is not ours to guess.
-fn by_service(series: Vec<FoundSeries>, label: &str) -> (BTreeMap<SignalName, Vec<Sample>>, usize) {
+/// Series by the value of a label.
+pub struct Services {
+    pub found: BTreeMap<SignalName, Vec<Sample>>,
+    /// Two or more claim to be the same service: which of them is meant is not ours to guess, so none is in `found`.
+    pub ambiguous: BTreeSet<SignalName>,
+    /// How many series are not in `found`, with those that have no such label.
+    pub unusable: usize,
+}
+
+pub fn by_service(series: Vec<FoundSeries>, label: &str) -> Services {
     let all = series.len();
-    let mut found: BTreeMap<SignalName, Option<Vec<Sample>>> = BTreeMap::new();
+    let mut found: BTreeMap<SignalName, Vec<Sample>> = BTreeMap::new();
+    let mut ambiguous = BTreeSet::new();
     for FoundSeries { labels, samples } in series {
         let Ok(service) = SignalName::new(labels.get(label)) else { continue };
-        found.entry(service).and_modify(|it| *it = None).or_insert(Some(samples));
+        if found.contains_key(&service) {
+            ambiguous.insert(service);
+        } else {
+            found.insert(service, samples);
+        }
     }
-    let found: BTreeMap<_, _> = found.into_iter().filter_map(|(service, it)| Some((service, it?))).collect();
+    found.retain(|service, _| !ambiguous.contains(service));
     let unusable = all - found.len();
-    (found, unusable)
+    Services { found, ambiguous, unusable }
 }

@@ -29,6 +29,12 @@ impl Span {
         Self { end_s: self.end_s.min(self.start_s.saturating_add(length_s)), ..self }
     }
 
+    /// How many slots it has.
+    #[must_use]
+    pub fn slots(self, step_s: u32) -> usize {
+        usize::try_from((self.end_s - self.start_s) / i64::from(step_s.max(1)) + 1).unwrap_or(1)
+    }
+
     /// The newest `slots` slots of it.
     #[must_use]
     pub fn last(self, slots: usize, step_s: u32) -> Self {
@@ -77,17 +83,17 @@ impl Window {
     }
 
     /// What to ask for at `now`: everything the first time, after a pause longer than the window and after
-    /// the clock went back; otherwise what is new and a small overlap. `None` when no new slot has begun.
+    /// the clock went back by more than what is asked for again anyway; otherwise what is new and a small overlap. `None`
+    /// when no new slot has begun.
     #[must_use]
     pub fn wanted(&self, now: Timestamp) -> Option<Span> {
         let to = self.on_grid(now.as_second());
         let everything = Span { start_s: to - self.length_s(), end_s: to };
         let Some(end_s) = self.end_s else { return Some(everything) };
-        if to == end_s {
-            return None;
-        }
-        if to < end_s {
-            return Some(everything);
+        if to <= end_s {
+            // A clock that was set right by seconds comes back to where it was. What is read already stays, and of what was
+            // pushed there is no more.
+            return (end_s - to > self.overlap_s()).then_some(everything);
         }
         let start_s = self.on_grid(end_s - self.overlap_s()).max(everything.start_s);
         Some(Span { start_s, end_s: to })
@@ -191,6 +197,12 @@ impl Window {
     #[must_use]
     pub fn slots(&self) -> usize {
         self.values.len()
+    }
+
+    /// Is its newest slot a gap, or is there none?
+    #[must_use]
+    pub fn ends_in_gap(&self) -> bool {
+        self.values.back().is_none_or(|value| value.is_nan())
     }
 
     /// The newest value, with its time.
@@ -318,6 +330,19 @@ mod tests {
         let wanted = window.wanted(at(0)).unwrap();
         window.absorb(wanted, &[sample(0, 1.0)]);
         assert_eq!(values(&window), [None, None, None, None, Some(1.0)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_by_a_little_comes_back_to_where_it_was_and_forgets_nothing() {
+        let mut window = Window::new(60, 600);
+        window.absorb(span(-540, 0), &[sample(-300, 1.0), sample(0, 2.0)]);
+        let before = values(&window);
+        for back_s in [1, 61, 120] {
+            assert_eq!(window.wanted(at(-back_s)), None, "{back_s} s back");
+        }
+        window.absorb(window.wanted(at(60)).unwrap(), &[]);
+        assert_eq!(values(&window)[..9], before[1..]);
+        assert!(window.wanted(at(-121)).is_some_and(|it| it.end_s == at(-180).as_second()));
     }
 
     proptest! {

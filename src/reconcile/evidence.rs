@@ -3,10 +3,15 @@
 //! written but the spool's own housekeeping.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::timeout;
 
 use super::correlate::Correlations;
 use super::gather::Gathered;
@@ -22,10 +27,16 @@ use crate::model::policy::{Policy, Trigger};
 use crate::model::services::ServiceGraph;
 use crate::model::shard::SignalRead;
 use crate::model::signal::{Series, SignalKey};
+use crate::observe::metrics::SourceError;
 use crate::observe::shards::ShardSource;
 use crate::observe::signals::{SignalState, SignalWindows, Trouble};
 use crate::observe::sources::Sources;
 use crate::observe::spool::Spool;
+
+/// Queries of triggers under way at the same time, and how long a look waits for all of them: however many do not
+/// answer, alerts are heard and merges followed.
+const TRIGGERS_AT_ONCE: usize = 8;
+const TRIGGERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything measured in one tick.
 #[derive(Debug)]
@@ -200,7 +211,7 @@ impl Observer {
             }
         };
         evidence.forecasts = self.forecasts(&evidence.signals, policies);
-        evidence.promql = self.ask_triggers(policies, now, &mut evidence.troubles).await;
+        evidence.promql = self.ask_triggers(policies, now, TRIGGERS_WITHIN, &mut evidence.troubles).await;
         evidence.alerts = spool.load();
         evidence.correlations = self.correlations(&evidence);
         evidence.outside_clock = self.outside_clock();
@@ -241,24 +252,41 @@ impl Observer {
         answers
     }
 
-    async fn ask_triggers(
+    /// What the queries of triggers give, as far as they answer `within` this long.
+    pub(super) async fn ask_triggers(
         &self,
         policies: &[Policy],
         now: Timestamp,
+        within: Duration,
         troubles: &mut Vec<Trouble>,
     ) -> Vec<(PolicyName, String, bool)> {
-        let mut answers = Vec::new();
-        for policy in policies {
-            for (index, trigger) in policy.triggers.iter().enumerate() {
-                let Trigger::Promql { query, .. } = trigger else { continue };
-                // A query that cannot be answered is neither firing nor resolved, and somebody has to know.
-                let answer = self.sources.instant(query, now).await;
-                let error = answer.map(|it| answers.push((policy.name.clone(), query.clone(), it.non_empty)));
-                let name = format!("trigger {} of policy {}", index + 1, policy.name);
-                troubles.push(Trouble { name, error: error.err().map(Arc::new), warnings: Vec::new() });
-            }
+        let triggers =
+            policies.iter().flat_map(|policy| policy.triggers.iter().enumerate().map(move |it| (policy, it)));
+        let asked: Vec<_> = triggers
+            .filter_map(|(policy, (index, trigger))| match trigger {
+                Trigger::Promql { query, .. } => Some((policy, index, query)),
+                Trigger::Anomaly { .. } | Trigger::Forecast { .. } | Trigger::Webhook { .. } => None,
+            })
+            .collect();
+        let mut answers = BTreeMap::new();
+        let asking = stream::iter(asked.iter().enumerate())
+            .map(|(place, (.., query))| self.sources.instant(query, now).map(move |it| (place, it)))
+            .buffer_unordered(TRIGGERS_AT_ONCE)
+            .for_each(|(place, answer)| {
+                answers.insert(place, answer);
+                ready(())
+            });
+        // What is missing then was slow.
+        drop(timeout(within, asking).await);
+        let mut answered = Vec::new();
+        for (place, (policy, index, query)) in asked.into_iter().enumerate() {
+            // A query that cannot be answered is neither firing nor resolved, and somebody has to know.
+            let answer = answers.remove(&place).unwrap_or(Err(SourceError::Slow(within)));
+            let error = answer.map(|it| answered.push((policy.name.clone(), query.clone(), it.non_empty)));
+            let name = format!("trigger {} of policy {}", index + 1, policy.name);
+            troubles.push(Trouble { name, error: error.err().map(Arc::new), warnings: Vec::new() });
         }
-        answers
+        answered
     }
 }
 

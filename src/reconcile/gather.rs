@@ -179,6 +179,7 @@ mod tests {
             signal: SignalName::new("latency_p95").unwrap(),
             of: ServiceOf::Label("app".into()),
             trouble: trouble.map(str::to_owned),
+            unwatched: BTreeSet::new(),
         }];
         ShardReport::new(Shard::new(ordinal, 2).unwrap(), at(0), signals, scored, scored.len())
     }

@@ -17,7 +17,7 @@ use crate::detect::{self, EnsembleSettings, RECENT};
 use crate::model::anomaly::Anomaly;
 use crate::model::ids::SignalName;
 use crate::model::signal::SignalKey;
-use crate::observe::signals::SignalState;
+use crate::observe::signals::{MAX_SERIES_ALL, SignalState};
 use crate::telemetry::events::Event;
 
 /// Values that are fed in one tick, a few seconds of work at most: a first start with many series takes several ticks,
@@ -27,8 +27,12 @@ const FEED_MAX: usize = 2_000_000;
 const BATCH_SLOTS_MAX: usize = 2_000_000;
 /// A state is written this often, and when the process ends. What a crash loses, the windows still have.
 const KEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// A series that brought no value for so long is forgotten: the longest season, and a little.
+/// A series that brought no value for so long is forgotten, counted from the newest value of all: the longest season, and a
+/// little. A clock that is wrong for a moment forgets nothing.
 const FORGET_AFTER_S: i64 = 8 * 86_400;
+/// Most series that something is known of: all that are watched, and some that were. Of more, those without a value for the
+/// longest are forgotten first.
+const STATES_MAX: usize = MAX_SERIES_ALL / 5 * 6;
 /// A state from the future waits for its time this long, then it is given up: the clock was wrong.
 const AHEAD_MAX_S: i64 = 3_600;
 
@@ -77,7 +81,7 @@ impl Scores {
     pub fn look(&mut self, signals: &[SignalState], now: Timestamp) -> Vec<Anomaly> {
         self.read();
         let anomalies = self.turn(signals, now, (FEED_MAX, BATCH_SLOTS_MAX));
-        self.forget(now);
+        self.forget(now, STATES_MAX);
         if self.kept_at.is_none_or(|at| now.duration_since(at).abs() >= KEEP_EVERY) {
             // A process that ends at once wrote nothing, and a first look has nothing worth it.
             if self.kept_at.is_some() {
@@ -120,6 +124,8 @@ impl Scores {
                     self.judged.push(place);
                     anomalies.push(anomaly);
                 }
+                // Nobody has a score for a gap.
+                None if signal.window.ends_in_gap() => {}
                 None if batch_left > 0 => {
                     batch_left = batch_left.saturating_sub(signal.window.slots());
                     anomalies.extend(self.alone(signal));
@@ -174,9 +180,18 @@ impl Scores {
         Some(anomaly)
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        let oldest_s = now.as_second().saturating_sub(FORGET_AFTER_S);
-        self.states.retain(|_, known| known.state.last_s().is_none_or(|last_s| last_s >= oldest_s));
+    fn forget(&mut self, now: Timestamp, states_max: usize) {
+        let last_s = |known: &Known| known.state.last_s();
+        let newest_s = self.states.values().filter_map(last_s).max().unwrap_or(i64::MIN);
+        let oldest_s = newest_s.min(now.as_second()).saturating_sub(FORGET_AFTER_S);
+        self.states.retain(|_, known| last_s(known).is_none_or(|it| it >= oldest_s));
+        let Some(surplus) = self.states.len().checked_sub(states_max).filter(|it| *it > 0) else { return };
+        let mut ages: Vec<(Option<i64>, SignalKey)> =
+            self.states.iter().map(|(key, known)| (last_s(known), key.clone())).collect();
+        ages.select_nth_unstable(surplus - 1);
+        for (_, key) in ages.iter().take(surplus) {
+            self.states.remove(key);
+        }
     }
 
     fn read(&mut self) {

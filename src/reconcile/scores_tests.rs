@@ -117,9 +117,41 @@ fn a_series_that_vanishes_and_returns_goes_on_from_what_was_known_for_a_week() {
     let back = look(&mut scores, 5_030).unwrap();
     assert!(is_from_stream(&back), "{back:?}");
     assert_eq!(scores.states[&key()].state.last_s(), Some(at(5_030 * STEP_S).as_second()));
-    let later = at(5_030 * STEP_S + FORGET_AFTER_S + 60);
-    scores.look(&[], later);
-    assert!(scores.states.is_empty());
+    let later_s = 5_030 * STEP_S + FORGET_AFTER_S + 60;
+    scores.look(&[], at(later_s));
+    assert_eq!(scores.states.len(), 1, "a clock alone forgets nothing");
+    let other = signal("frontend", "latency_p95");
+    scores.look(&[state(other.clone(), later_s / STEP_S)], at(later_s));
+    assert_eq!(scores.states.keys().collect::<Vec<_>>(), [&other]);
+}
+
+#[test]
+fn of_too_many_series_those_that_were_silent_for_the_longest_are_forgotten() {
+    let mut scores = scores();
+    let key = |service: i64| signal(&format!("s{service}"), "latency_p95");
+    let (ends, now) = ([210, 190, 230, 220, 200], at(230 * STEP_S));
+    scores.look(&(0..5).map(|it| state(key(it), ends[it as usize])).collect::<Vec<_>>(), now);
+    scores.forget(now, 5);
+    assert_eq!(scores.states.len(), 5);
+    scores.forget(now, 3);
+    assert_eq!(scores.states.keys().cloned().collect::<Vec<_>>(), [key(0), key(2), key(3)]);
+}
+
+#[test]
+fn series_without_a_newest_value_take_no_turn_from_others_and_make_nobody_wait() {
+    let gap = |it: i64| {
+        let mut gone = state(signal(&format!("gone{it}"), "latency_p95"), 200);
+        let mut series = gone.series();
+        series.values.push(None);
+        gone.window = Arc::new(Window::of(&series));
+        gone
+    };
+    let here = state(signal("here", "latency_p95"), 200);
+    let signals: Vec<_> = (0..4).map(gap).chain([here]).collect();
+    let mut scores = scores();
+    let anomalies = scores.turn(&signals, at(201 * STEP_S), (usize::MAX, 200));
+    assert_eq!(anomalies.iter().map(|it| it.key.service.as_str()).collect::<Vec<_>>(), ["here"]);
+    assert!(!scores.is_behind(&signals[0].key.signal));
 }
 
 #[test]

@@ -52,8 +52,12 @@ impl ShardSource for Detectors {
             if self.lost.lock().unwrap().contains(&ordinal) {
                 return Err(ShardError::Status(503));
             }
-            let read =
-                SignalRead { signal: signal().signal, of: ServiceOf::Named(signal().service), trouble: None };
+            let read = SignalRead {
+                signal: signal().signal,
+                of: ServiceOf::Named(signal().service),
+                trouble: None,
+                unwatched: BTreeSet::new(),
+            };
             let score = if *self.calm.lock().unwrap() { 0.1 } else { 0.9 };
             let scored = anomaly(signal(), score, now);
             let own: Vec<_> = (ordinal == home(&signal(), 2)).then_some(scored).into_iter().collect();

@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn all_that_is_watched_has_room() {
         let detector = Detector::new(&Settings::default());
-        let long = |start: &str| format!("{start}{}", "x".repeat(252));
+        let long = |start: &str| format!("{start}{}", "x".repeat(127));
         let known = Known { meaning: Meaning([0; 16]), state: Box::new(detector.start(30)) };
         let one = States::from([(signal(&long("s"), &long("l")), known)]);
         let (bytes, _) = encoded(&one, BYTES_MAX);

@@ -2,6 +2,7 @@
 //! somebody names them, and once as signals of one series each, whose windows are always whole.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -28,6 +29,8 @@ const DAY_SLOTS: i64 = 2_880;
 /// The last one is never named.
 const SERVICES: [&str; 6] = ["cart", "db", "mail", "search", "web", "zip"];
 const ALL: &str = "all";
+/// A query that never gets an answer.
+const HANGS: &str = "hangs";
 
 /// Every service has a season, noise, gaps, values that come late, and surges.
 #[derive(Debug, Default)]
@@ -82,7 +85,14 @@ impl MetricSource for Fleet {
         std::future::ready(answer).boxed()
     }
 
-    fn instant<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+    fn instant<'a>(
+        &'a self,
+        query: &'a str,
+        _: Timestamp,
+    ) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+        if query == HANGS {
+            return std::future::pending().boxed();
+        }
         std::future::ready(Ok(InstantResult { non_empty: false, value: None })).boxed()
     }
 
@@ -174,4 +184,18 @@ proptest! {
         }
         prop_assert!(shortest < 200 + outage as usize, "what nobody named was short: {}", shortest);
     }
+}
+
+#[tokio::test]
+async fn triggers_that_get_no_answer_hold_up_no_look_and_are_told() {
+    let fleet = Arc::new(Fleet::default());
+    let observer = observer(&fleet, Vec::new());
+    let asks = |query: &str| Trigger::Promql { query: query.to_owned(), for_s: 0 };
+    let mut policy = policy();
+    policy.triggers = [vec![asks("up"); 5], vec![asks(HANGS); 40]].concat();
+    let mut troubles = Vec::new();
+    let answered = observer.ask_triggers(&[policy], at(0), Duration::from_millis(50), &mut troubles).await;
+    assert_eq!((answered.len(), troubles.len()), (5, 45));
+    let slow = troubles.iter().filter(|it| matches!(it.error.as_deref(), Some(SourceError::Slow(_))));
+    assert_eq!(slow.count(), 40);
 }
