@@ -17,7 +17,9 @@ use crate::model::anomaly::ModelName;
 use crate::model::causes::causes;
 use crate::model::duration;
 use crate::model::signal::{ServiceOf, SourceKind};
+use crate::observe::metrics::SourceError;
 use crate::observe::signals::SignalConfig;
+use crate::observe::watched::{Services, by_service};
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::http::HttpError;
 
@@ -50,15 +52,24 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
             Err(error) => Err(error),
         };
         let answer = answer.and_then(|it| match &signal.service {
-            ServiceOf::Named(_) => it.only().map(|samples| usize::from(!samples.is_empty())),
-            ServiceOf::Label(_) => Ok(it.series.len()),
+            ServiceOf::Named(_) => it.only().map(|samples| (usize::from(!samples.is_empty()), None)),
+            ServiceOf::Label(label) => {
+                let Services { found, unusable, .. } = by_service(it.series, label);
+                let lost = (unusable > 0).then(|| SourceError::NoService(unusable, label.clone()));
+                Ok((found.len(), lost))
+            }
         });
         match answer {
             Err(error) => {
                 let fix = format!("check {what}.url and the query");
                 lines.push(fail(what, format!("{name}: {}", causes(&error)), fix));
             }
-            Ok(0) => lines.push(warn(
+            Ok((usable, Some(lost))) => {
+                answered += usize::from(usable > 0);
+                let fix = "aggregate by that label in the query, or set service_label to one that each series has of its own";
+                lines.push(warn(what, format!("{name}: {lost}; {usable} are watched"), fix));
+            }
+            Ok((0, None)) => lines.push(warn(
                 what,
                 format!("{name}: no data in the last 5 minutes"),
                 "is the metric scraped, and are its labels the query's?",

@@ -23,7 +23,7 @@ pub mod signals;
 pub mod sources;
 pub mod spool;
 pub mod sync_probe;
-mod watched;
+pub mod watched;
 pub mod window;
 
 #[cfg(test)]

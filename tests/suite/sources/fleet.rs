@@ -73,4 +73,10 @@ fn ten_thousand_series_are_one_query_for_each_look() {
     let queries = asked(port).unwrap() - once;
     // A look that finds a new slot asks once; the one that is under way is not counted as a look yet.
     assert!((3.0..=looks + 1.0).contains(&queries), "{queries} queries in {looks} looks");
+
+    let settings = std::fs::read_to_string(world.path("tars.yaml")).unwrap();
+    world.write("tars.yaml", &settings.replace("service_label: app", "service_label: job"));
+    let said = tars(&world.path(""), &["check", "--config", "tars.yaml"]);
+    let words = "10000 of the series have no label \"job\" that can name a service, or share its value with another; 0 are watched";
+    assert!(said.out.contains(words), "{said:#?}");
 }
