@@ -172,6 +172,9 @@ pub struct Episode {
     /// The last moment that belonged to it; `None`: it goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// It lasted so long that it was taken for the new normal: its end says nothing of the values.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 /// `anomalous since 2026-11-23T12:31:00Z, worst 0.97 at 12:34:30Z`.
@@ -186,7 +189,8 @@ impl fmt::Display for Episode {
         let (start, time) = (day(self.start), moment(self.start));
         let since = if self.end.is_some() { "was anomalous from" } else { "anomalous since" };
         write!(f, "{since} {start}T{time}, worst {:.2} at {}", self.worst.get(), moment(self.peak))?;
-        self.end.map_or(Ok(()), |end| write!(f, ", over since {}", moment(end)))
+        let over = if self.adopted { "taken for the new normal since" } else { "over since" };
+        self.end.map_or(Ok(()), |end| write!(f, ", {over} {}", moment(end)))
     }
 }
 
@@ -223,7 +227,13 @@ mod tests {
     use crate::model::fixtures::{anomaly, at, signal};
 
     fn episode(end_s: Option<i64>) -> Episode {
-        Episode { start: at(60), peak: at(270), worst: Score::clamped(0.974), end: end_s.map(at) }
+        Episode {
+            start: at(60),
+            peak: at(270),
+            worst: Score::clamped(0.974),
+            end: end_s.map(at),
+            adopted: false,
+        }
     }
 
     #[test]
@@ -238,6 +248,11 @@ mod tests {
         );
         let late = episode(Some(86_400)).to_string();
         assert!(late.ends_with("over since 2026-11-24T10:00:00Z"), "{late}");
+        let adopted = Episode { adopted: true, ..episode(Some(7_200)) }.to_string();
+        assert!(
+            adopted.ends_with("worst 0.97 at 10:04:30Z, taken for the new normal since 12:00:00Z"),
+            "{adopted}"
+        );
     }
 
     #[test]

@@ -84,9 +84,9 @@ impl Averages {
         [self.mean[0], self.mean[1], self.slow]
     }
 
-    pub fn close(&mut self, blocks: &Blocks) {
-        blocks.close_pairs(&mut self.pairs);
-        blocks.close(&mut self.moving, 0.0);
+    pub fn close(&mut self, blocks: &Blocks, point: &Point) {
+        blocks.close_pairs(&mut self.pairs, point);
+        blocks.close(&mut self.moving, point.least);
     }
 
     pub fn pack(&mut self, pack: &mut impl Pack) {

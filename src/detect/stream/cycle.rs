@@ -4,6 +4,7 @@
 
 use crate::detect::find_period;
 
+use super::Point;
 use super::pack::{EMPTY, Pack, long, short};
 
 /// Means in the ring, and how long it is to reach back at least, seconds.
@@ -47,19 +48,26 @@ impl Ring {
         (1..=most).rev().find(whole).unwrap_or(most)
     }
 
-    /// When its turn has come: the period the ring shows, seconds, 0 for none.
-    pub fn step(&mut self, deviation: f32, step_s: u32) -> Option<u32> {
-        self.sum += deviation;
-        self.points = self.points.saturating_add(1);
-        let stride = Self::stride(step_s);
-        if self.points < stride {
+    /// When its turn has come: the period the ring shows, seconds, 0 for none. A mean is of a stretch of time, however many
+    /// values are missing of it.
+    pub fn step(&mut self, deviation: f32, point: &Point) -> Option<u32> {
+        let (step_s, stride) = (point.step_s, Self::stride(point.step_s));
+        let stretch = point.at_s.div_euclid(i64::from(step_s) * i64::from(stride));
+        let place = stretch.rem_euclid(RING as i64) as u16;
+        if place == self.next || self.points == 0 {
+            self.next = place;
+            self.sum += deviation;
+            self.points = self.points.saturating_add(1);
             return None;
         }
-        let place = usize::from(self.next) % RING;
-        self.means[place] = short(self.sum / self.points as f32);
-        self.next = ((place + 1) % RING) as u16;
-        (self.sum, self.points) = (0.0, 0);
-        self.wait = self.wait.saturating_sub(1);
+        // What was missed is as the mean before it.
+        let mean = short(self.sum / self.points as f32);
+        let passed = (i64::from(place) - i64::from(self.next)).rem_euclid(RING as i64) as u16;
+        for after in 0..passed {
+            self.means[usize::from(self.next + after) % RING] = mean;
+        }
+        (self.sum, self.points, self.next) = (deviation, 1, place);
+        self.wait = self.wait.saturating_sub(passed);
         if self.wait > 0 {
             return None;
         }

@@ -19,6 +19,8 @@ pub struct Episode {
     /// ln of hours.
     pub peak: f32,
     pub end_s: Option<i64>,
+    /// What lasted in it became the new normal.
+    pub adopted: bool,
 }
 
 /// What is remembered of the last episode and of the last page.
@@ -28,7 +30,8 @@ pub struct Episodes {
     peak_s: i64,
     peak: f32,
     last_s: i64,
-    open: u16,
+    open: bool,
+    adopted: bool,
     said: f32,
     said_s: i64,
     /// Since when it is calm; 0: it is not.
@@ -37,8 +40,10 @@ pub struct Episodes {
 
 impl Episodes {
     /// The surprise, or 0 where what was said in the last hours is still enough.
-    pub fn step(&mut self, at_s: i64, surprise: f32, alert: f32) -> f32 {
+    /// `adopts`: what lasted until this value is the new normal.
+    pub fn step(&mut self, at_s: i64, surprise: f32, (alert, adopts): (f32, bool)) -> f32 {
         self.follow(at_s, surprise, alert);
+        self.adopted |= self.open && adopts;
         let is_calm = surprise < CALM * self.said;
         let was_calm = self.calm_s != 0 && at_s.saturating_sub(self.calm_s) >= END_S;
         let is_over = at_s.saturating_sub(self.said_s) > QUIET_S || (was_calm && !is_calm);
@@ -55,9 +60,10 @@ impl Episodes {
     }
 
     fn follow(&mut self, at_s: i64, surprise: f32, alert: f32) {
-        if self.open == 0 {
+        if !self.open {
             if surprise >= alert {
-                *self = Self { start_s: at_s, peak_s: at_s, peak: surprise, last_s: at_s, open: 1, ..*self };
+                (self.start_s, self.peak_s, self.last_s) = (at_s, at_s, at_s);
+                (self.peak, self.open, self.adopted) = (surprise, true, false);
             }
             return;
         }
@@ -67,18 +73,19 @@ impl Episodes {
         if surprise >= STAY * alert {
             self.last_s = at_s;
         } else if at_s.saturating_sub(self.last_s) >= END_S {
-            self.open = 0;
+            self.open = false;
         }
     }
 
     #[must_use]
     pub fn newest(&self) -> Option<Episode> {
-        let end_s = (self.open == 0).then_some(self.last_s);
+        let end_s = (!self.open).then_some(self.last_s);
         (self.peak > 0.0).then_some(Episode {
             start_s: self.start_s,
             peak_s: self.peak_s,
             peak: self.peak,
             end_s,
+            adopted: self.adopted,
         })
     }
 
@@ -88,7 +95,9 @@ impl Episodes {
             pack.i64(at);
         }
         pack.f32(&mut self.peak);
-        pack.u16(&mut self.open);
+        let mut flags = u16::from(self.open) | u16::from(self.adopted) << 1;
+        pack.u16(&mut flags);
+        (self.open, self.adopted) = (flags & 1 != 0, flags & 2 != 0);
         pack.f32(&mut self.said);
     }
 }

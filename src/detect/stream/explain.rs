@@ -47,7 +47,13 @@ impl Detector {
         let end = newest.end_s.map_or(Some(None), |end_s| at(end_s).map(Some))?;
         let is_old = newest.end_s.is_some_and(|end_s| state.last_s.saturating_sub(end_s) > SHOWN_AFTER_S);
         let (start, peak) = (at(newest.start_s)?, at(newest.peak_s)?);
-        (!is_old).then(|| Episode { start, peak, worst: self.score(newest.peak), end })
+        (!is_old).then(|| Episode {
+            start,
+            peak,
+            worst: self.score(newest.peak),
+            end,
+            adopted: newest.adopted,
+        })
     }
 
     fn models(&self, state: &State) -> Vec<ModelScore> {

@@ -244,9 +244,9 @@ impl Isolation {
         self.recent = Range { value: Span::NONE, mean: Span::NONE, deviation: Span::at(0.0) };
     }
 
-    pub fn close(&mut self, blocks: &Blocks) {
-        blocks.close_pairs(&mut self.pairs);
-        blocks.close(&mut self.tails[0], 0.0);
+    pub fn close(&mut self, blocks: &Blocks, point: &Point) {
+        blocks.close_pairs(&mut self.pairs, point);
+        blocks.close(&mut self.tails[0], point.least);
         blocks.close(&mut self.tails[1], RARITY_NOISE);
         blocks.close(&mut self.tails[2], RARITY_NOISE);
         self.newness.iter_mut().for_each(|it| it.close(blocks));

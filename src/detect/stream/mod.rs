@@ -15,6 +15,8 @@ mod tail;
 mod window;
 
 #[cfg(test)]
+mod incidents_tests;
+#[cfg(test)]
 mod tests;
 
 pub use state::State;
@@ -27,7 +29,8 @@ use tail::{Blocks, SURPRISE_MAX};
 const WEEK_H: f64 = 168.0;
 /// Confidence at the end of the warm-up, as the batch ensemble has it.
 const WARM_UP_CONFIDENCE: f64 = 0.5;
-/// Equal values in a row after which a line is flat, which is never an anomaly.
+/// Equal values in a row after which a line is flat, which is no anomaly where it lies within its band: one that fell to 0 is, until
+/// that is the new normal.
 const FLAT_POINTS: u16 = 16;
 /// Features of each vote: seasonal, isolation, average.
 const FEATURES: [usize; 3] = [season::FEATURES.len(), isolation::FEATURES.len(), average::FEATURES.len()];
@@ -81,6 +84,8 @@ struct Point {
     count: f32,
     /// The smallest deviation that means anything.
     floor: f32,
+    /// The part of it that follows from the size of the value alone.
+    least: f32,
 }
 
 /// Weight of the newest value in an average over so many.
@@ -133,9 +138,9 @@ impl Detector {
             return Step { score: None, news: Score::ZERO, confidence, warming_up: self.warms_up(state) };
         };
         let point = state.point(at_s, value);
-        self.update(state, &point);
+        let adopts = self.update(state, &point);
         let surprise = self.surprise(state);
-        let news = state.episodes.step(at_s, surprise, self.alert);
+        let news = state.episodes.step(at_s, surprise, (self.alert, adopts));
         Step {
             score: Some(self.score(surprise)),
             news: self.score(news),
@@ -144,11 +149,12 @@ impl Detector {
         }
     }
 
-    /// Every model judges the value, then it becomes part of what they know.
-    fn update(&self, state: &mut State, point: &Point) {
+    /// Every model judges the value, then it becomes part of what they know. True for the value with which what lasted is the
+    /// new normal.
+    fn update(&self, state: &mut State, point: &Point) -> bool {
         state.expected = state.seasons.band(point.at_s, point.step_s);
         if self.settings.period_s.is_none()
-            && let Some(period_s) = state.ring.step(state.seasons.off_level(point.value), point.step_s)
+            && let Some(period_s) = state.ring.step(state.seasons.off_level(point.value), point)
         {
             state.seasons.found(period_s);
         }
@@ -156,7 +162,8 @@ impl Detector {
         let (isolation, newness) = state.isolation.step(point, &self.logs);
         let averages = state.averages.step(point, adopts);
         let (length, worth) = Blocks::length(point.step_s);
-        let settled = state.blocks.settled() && state.flat < FLAT_POINTS;
+        let is_flat = state.flat >= FLAT_POINTS && !state.seasons.is_outside(point.step_s);
+        let settled = state.blocks.settled() && !is_flat;
         let all = seasonal.into_iter().chain(isolation).chain(averages);
         for (kept, surprise) in state.surprises.iter_mut().zip(all) {
             *kept = if settled { (surprise + worth).clamp(0.0, SURPRISE_MAX) } else { 0.0 };
@@ -165,10 +172,11 @@ impl Detector {
             state.newness[index] = if settled { new * NEWNESS[index] } else { 0.0 };
         }
         if state.blocks.advance(length, state.seasons.is_outside(point.step_s)) {
-            state.seasons.close(&state.blocks);
-            state.isolation.close(&state.blocks);
-            state.averages.close(&state.blocks);
+            state.seasons.close(&state.blocks, point);
+            state.isolation.close(&state.blocks, point);
+            state.averages.close(&state.blocks, point);
         }
+        adopts
     }
 
     fn warms_up(&self, state: &State) -> bool {

@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 /// First byte of an encoded state. A change of any list of fields changes it.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Bytes are not a state that this version wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

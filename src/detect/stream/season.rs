@@ -27,6 +27,8 @@ const ADOPT_S: u32 = 2 * 3600;
 const ADOPT_POINTS: u32 = 12;
 /// Values beyond the band, less those within it, that are more than chance.
 const OUTSIDE_POINTS: u16 = 1;
+/// The new normal is this many deviations away, or seasons and band follow it without a step.
+const CHANGE: f32 = 20.0;
 /// Deviations from the band's centre at which it ends.
 pub const BAND: f32 = 3.0;
 /// Points over which the spread within the band is averaged, and before which every value is within it.
@@ -90,7 +92,10 @@ impl<const BINS: usize> Table<BINS> {
 /// Level, seasons and trend of one series, and the tails of what they leave.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Seasons {
+    /// What values are compared with in the long run.
     level: f32,
+    /// The same for seasons and the band, which a new normal moves at once.
+    anchor: f32,
     day: Table<DAY_BINS>,
     week: Table<WEEK_BINS>,
     cycle: Table<PERIOD_BINS>,
@@ -160,18 +165,24 @@ impl Seasons {
     pub fn step(&mut self, point: &Point) -> ([f32; 3], bool) {
         let first = 1.0 / point.count;
         if point.count <= 1.0 {
-            self.level = point.value;
+            (self.level, self.anchor) = (point.value, point.value);
         }
         let deviation = point.value - self.level;
+        let off_anchor = point.value - self.anchor;
         let said = self.said(point.at_s, point.step_s);
         let (_, season) = self.best(said);
         let left = deviation - season;
         let off = left - self.trend;
-        self.judge(point, deviation, said);
+        self.judge(point, off_anchor, said);
         self.remainder += rate_of_hours(REMAINDER_H, point.step_h).max(first) * (left - self.remainder);
-        let adopts = self.place_band(point, left);
+        let adopts = self.place_band(point, off_anchor - season);
+        if adopts && (self.level + self.remainder - self.anchor).abs() >= CHANGE * self.noise.sqrt() {
+            // Seasons would take the way to the new level for one of their own, and the band would lag behind it for days.
+            (self.anchor, self.held) = (self.level + self.remainder, 0.0);
+        }
         self.trend += rate(TREND).max(first) * off;
         self.level += rate_of_hours(LEVEL_H, point.step_h).max(first) * deviation;
+        self.anchor += rate_of_hours(LEVEL_H, point.step_h).max(first) * (point.value - self.anchor);
         let surprises = [
             of_pair(&mut self.pairs[0], off, point.floor),
             of_pair(&mut self.pairs[1], left, point.floor),
@@ -243,20 +254,21 @@ impl Seasons {
     /// What is expected at a moment, and how far values lie around it.
     pub fn band(&self, at_s: i64, step_s: u32) -> (f32, f32) {
         let (_, season) = self.best(self.said(at_s, step_s));
-        (self.level + season + self.held, self.noise.sqrt())
+        (self.anchor + season + self.held, self.noise.sqrt())
     }
 
     /// Deviation of a value from the level.
     pub fn off_level(&self, value: f32) -> f32 {
-        value - self.level
+        value - self.anchor
     }
 
-    pub fn close(&mut self, blocks: &Blocks) {
-        blocks.close_pairs(&mut self.pairs);
+    pub fn close(&mut self, blocks: &Blocks, point: &Point) {
+        blocks.close_pairs(&mut self.pairs, point);
     }
 
     pub fn pack(&mut self, pack: &mut impl Pack) {
         pack.f32(&mut self.level);
+        pack.f32(&mut self.anchor);
         self.day.pack(pack);
         self.week.pack(pack);
         self.cycle.pack(pack);

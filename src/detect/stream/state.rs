@@ -11,13 +11,18 @@ use super::tail::Blocks;
 use super::{ALL_FEATURES, FEATURES, Point};
 
 /// What a value may be in units of the series at most, so that no square overflows.
-const LARGEST: f64 = 1e15;
+const LARGEST: f64 = 1e18;
 /// Deviations below this share of the usual difference are as good as none.
 const FLOOR_SHARE: f32 = 0.1;
-/// The same of the value itself, for series that hardly ever move: less is rounding.
-const FLOOR_OF_VALUE: f32 = 1e-6;
+/// The same of the value itself, for series that hardly ever move: less is rounding, and nobody's incident.
+const FLOOR_OF_VALUE: f64 = 1e-4;
+/// A first difference below this share of the value is no measure of the series.
+const UNIT_OF_VALUE: f64 = 1e-3;
 /// Steps without a value after which the next one does not follow from the last.
 const LONG_GAP_STEPS: i64 = 30;
+/// Usual differences that the models follow a value at once, and moves before the usual one is known.
+const JUMP: f32 = 200.0;
+const JUMPS_FROM: u32 = 100;
 /// Differences that the usual one is the mean of.
 const USUAL_POINTS: u32 = 1000;
 
@@ -102,13 +107,16 @@ impl State {
         }
         let off = value - self.origin;
         if self.unit == 0.0 && off != 0.0 && off.is_finite() {
-            self.unit = off.abs().max(value.abs() * 1e-12).max(f64::MIN_POSITIVE);
+            self.unit = off.abs().max(value.abs() * UNIT_OF_VALUE).max(f64::MIN_POSITIVE);
         }
-        let scaled = if self.unit > 0.0 { (off / self.unit).clamp(-LARGEST, LARGEST) } else { 0.0 } as f32;
+        let in_units =
+            |it: f64| if self.unit > 0.0 { (it / self.unit).clamp(-LARGEST, LARGEST) as f32 } else { 0.0 };
+        let scaled = self.believed(in_units(off));
+        let least = in_units(FLOOR_OF_VALUE * (self.origin + f64::from(scaled) * self.unit).abs());
         let apart_s = at_s.saturating_sub(self.last_s);
         let after_gap = self.count == 0 || apart_s > LONG_GAP_STEPS * i64::from(self.step_s);
         let difference = scaled - self.before;
-        self.flat = if difference == 0.0 { self.flat.saturating_add(1) } else { 0 };
+        self.flat = if difference.abs() <= least { self.flat.saturating_add(1) } else { 0 };
         if difference != 0.0 && !after_gap {
             self.moves = self.moves.saturating_add(1).min(USUAL_POINTS);
             self.usual += (difference.abs() - self.usual) / self.moves as f32;
@@ -123,8 +131,20 @@ impl State {
             value: scaled,
             difference: if after_gap { 0.0 } else { difference },
             count: self.count as f32,
-            floor: (FLOOR_SHARE * self.usual).max(FLOOR_OF_VALUE * scaled.abs()),
+            floor: (FLOOR_SHARE * self.usual).max(least),
+            least,
         }
+    }
+
+    /// What is learned of a value that is far beyond everything before: a part of the way there. One such sample would blind the models
+    /// for weeks; of a series that stays there, they see it all within minutes. Nothing is cut of the way back.
+    fn believed(&self, scaled: f32) -> f32 {
+        let centre = self.expected.0;
+        let most = (JUMP * self.usual).max((self.before - centre).abs());
+        if self.moves < JUMPS_FROM {
+            return scaled;
+        }
+        scaled.clamp(self.before.min(centre) - most, self.before.max(centre) + most)
     }
 
     /// A value in units of the series in the unit of the signal; no expectation of one that is never negative is.

@@ -2,6 +2,7 @@
 //! told as the time in which it is to be expected once. Statistics go in, surprises (ln of hours) come out.
 //! Never: a threshold, or more than a fixed number of bytes per statistic.
 
+use super::Point;
 use super::pack::Pack;
 
 /// Shortest block, seconds and points: shorter ones would not be independent of each other.
@@ -115,13 +116,13 @@ impl Blocks {
     }
 
     /// Tails of one-sided statistics, up and down next to each other.
-    pub fn close_pairs(&self, pairs: &mut [[Tail; 2]]) {
+    pub fn close_pairs(&self, pairs: &mut [[Tail; 2]], point: &Point) {
         for [up, down] in pairs {
             up.absorb(self);
             down.absorb(self);
             let (above, below) = ([up.scale(0), up.scale(1)], [down.scale(0), down.scale(1)]);
-            up.refit(below.map(|it| it * OTHER_SIDE));
-            down.refit(above.map(|it| it * OTHER_SIDE));
+            up.refit(below.map(|it| (it * OTHER_SIDE).max(point.least)));
+            down.refit(above.map(|it| (it * OTHER_SIDE).max(point.least)));
         }
     }
 

@@ -89,7 +89,8 @@ fn a_reviewer_finds_what_why_risk_budget_undo_evidence_and_diff() {
 fn a_reviewer_reads_since_when_it_is_wrong_how_bad_it_was_and_whether_it_is_over() {
     let mut record = record();
     assert!(!render(&record).body.contains("anomalous"), "one window alone does not know");
-    let mut episode = Episode { start: at(-90), peak: at(30), worst: Score::clamped(0.97), end: None };
+    let mut episode =
+        Episode { start: at(-90), peak: at(30), worst: Score::clamped(0.97), end: None, adopted: false };
     for (end, words) in [
         (None, "; anomalous since 2026-11-23T09:58:30Z, worst 0.97 at 10:00:30Z\n"),
         (
