@@ -16,6 +16,7 @@ use crate::config::{DetectionSettings, PushAuth, Watching};
 use crate::model::anomaly::ModelName;
 use crate::model::causes::causes;
 use crate::model::duration;
+use crate::model::selector::Selector;
 use crate::model::signal::{ServiceOf, SourceKind};
 use crate::observe::metrics::SourceError;
 use crate::observe::signals::SignalConfig;
@@ -28,6 +29,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A probe asks for values at least so far apart, seconds.
 const PROBE_STEP_S: u32 = 60;
 
+/// How the names of counters end (Prometheus, "Metric and label naming"; OpenMetrics 1.0).
+const COUNTER_ENDS: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
 /// What every Prometheus can answer.
 const PROBE_QUERY: &str = "vector(1)";
 
@@ -112,6 +115,7 @@ async fn arrivals(
 ) -> Result<Vec<Line>, Failure> {
     let mut lines = vec![door(watching.listen, auth)];
     let page = metrics(watching.listen).await?;
+    lines.extend(pushed.iter().filter_map(counter));
     for signal in pushed {
         let waits = format!("{} waits for {} by remote write", signal.name(), signal.query);
         let page = match &page {
@@ -139,6 +143,22 @@ async fn arrivals(
         });
     }
     Ok(lines)
+}
+
+/// What counts up is no signal: nobody has computed its rate by the time it is here.
+fn counter(signal: &SignalConfig) -> Option<Line> {
+    let selector = Selector::parse(&signal.query).ok()?;
+    let metric = selector.metric()?;
+    COUNTER_ENDS.iter().find(|end| metric.ends_with(**end))?;
+    let detail = format!(
+        "{} takes {metric} as it comes, a counter by its name: it grows, and falls to 0 at restarts",
+        signal.name()
+    );
+    Some(warn(
+        "push",
+        detail,
+        "push its rate, from a recording rule or an aggregation of the sender, and watch that",
+    ))
 }
 
 fn door(listen: SocketAddr, auth: &PushAuth) -> Line {
@@ -228,6 +248,31 @@ mod tests {
     use super::*;
     use crate::model::ids::SignalName;
 
+    fn pushed(service: ServiceOf, query: &str) -> SignalConfig {
+        SignalConfig {
+            signal: SignalName::new("latency").unwrap(),
+            service,
+            source: SourceKind::Push,
+            query: query.to_owned(),
+            step_s: 30,
+            window_s: 3_600,
+            period: None,
+            staleness_s: 300,
+        }
+    }
+
+    #[test]
+    fn a_counter_that_is_pushed_as_it_is_is_no_signal() {
+        let said = |query: &str| counter(&pushed(ServiceOf::Label("app".into()), query));
+        for query in ["http_requests_total{code=\"500\"}", "latency_seconds_sum"] {
+            let line = format!("{:?}", said(query).unwrap());
+            assert!(line.contains("latency by app takes ") && line.contains("push its rate"), "{line}");
+        }
+        for query in ["queue_length", "totals", "job:requests:rate2m", "{app=\"x\"}"] {
+            assert!(said(query).is_none(), "{query}");
+        }
+    }
+
     #[test]
     fn a_rate_is_said_as_people_count() {
         for (per_week, said) in [
@@ -247,19 +292,7 @@ mod tests {
         let page = "tars_signal_age_seconds{signal=\"latency\",service=\"backend\"} 5\n\
                     tars_signal_age_seconds{signal=\"latency\",service=\"frontend\"} +Inf\n\
                     tars_signal_age_seconds{signal=\"latency_p95\",service=\"backend\"} 7\n";
-        let of = |service: ServiceOf| {
-            let signal = SignalConfig {
-                signal: SignalName::new("latency").unwrap(),
-                service,
-                source: SourceKind::Push,
-                query: "latency".into(),
-                step_s: 30,
-                window_s: 3_600,
-                period: None,
-                staleness_s: 300,
-            };
-            ages(page, &signal)
-        };
+        let of = |service: ServiceOf| ages(page, &pushed(service, "latency"));
         let named = |service: &str| of(ServiceOf::Named(SignalName::new(service).unwrap()));
         assert_eq!(named("backend"), [5.0]);
         assert_eq!(named("frontend"), [f64::INFINITY]);
