@@ -23,8 +23,8 @@ const KEPT_MS: i64 = 15 * 60 * 1_000;
 const AHEAD_MS: i64 = 10 * 60 * 1_000;
 /// Most samples kept of one series: one a second for as long as they are kept.
 const KEPT_MAX: usize = 900;
-/// Most series of one query that are known not to be meant; beyond, each message asks the selector again.
-const IGNORED_MAX: usize = 100_000;
+/// Label bytes of all series that are kept. Series with the usual few hundred reach the bound on their number first.
+const LABEL_BYTES_ALL: usize = 128 * 1024 * 1024;
 
 /// The selectors of all signals that are fed by push, and what was sent for them.
 #[derive(Debug)]
@@ -35,24 +35,28 @@ pub struct Pushed {
 #[derive(Debug)]
 struct Store {
     questions: Vec<Question>,
-    /// Series of all of them that are meant.
-    meant: usize,
+    room: Room,
     /// The encoded labels of the series at hand.
     key: Vec<u8>,
+}
+
+/// What is left for series that begin, of any question.
+#[derive(Debug)]
+struct Room {
+    series: usize,
+    label_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Question {
     query: String,
     selector: Selector,
-    /// By the encoded labels; `None` for a series that is not meant.
-    series: HashMap<Box<[u8]>, Option<Ring>>,
-    ignored: usize,
+    /// By the encoded labels. Nothing is kept of a series that is not meant: to look at its labels again is cheap.
+    series: HashMap<Box<[u8]>, Ring>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ring {
-    labels: Labels,
     /// Oldest first, no two of the same time. A stale marker is a NaN and needs no other sign.
     points: VecDeque<Point>,
 }
@@ -61,9 +65,10 @@ impl Pushed {
     /// Nothing sent yet, for these queries.
     #[must_use]
     pub fn new(queries: impl IntoIterator<Item = (String, Selector)>) -> Self {
-        let question = |(query, selector)| Question { query, selector, series: HashMap::new(), ignored: 0 };
+        let question = |(query, selector)| Question { query, selector, series: HashMap::new() };
         let questions = queries.into_iter().map(question).collect();
-        Self { store: Mutex::new(Store { questions, meant: 0, key: Vec::new() }) }
+        let room = Room { series: MAX_SERIES_ALL, label_bytes: LABEL_BYTES_ALL };
+        Self { store: Mutex::new(Store { questions, room, key: Vec::new() }) }
     }
 
     /// Takes what is wanted of a message.
@@ -91,16 +96,14 @@ impl Pushed {
 
 impl Store {
     fn keep(&mut self, sent: &Sent<'_>, latest_ms: i64, tally: &mut Tally) {
-        let Self { questions, meant, key } = self;
+        let Self { questions, room, key } = self;
         key.clear();
         let mut watched = false;
         for question in questions.iter_mut().filter(|it| it.may_mean(sent)) {
             if key.is_empty() {
                 encode(sent.labels, key);
             }
-            let before = question.meant();
-            watched |= question.take((key, sent), latest_ms, *meant < MAX_SERIES_ALL, tally);
-            *meant += question.meant() - before;
+            watched |= question.take((key, sent), latest_ms, room, tally);
         }
         if !watched {
             tally.unwatched += sent.points.len() as u64;
@@ -116,6 +119,17 @@ fn encode(labels: &[(&str, &str)], into: &mut Vec<u8>) {
     }
 }
 
+/// The labels that [`encode`] was given.
+fn decode(mut key: &[u8]) -> Labels {
+    let mut text = || {
+        let (length, rest) = key.split_first_chunk()?;
+        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        key = rest;
+        Some(String::from_utf8_lossy(text).into_owned())
+    };
+    Labels::of(std::iter::from_fn(|| Some((text()?, text()?))).collect())
+}
+
 fn value_of<'a>(sent: &Sent<'a>, name: &str) -> &'a str {
     sent.labels.iter().find(|it| it.0 == name).map_or("", |it| it.1)
 }
@@ -126,67 +140,55 @@ impl Question {
         self.selector.metric().is_none_or(|name| value_of(sent, NAME_LABEL) == name)
     }
 
-    /// Is the series one of this question? `has_room`: for one more of any.
+    /// Is the series one of this question?
     fn take(
         &mut self,
         (key, sent): (&[u8], &Sent<'_>),
         latest_ms: i64,
-        has_room: bool,
+        room: &mut Room,
         tally: &mut Tally,
     ) -> bool {
         if !self.series.contains_key(key) {
-            let meant = self.selector.matches(|name| value_of(sent, name));
-            let has_room =
-                if meant { has_room && self.meant() < MAX_SERIES } else { self.ignored < IGNORED_MAX };
-            match (meant, has_room) {
-                (false, false) => return false,
-                (true, false) => {
-                    tally.no_room += sent.points.len() as u64;
-                    return true;
-                }
-                (_, true) => {}
+            if !self.selector.matches(|name| value_of(sent, name)) {
+                return false;
             }
-            self.ignored += usize::from(!meant);
-            self.series.insert(key.into(), meant.then(|| Ring::of(sent)));
+            if self.series.len() == MAX_SERIES || room.series == 0 || room.label_bytes < key.len() {
+                tally.no_room += sent.points.len() as u64;
+                return true;
+            }
+            room.series -= 1;
+            room.label_bytes -= key.len();
+            self.series.insert(key.into(), Ring::default());
         }
-        let Some(Some(ring)) = self.series.get_mut(key) else { return false };
+        let Some(ring) = self.series.get_mut(key) else { return false };
         for point in sent.points {
             ring.take(*point, latest_ms, tally);
         }
         true
     }
 
-    fn meant(&self) -> usize {
-        self.series.len() - self.ignored
-    }
-
     /// The values at `start`, `start + step`, ... up to `end`, of every series that has any.
-    fn range(&mut self, (start_ms, end_ms, step_ms): (i64, i64, i64)) -> Vec<FoundSeries> {
-        let rings = self.series.values().flatten();
-        let found = rings.filter_map(|ring| {
+    fn range(&mut self, (start_ms, end_ms, step_ms): (i64, i64, i64), room: &mut Room) -> Vec<FoundSeries> {
+        let found = self.series.iter().filter_map(|(key, ring)| {
             let samples = ring.samples((start_ms, end_ms, step_ms));
-            (!samples.is_empty()).then(|| FoundSeries { labels: ring.labels.clone(), samples })
+            (!samples.is_empty()).then(|| FoundSeries { labels: decode(key), samples })
         });
         let found = found.collect();
         // A series that stopped must not keep the place of one that begins.
         let gone = start_ms - KEPT_MS;
-        self.series.retain(|_, ring| {
-            ring.as_ref().is_none_or(|it| it.points.back().is_some_and(|point| point.at_ms >= gone))
+        self.series.retain(|key, ring| {
+            let stays = ring.points.back().is_some_and(|point| point.at_ms >= gone);
+            if !stays {
+                room.series += 1;
+                room.label_bytes += key.len();
+            }
+            stays
         });
-        if self.ignored == IGNORED_MAX {
-            self.series.retain(|_, ring| ring.is_some());
-            self.ignored = 0;
-        }
         found
     }
 }
 
 impl Ring {
-    fn of(sent: &Sent<'_>) -> Self {
-        let pairs = sent.labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { labels: Labels::of(pairs.collect()), points: VecDeque::new() }
-    }
-
     fn take(&mut self, point: Point, latest_ms: i64, tally: &mut Tally) {
         if point.at_ms > latest_ms {
             tally.ahead += 1;
@@ -247,13 +249,10 @@ impl MetricSource for Pushed {
     ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
         let span = (start.as_millisecond(), end.as_millisecond(), i64::from(step_s) * 1_000);
         let mut store = self.store();
-        let answer = match store.questions.iter_mut().find(|it| it.query == query) {
+        let Store { questions, room, .. } = &mut *store;
+        let answer = match questions.iter_mut().find(|it| it.query == query) {
             _ if step_s == 0 => Err(SourceError::BadRange("the step is 0")),
-            Some(question) => {
-                let answer = RangeResult { series: question.range(span), warnings: Vec::new() };
-                store.meant = store.questions.iter().map(Question::meant).sum();
-                Ok(answer)
-            }
+            Some(question) => Ok(RangeResult { series: question.range(span, room), warnings: Vec::new() }),
             None => Err(SourceError::BadRange("no signal of this process is fed by that query")),
         };
         Box::pin(std::future::ready(answer))

@@ -102,11 +102,37 @@ async fn series_of_one_query_are_bounded_and_those_that_ended_make_room() {
 #[tokio::test]
 async fn series_of_all_queries_are_bounded_together() {
     let pushed = pushed(&["latency", "up"]);
-    pushed.store().meant = MAX_SERIES_ALL - 1;
-    let sent = |name: &str| send(&pushed, 0, &[("__name__", name)], &[point(0, 1.0)]);
-    assert_eq!([sent("latency").kept, sent("up").no_room, sent("latency").repeated], [1, 1, 1]);
-    pushed.range("latency", at(0), at(0), 30).await.unwrap();
-    assert_eq!(sent("up").kept, 1, "there is room for as many as there are not");
+    pushed.store().room.series = 1;
+    let sent = |at_s: i64, name: &str| send(&pushed, at_s, &[("__name__", name)], &[point(at_s, 1.0)]);
+    assert_eq!([sent(0, "latency").kept, sent(0, "up").no_room, sent(0, "latency").repeated], [1, 1, 1]);
+    let later = KEPT_MS / 1_000 + 60;
+    pushed.range("latency", at(later), at(later), 30).await.unwrap();
+    assert_eq!(sent(later, "up").kept, 1, "what ended made room");
+}
+
+#[tokio::test]
+async fn labels_of_all_series_are_bounded_together() {
+    let pushed = pushed(&["latency"]);
+    pushed.store().room.label_bytes = 100;
+    let long = "x".repeat(60);
+    let sent = |at_s: i64, pod: &str| {
+        send(&pushed, at_s, &[("__name__", "latency"), ("pod", pod)], &[point(at_s, 1.0)])
+    };
+    assert_eq!([sent(0, "a").kept, sent(0, &long).no_room], [1, 1]);
+    assert_eq!(pushed.store().room.label_bytes, 100 - (4 * 4 + "__name__latencypoda".len()));
+    let later = KEPT_MS / 1_000 + 60;
+    pushed.range("latency", at(later), at(later), 30).await.unwrap();
+    assert_eq!((pushed.store().room.label_bytes, sent(later, "b").kept), (100, 1));
+}
+
+#[test]
+fn nothing_is_kept_of_series_that_no_signal_means() {
+    let pushed = pushed(&[QUERY, "latency{app=\"web\"}"]);
+    for pod in 0..1_000 {
+        let labels = [("__name__", "latency"), ("app", "other"), ("pod", &pod.to_string())];
+        assert_eq!(send(&pushed, 0, &labels, &[point(0, 1.0)]).unwatched, 1);
+    }
+    assert!(pushed.store().questions.iter().all(|it| it.series.is_empty()));
 }
 
 #[test]

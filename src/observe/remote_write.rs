@@ -15,6 +15,8 @@ pub const SERIES_MAX: usize = 100_000;
 pub const LABELS_MAX: usize = 128;
 /// Longest name or value of a label, bytes.
 pub const LABEL_BYTES_MAX: usize = 8 * 1024;
+/// Most label bytes of one series, names and values. Each alone may be long; of many long ones nobody makes a signal.
+pub const SERIES_LABEL_BYTES_MAX: usize = 16 * 1024;
 /// Most texts of the table of a 2.0 message.
 const SYMBOLS_MAX: usize = 1_000_000;
 
@@ -152,7 +154,8 @@ impl<'m> Reader<'m, '_> {
         self.contents.points += points.len();
         // A metric's name is asked for by both versions; the order makes equal series equal bytes.
         let named = labels.iter().any(|(name, _)| *name == "__name__");
-        if !usable || !named || !labels.is_sorted_by(|a, b| a.0 < b.0) {
+        let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if !usable || !named || !labels.is_sorted_by(|a, b| a.0 < b.0) || label_bytes > SERIES_LABEL_BYTES_MAX {
             self.contents.refused_series += 1;
             self.contents.refused_points += points.len();
             return Ok(());

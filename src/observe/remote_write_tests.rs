@@ -89,14 +89,16 @@ fn both_versions_say_the_same() {
 fn a_series_that_cannot_be_is_left_out_and_counted_and_the_others_stay() {
     let good = series(&[("__name__", "up"), ("a", "b")], &[(1, 1.0)]);
     let long = "x".repeat(LABEL_BYTES_MAX + 1);
+    let half = &long[..SERIES_LABEL_BYTES_MAX / 2];
     let many: Vec<(String, String)> = (0..=LABELS_MAX).map(|n| (format!("{n:04}"), "v".to_owned())).collect();
     let bad = [
         series(&[("job", "api")], &[(1, 1.0)]),
-        series(&[("a", "b"), ("__name__", "up")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", "b"), ("a", "b")], &[(1, 1.0)]),
+        series(&[("a", "b"), ("__name__", "up")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", "")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("", "b")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", &long)], &[(1, 1.0)]),
+        series(&[("__name__", "up"), ("a", half), ("b", half)], &[(1, 1.0)]),
         (many, vec![(1, 1.0)]),
     ];
     for wrong in bad {
