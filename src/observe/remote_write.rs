@@ -152,10 +152,14 @@ impl<'m> Reader<'m, '_> {
         }
         self.contents.series += 1;
         self.contents.points += points.len();
-        // A metric's name is asked for by both versions; the order makes equal series equal bytes.
+        // Both versions ask for the order, which makes equal series equal bytes; vmagent does not keep it unless told.
+        let ascends = |labels: &[(&str, &str)]| labels.is_sorted_by(|a, b| a.0 < b.0);
+        if !ascends(labels) {
+            labels.sort_unstable();
+        }
         let named = labels.iter().any(|(name, _)| *name == "__name__");
         let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !usable || !named || !labels.is_sorted_by(|a, b| a.0 < b.0) || label_bytes > SERIES_LABEL_BYTES_MAX {
+        if !usable || !named || !ascends(labels) || label_bytes > SERIES_LABEL_BYTES_MAX {
             self.contents.refused_series += 1;
             self.contents.refused_points += points.len();
             return Ok(());

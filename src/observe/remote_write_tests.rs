@@ -94,7 +94,7 @@ fn a_series_that_cannot_be_is_left_out_and_counted_and_the_others_stay() {
     let bad = [
         series(&[("job", "api")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", "b"), ("a", "b")], &[(1, 1.0)]),
-        series(&[("a", "b"), ("__name__", "up")], &[(1, 1.0)]),
+        series(&[("a", "b"), ("__name__", "up"), ("a", "c")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", "")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("", "b")], &[(1, 1.0)]),
         series(&[("__name__", "up"), ("a", &long)], &[(1, 1.0)]),
@@ -109,6 +109,17 @@ fn a_series_that_cannot_be_is_left_out_and_counted_and_the_others_stay() {
             assert_eq!((contents.series, contents.refused_series, contents.refused_points), (3, 1, 1));
             assert_eq!(found, [good.clone(), good.clone()]);
         }
+    }
+}
+
+#[test]
+fn labels_in_any_order_are_the_same_series() {
+    let sent = [series(&[("job", "api"), ("__name__", "up"), ("a", "b")], &[(1, 1.0)])];
+    let sorted = [series(&[("__name__", "up"), ("a", "b"), ("job", "api")], &[(1, 1.0)])];
+    for (version, message) in [(Version::One, version_one(&sent)), (Version::Two, version_two(&sent))] {
+        let (contents, found) = all(version, &message);
+        assert_eq!(contents.unwrap().refused_series, 0);
+        assert_eq!(found, sorted);
     }
 }
 

@@ -147,7 +147,7 @@ fn answer(metrics: &Metrics, version: WriteVersion, tally: &Tally) -> Response {
     let mut response = if tally.refused_series > 0 {
         metrics.count_written(Written::Refused);
         let detail = format!(
-            "{} series have no metric name, or labels that are empty, too long, too many or not in order; the others \
+            "{} series have no metric name, or labels that are empty, too long, too many or there twice; the others \
              were taken",
             tally.refused_series
         );
