@@ -74,9 +74,11 @@ impl Pushed {
     /// Takes what is wanted of a message.
     ///
     /// # Errors
-    /// [`WriteError`]; what stood before the broken place of a message was taken.
+    /// [`WriteError`]; nothing was taken.
     pub fn take(&self, version: WriteVersion, body: &[u8], now: Timestamp) -> Result<Tally, WriteError> {
         let message = remote_write::unpack(body)?;
+        // A message that breaks off is sent again as a whole: what stands before that place must not count twice.
+        remote_write::read(version, &message, &mut |_| {})?;
         let mut tally = Tally::default();
         let latest_ms = now.as_millisecond().saturating_add(AHEAD_MS);
         let mut store = self.store();

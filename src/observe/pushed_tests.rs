@@ -136,6 +136,26 @@ fn nothing_is_kept_of_series_that_no_signal_means() {
 }
 
 #[test]
+fn of_a_message_that_breaks_off_nothing_is_taken() {
+    // One series, as in the suite of the sources, and after it the begin of another.
+    let field = |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let label = |name: &str, value: &str| {
+        field(0x0a, &[field(0x0a, name.as_bytes()), field(0x12, value.as_bytes())].concat())
+    };
+    let sample = field(0x12, &[&[0x09][..], &1.0_f64.to_le_bytes()].concat());
+    let whole = field(0x0a, &[label("__name__", "latency"), label("app", "backend"), sample].concat());
+    let pushed = pushed(&[QUERY]);
+    let send = |message: &[u8]| {
+        let body = snap::raw::Encoder::new().compress_vec(message).unwrap();
+        pushed.take(WriteVersion::One, &body, at(0))
+    };
+    let broken = send(&[&whole[..], &[0x0a, 9]].concat());
+    assert!(matches!(broken, Err(WriteError::Malformed(_))), "{broken:?}");
+    assert!(pushed.store().questions[0].series.is_empty());
+    assert_eq!(send(&whole).unwrap().kept, 1);
+}
+
+#[test]
 fn two_queries_may_mean_the_same_series() {
     let pushed = pushed(&[QUERY, "{app=~\"back.*\"}"]);
     assert_eq!(send(&pushed, 0, BACKEND, &[point(0, 1.0)]).kept, 2);
