@@ -116,7 +116,7 @@ struct VectorSeries {
 
 /// Decodes the answer to a range query.
 pub fn decode_range(status: u16, body: &[u8]) -> Result<RangeResult, SourceError> {
-    let (data, warnings) = decode(status, body)?;
+    let (data, mut warnings) = decode(status, body)?;
     let matrix: Vec<MatrixSeries> = match &*data.result_type {
         "matrix" => result(&data)?,
         "vector" => return Err(SourceError::WrongType("vector")),
@@ -126,12 +126,20 @@ pub fn decode_range(status: u16, body: &[u8]) -> Result<RangeResult, SourceError
         "streams" => return Err(SourceError::WrongType("list of log lines")),
         other => return Err(SourceError::NotTheApi(format!("a result of type {}", shown_text(other)))),
     };
+    let all = matrix.len();
     let found = |it: MatrixSeries| {
-        let points = it.values.ok_or(SourceError::WrongType("native histogram"))?;
-        let samples = points.into_iter().map(|it| it.0).collect();
-        Ok(FoundSeries { labels: it.metric.0, samples })
+        let samples = it.values?.into_iter().map(|it| it.0).collect();
+        Some(FoundSeries { labels: it.metric.0, samples })
     };
-    Ok(RangeResult { series: matrix.into_iter().map(found).collect::<Result<_, SourceError>>()?, warnings })
+    let series: Vec<FoundSeries> = matrix.into_iter().filter_map(found).collect();
+    match all - series.len() {
+        0 => {}
+        _ if series.is_empty() => return Err(SourceError::WrongType("native histogram")),
+        left_out => warnings.push(format!(
+            "{left_out} of {all} series are native histograms, which have no single value per time, and were left out"
+        )),
+    }
+    Ok(RangeResult { series, warnings })
 }
 
 /// Decodes the answer to an instant query.
@@ -291,6 +299,16 @@ mod tests {
         assert!(matches!(range(histogram), Err(SourceError::WrongType("native histogram"))));
         let lines = r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#;
         assert!(matches!(range(lines), Err(SourceError::WrongType("list of log lines"))));
+    }
+
+    #[test]
+    fn a_native_histogram_among_others_is_left_out_and_told() {
+        let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"a":"h"},"histograms":[]},{"metric":{"a":"v"},"values":[[1,"2"]]}]},"warnings":["partial"]}"#;
+        let found = range(body).unwrap();
+        assert_eq!(found.warnings.len(), 2);
+        assert!(found.warnings[1].contains("1 of 2 series"), "{:?}", found.warnings);
+        assert_eq!(found.only().unwrap()[0].value, 2.0);
     }
 
     #[test]
