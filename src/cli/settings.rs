@@ -20,7 +20,7 @@ use crate::model::selector::Selector;
 use crate::model::services::ServiceGraph;
 use crate::model::signal::SourceKind;
 use crate::observe::forge_hooks::ForgeHooks;
-use crate::observe::jaeger::Jaeger;
+use crate::observe::jaeger::{self, Jaeger};
 use crate::observe::landing::Landing;
 use crate::observe::metrics::MetricSource;
 use crate::observe::prometheus::Prometheus;
@@ -418,7 +418,7 @@ pub fn signals(watching: &Watching) -> Vec<SignalConfig> {
         signal: it.signal.clone(),
         service: it.service.clone(),
         source: it.source,
-        query: it.query.clone(),
+        query: jaeger::query_of(&it.query, it.source, &it.service),
         step_s: it.step_s,
         window_s: it.window_s,
         period: it.period,

@@ -137,7 +137,9 @@ pub enum SignalSource {
     Push,
     /// `query` is a LogQL metric query.
     Loki,
-    /// `query` is `span_latency_ms{service="...", operation="...", quantile="0.95"}`.
+    /// `query` is `span_latency_ms{service="...", kind="server", quantile="0.95"}`: the quantile over all spans that match.
+    /// With `service_label: operation` each operation is a series, and what a name cannot have is written `:20`, as URLs have
+    /// `%20`: `GET /pay` is `GET:20/pay`.
     Jaeger,
 }
 

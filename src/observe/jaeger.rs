@@ -1,9 +1,15 @@
 //! Latency of spans, and who calls whom, from the HTTP API of Jaeger's query service. In go a selector over spans and
 //! times, out come quantiles of their durations, slot by slot. It reads whole traces, because the API has nothing
-//! smaller: how many is bounded, and an answer that was cut says so.
+//! smaller: how many is bounded, and a slot of which not all was read has no value.
+//!
+//! All spans that are meant are one series; `by (operation)` after the selector makes one of each operation. A series is
+//! called as its operation, with what a name cannot have written as a colon and two digits: `GET /pay` is `GET:20/pay`.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -12,28 +18,44 @@ use serde::Deserialize;
 use super::metrics::{
     FoundSeries, InstantResult, Labels, MetricSource, RangeResult, SourceError, shown_text,
 };
+use crate::model::ids::digest_hex;
 use crate::model::selector::{NAME_LABEL, Selector};
-use crate::model::signal::Sample;
-use crate::outside::clock::OutsideClock;
-use crate::outside::http::{Http, HttpReply};
+use crate::model::signal::{Sample, ServiceOf, SourceKind};
+use crate::outside::clock::{OutsideClock, Stopwatch};
+use crate::outside::http::{Http, HttpError, HttpReply};
 use crate::outside::secret::Secret;
 
 /// What a selector over spans is called.
 pub const METRIC: &str = "span_latency_ms";
 /// The labels a span has here; `quantile` says which figure is wanted.
 const LABELS: [&str; 5] = [NAME_LABEL, "service", "operation", "kind", "quantile"];
+/// What series may be made by.
+const GROUPS: [&str; 3] = ["service", "operation", "kind"];
 /// Most traces of one answer.
 const TRACES_MAX: usize = 2_000;
+/// Fewest traces that are asked for at once: of one alone, asked for up to its own last span, the next answer is the
+/// same one.
+const TRACES_MIN: usize = 2;
+/// Most answers of one read.
+const ANSWERS_MAX: usize = 8;
+/// No further answer is asked for after so long: the other signals of a round wait too.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 /// What is asked for at once, seconds: the past of a service with much traffic is too much to be read span by span.
 const RANGE_MAX_S: i64 = 3_600;
 /// Most pairs of services in one graph.
 pub const EDGES_MAX: usize = 10_000;
+/// Longest name of a series, characters.
+const NAME_CHARS_MAX: usize = 128;
+/// Digits that end a name that was cut.
+const DIGEST_CHARS: usize = 16;
 
 /// Jaeger's query service.
 pub struct Jaeger {
     http: Http,
     base_url: String,
     bearer: Option<Secret>,
+    /// Traces to ask for at once. Of large ones as many as fit are learned by trying.
+    traces_max: AtomicUsize,
 }
 
 impl fmt::Debug for Jaeger {
@@ -51,6 +73,17 @@ pub struct Edge {
     pub call_count: u64,
 }
 
+/// The query of a signal: one whose label names the services has a series for each value of that label.
+#[must_use]
+pub fn query_of(query: &str, source: SourceKind, service: &ServiceOf) -> String {
+    match (source, service) {
+        (SourceKind::Jaeger, ServiceOf::Label(label)) if query.trim_end().ends_with('}') => {
+            format!("{query} by ({label})")
+        }
+        _ => query.to_owned(),
+    }
+}
+
 /// A selector that Jaeger can be asked for.
 #[derive(Debug, Clone)]
 pub struct SpanQuery {
@@ -58,15 +91,23 @@ pub struct SpanQuery {
     service: String,
     operation: Option<String>,
     quantile: f64,
+    by: Option<&'static str>,
 }
 
 impl SpanQuery {
-    /// Reads `span_latency_ms{service="...", quantile="0.95", operation="..."}`; `operation` and `kind` may be left out
-    /// or be expressions, and each operation that matches is a series.
+    /// Reads `span_latency_ms{service="...", quantile="0.95", operation="..."} by (operation)`; `operation` and `kind` may
+    /// be left out or be expressions, and without `by` all spans that match are one series.
     ///
     /// # Errors
     /// A sentence that says what is missing.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let grouped = text.trim_end().strip_suffix(')').and_then(|it| it.rsplit_once("by ("));
+        let (text, by) = grouped.map_or((text, None), |(text, label)| (text, Some(label.trim())));
+        let known = |label: &str| GROUPS.into_iter().find(|it| *it == label);
+        let by = by.map(|label| {
+            let none = || format!("spans are told apart by service, operation or kind, not by {label:?}");
+            known(label).ok_or_else(none)
+        });
         let selector = Selector::parse(text).map_err(|error| error.to_string())?;
         if selector.metric() != Some(METRIC) {
             return Err(format!("the only metric of spans is {METRIC}"));
@@ -79,7 +120,7 @@ impl SpanQuery {
         let quantile = quantile.filter(|it| (0.0..=1.0).contains(it));
         let quantile = quantile.ok_or("name the quantile, from 0 to 1: quantile=\"0.95\"")?;
         let operation = selector.equal("operation").map(str::to_owned);
-        Ok(Self { selector, service, operation, quantile })
+        Ok(Self { selector, service, operation, quantile, by: by.transpose()? })
     }
 
     fn means(&self, operation: &str, kind: &str) -> bool {
@@ -91,13 +132,46 @@ impl SpanQuery {
             _ => self.selector.equal(label).unwrap_or_default(),
         })
     }
+
+    /// Does Jaeger find traces by this span?
+    fn is_asked_for(&self, trace: &Trace, span: &Span) -> bool {
+        let process = trace.processes.get(&span.process_id);
+        process.is_some_and(|it| it.service_name == self.service)
+            && self.operation.as_ref().is_none_or(|it| *it == span.operation_name)
+    }
+
+    fn labels(&self, group: &str) -> Labels {
+        let mut pairs = BTreeMap::from([(NAME_LABEL, METRIC.to_owned()), ("service", self.service.clone())]);
+        pairs.extend(self.by.map(|label| (label, name_of(group))));
+        Labels::of(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+}
+
+/// A name for a series; no two texts have the same. What a name cannot have, and the colon itself, is a colon and two
+/// digits there, as an address has it with a percent sign.
+fn name_of(text: &str) -> String {
+    let mut name = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._/-".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            let _ = write!(name, ":{byte:02X}");
+        }
+    }
+    if name.len() > NAME_CHARS_MAX {
+        name.truncate(NAME_CHARS_MAX - DIGEST_CHARS - 1);
+        name.push(':');
+        name.extend(digest_hex(&[text]).chars().take(DIGEST_CHARS));
+    }
+    name
 }
 
 impl Jaeger {
     /// A client for the query service below `base_url`.
     #[must_use]
     pub fn new(http: Http, base_url: &str, bearer: Option<Secret>) -> Self {
-        Self { http, base_url: base_url.trim_end_matches('/').to_owned(), bearer }
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self { http, base_url, bearer, traces_max: AtomicUsize::new(TRACES_MAX) }
     }
 
     async fn ask(&self, endpoint: &str, query: &[(&str, &str)]) -> Result<HttpReply, SourceError> {
@@ -143,20 +217,69 @@ impl Jaeger {
         let end_us = end.as_microsecond();
         let slots = (end_us - start.as_microsecond()) / step_us;
         let slots = slots.min((RANGE_MAX_S / i64::from(step_s)).max(1));
-        let first_us = end_us - slots * step_us;
-        let (from, to) = ((first_us - step_us + 1).to_string(), end_us.to_string());
-        let limit = TRACES_MAX.to_string();
-        let mut asked = vec![("service", query.service.as_str()), ("start", &from), ("end", &to)];
-        asked.extend([("limit", limit.as_str()), ("lookback", "custom")]);
-        asked.extend(query.operation.as_deref().map(|it| ("operation", it)));
-        let reply = self.ask("traces", &asked).await?;
-        let traces: Vec<Trace> = decode(&reply.body)?;
-        let mut warnings = Vec::new();
-        if traces.len() >= TRACES_MAX {
-            warnings.push(format!("only {TRACES_MAX} traces were read; the quantiles are those of a part"));
+        let oldest_us = end_us - (slots + 1) * step_us;
+        let mut read = Read { end_us, step_us, unread_us: end_us, found: BTreeMap::new() };
+        let started = Stopwatch::start();
+        let (mut answers, mut goes_on) = (0, true);
+        while goes_on
+            && read.unread_us > oldest_us
+            && answers < ANSWERS_MAX
+            && started.elapsed() < ANSWERS_WITHIN
+        {
+            goes_on = self.read_on(&query, oldest_us, &mut read).await?;
+            answers += 1;
         }
-        Ok(RangeResult { series: series(&query, &traces, (first_us, end_us, step_us)), warnings })
+        let mut warnings = Vec::new();
+        if read.unread_us > oldest_us {
+            let [known_s, all_s] = [read.unread_us, oldest_us].map(|it| (end_us - it) / 1_000_000);
+            warnings.push(format!(
+                "there are more traces than can be read, and only the newest {known_s} s of {all_s} s are known: name an \
+                 operation, or sample fewer traces"
+            ));
+        }
+        Ok(RangeResult { series: read.series(&query), warnings })
     }
+
+    /// Asks for the newest traces of what was not read yet; false when asking again would say no more.
+    async fn read_on(&self, query: &SpanQuery, oldest_us: i64, read: &mut Read) -> Result<bool, SourceError> {
+        let limit = self.traces_max.load(Ordering::Relaxed);
+        let (from, to) = ((oldest_us + 1).to_string(), read.unread_us.to_string());
+        let most = limit.to_string();
+        let mut asked = vec![("service", query.service.as_str()), ("start", &from), ("end", &to)];
+        asked.extend([("limit", most.as_str()), ("lookback", "custom")]);
+        asked.extend(query.operation.as_deref().map(|it| ("operation", it)));
+        let reply = match self.ask("traces", &asked).await {
+            Err(error) if is_too_large(&error) && limit > TRACES_MIN => {
+                self.traces_max.store((limit / 2).max(TRACES_MIN), Ordering::Relaxed);
+                return Ok(true);
+            }
+            reply => reply?,
+        };
+        let traces: Vec<Trace> = decode(&reply.body)?;
+        if traces.len() < limit {
+            read.take(query, &traces, oldest_us);
+            return Ok(false);
+        }
+        // What did not fit once may fit later, and one trace that is very large is no reason to ask for few for ever.
+        let more = (limit + limit / 16 + 1).min(TRACES_MAX);
+        self.traces_max.store(more, Ordering::Relaxed);
+        let last = |trace: &Trace| {
+            let asked_for = trace.spans.iter().filter(|it| query.is_asked_for(trace, it));
+            asked_for.map(|it| it.start_time).filter(|it| *it <= read.unread_us).max()
+        };
+        // Jaeger gives the newest traces: what it left out ended before the last spans of any of these began.
+        let complete_us = traces.iter().filter_map(last).min().unwrap_or(read.unread_us);
+        if complete_us >= read.unread_us {
+            return Ok(false);
+        }
+        read.take(query, &traces, complete_us.max(oldest_us));
+        Ok(true)
+    }
+}
+
+fn is_too_large(error: &SourceError) -> bool {
+    let SourceError::Unreachable { cause, .. } = error else { return false };
+    matches!(cause.downcast_ref(), Some(HttpError::BodyTooLarge { .. }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,46 +326,60 @@ fn decode<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<Vec<T>, SourceErr
     Ok(answer.data.unwrap_or_default())
 }
 
-/// Durations of the spans that are meant, by operation and kind and then by slot.
-type Durations<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<i64, Vec<u64>>>;
+/// What was read so far, from the newest on. Times are microseconds since the epoch.
+struct Read {
+    end_us: i64,
+    step_us: i64,
+    /// Spans that began up to here were not read.
+    unread_us: i64,
+    /// Durations of the spans that are meant, by series and slot.
+    found: BTreeMap<String, BTreeMap<i64, Vec<u64>>>,
+}
 
-/// A slot has the spans that began in the step that ends with it.
-fn series(
-    query: &SpanQuery,
-    traces: &[Trace],
-    (first_us, end_us, step_us): (i64, i64, i64),
-) -> Vec<FoundSeries> {
-    let mut found: Durations<'_> = BTreeMap::new();
-    for trace in traces {
-        for span in &trace.spans {
-            let service = trace.processes.get(&span.process_id).map(|it| it.service_name.as_str());
-            let mut tags = span.tags.iter().flatten();
-            let kind = tags.find(|it| it.key == "span.kind").and_then(|it| it.value.as_str());
-            let kind = kind.unwrap_or_default();
-            if service != Some(query.service.as_str()) || !query.means(&span.operation_name, kind) {
-                continue;
-            }
-            let slot_us = end_us - (end_us - span.start_time).div_euclid(step_us) * step_us;
-            if (first_us..=end_us).contains(&slot_us) {
-                let slots = found.entry((&span.operation_name, kind)).or_default();
+impl Read {
+    /// Takes the spans that began after `from_us`. Those of before come again with the next answer.
+    fn take(&mut self, query: &SpanQuery, traces: &[Trace], from_us: i64) {
+        for trace in traces {
+            let is_new = |span: &&Span| span.start_time > from_us && span.start_time <= self.unread_us;
+            for span in trace.spans.iter().filter(is_new).filter(|it| query.is_asked_for(trace, it)) {
+                let mut tags = span.tags.iter().flatten();
+                let kind = tags.find(|it| it.key == "span.kind").and_then(|it| it.value.as_str());
+                let kind = kind.unwrap_or_default();
+                if !query.means(&span.operation_name, kind) {
+                    continue;
+                }
+                let group = match query.by {
+                    None => "",
+                    Some("operation") => &span.operation_name,
+                    Some("kind") => kind,
+                    Some(_) => &query.service,
+                };
+                let slot_us = self.slot_us(span.start_time);
+                let slots = self.found.entry(group.to_owned()).or_default();
                 slots.entry(slot_us).or_default().push(span.duration);
             }
         }
+        self.unread_us = from_us;
     }
-    let labels = |operation: &str, kind: &str| {
-        let pairs =
-            [(NAME_LABEL, METRIC), ("service", &query.service), ("operation", operation), ("kind", kind)];
-        Labels::of(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
-    };
-    let sample = |(slot_us, mut durations): (i64, Vec<u64>)| {
-        let at = Timestamp::from_microsecond(slot_us).ok()?;
-        Some(Sample { at, value: quantile(&mut durations, query.quantile)? })
-    };
-    let one = |((operation, kind), slots): ((&str, &str), BTreeMap<i64, Vec<u64>>)| FoundSeries {
-        labels: labels(operation, kind),
-        samples: slots.into_iter().filter_map(sample).collect(),
-    };
-    found.into_iter().map(one).collect()
+
+    /// A slot has the spans that began in the step that ends with it.
+    fn slot_us(&self, start_us: i64) -> i64 {
+        self.end_us - (self.end_us - start_us).div_euclid(self.step_us) * self.step_us
+    }
+
+    /// The quantiles of the slots that were read as a whole.
+    fn series(self, query: &SpanQuery) -> Vec<FoundSeries> {
+        let complete_us = self.unread_us + self.step_us;
+        let sample = |(slot_us, mut durations): (i64, Vec<u64>)| {
+            let at = Timestamp::from_microsecond(slot_us).ok()?;
+            Some(Sample { at, value: quantile(&mut durations, query.quantile)? })
+        };
+        let one = |(group, mut slots): (String, BTreeMap<i64, Vec<u64>>)| FoundSeries {
+            labels: query.labels(&group),
+            samples: slots.split_off(&complete_us).into_iter().filter_map(sample).collect(),
+        };
+        self.found.into_iter().map(one).filter(|it| !it.samples.is_empty()).collect()
+    }
 }
 
 /// In milliseconds, between the two nearest of them, as `quantile` of PromQL does.
@@ -275,110 +412,5 @@ impl MetricSource for Jaeger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::fixtures::at;
-    use crate::observe::loopback::{Act, http, server};
-
-    fn span(operation: &str, process: &str, start_s: i64, duration_ms: u64, kind: &str) -> String {
-        format!(
-            r#"{{"traceID":"t","spanID":"s","operationName":"{operation}","startTime":{},"duration":{},
-            "processID":"{process}","tags":[{{"key":"span.kind","type":"string","value":"{kind}"}},
-            {{"key":"n","type":"int64","value":7}}],"logs":[]}}"#,
-            at(start_s).as_microsecond(),
-            duration_ms * 1_000
-        )
-    }
-
-    fn answer(spans: &[String]) -> String {
-        let processes = r#""processes":{"p1":{"serviceName":"web","tags":[]},"p2":{"serviceName":"db"}}"#;
-        format!(
-            r#"{{"data":[{{"traceID":"t","spans":[{}],{processes}}}],"total":0,"errors":null}}"#,
-            spans.join(",")
-        )
-    }
-
-    async fn ask(query: &str, body: String) -> (Result<RangeResult, SourceError>, String) {
-        let (address, serving) = server(vec![Act::Answer(200, body)]).await;
-        let source = Jaeger::new(http(), &format!("{address}/"), None);
-        let answer = source.range(query, at(0), at(120), 60).await;
-        (answer, serving.await.unwrap()[0].line.clone())
-    }
-
-    #[tokio::test]
-    async fn each_operation_has_its_quantile_per_slot_and_a_slot_without_spans_is_a_gap() {
-        let spans = [
-            span("GET /", "p1", 1, 10, "server"),
-            span("GET /", "p1", 30, 20, "server"),
-            span("GET /", "p1", 60, 30, "server"),
-            span("GET /", "p1", 125, 99, "server"),
-            span("SELECT", "p2", 10, 5, "client"),
-            span("POST /", "p1", 110, 7, "server"),
-            span("GET /", "p1", 40, 1_000, "client"),
-        ];
-        let query = "span_latency_ms{service=\"web\", kind=\"server\", quantile=\"0.5\"}";
-        let (found, line) = ask(query, answer(&spans)).await;
-        let shown: Vec<_> = found
-            .unwrap()
-            .series
-            .iter()
-            .map(|it| {
-                let values: Vec<_> =
-                    it.samples.iter().map(|s| (s.at.as_second() - at(0).as_second(), s.value)).collect();
-                (it.labels.get("operation").to_owned(), values)
-            })
-            .collect();
-        assert_eq!(shown, [("GET /".to_owned(), vec![(60, 20.0)]), ("POST /".to_owned(), vec![(120, 7.0)])]);
-        let (from, to) = (at(-60).as_microsecond() + 1, at(120).as_microsecond());
-        let wanted =
-            format!("/api/traces?service=web&start={from}&end={to}&limit={TRACES_MAX}&lookback=custom");
-        assert!(line.contains(&wanted), "{line}");
-    }
-
-    #[tokio::test]
-    async fn one_operation_is_asked_for_by_its_name() {
-        let query = "span_latency_ms{service=\"web\", operation=\"GET /\", quantile=\"1\"}";
-        let (found, line) = ask(query, answer(&[span("GET /", "p1", 10, 4, "")])).await;
-        assert_eq!(found.unwrap().only().unwrap().len(), 1);
-        assert!(line.contains("operation=GET+%2F"), "{line}");
-    }
-
-    #[tokio::test]
-    async fn calls_are_read_and_sorted() {
-        let body = r#"{"data":[{"parent":"web","child":"db","callCount":3},{"parent":"a","child":"web","callCount":1}]}"#;
-        let (address, serving) = server(vec![Act::Answer(200, body.into())]).await;
-        let edges = Jaeger::new(http(), &address, None).calls(at(0), 60).await.unwrap();
-        let names: Vec<_> =
-            edges.iter().map(|it| (it.parent.as_str(), it.child.as_str(), it.call_count)).collect();
-        assert_eq!(names, [("a", "web", 1), ("web", "db", 3)]);
-        let line = serving.await.unwrap()[0].line.clone();
-        assert!(
-            line.contains(&format!("/api/dependencies?endTs={}&lookback=60000", at(0).as_millisecond())),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn a_selector_says_which_service_and_which_quantile() {
-        for (text, word) in [
-            ("up{service=\"a\", quantile=\"0.5\"}", "only metric"),
-            ("span_latency_ms{quantile=\"0.5\"}", "name the service"),
-            ("span_latency_ms{service=~\"a\", quantile=\"0.5\"}", "name the service"),
-            ("span_latency_ms{service=\"a\"}", "quantile"),
-            ("span_latency_ms{service=\"a\", quantile=\"95\"}", "quantile"),
-            ("span_latency_ms{service=\"a\", quantile=\"0.5\", pod=\"x\"}", "no label pod"),
-            ("span_latency_ms{", "character"),
-        ] {
-            let error = SpanQuery::parse(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_quantile_lies_between_its_neighbours() {
-        assert_eq!(quantile(&mut [4_000, 1_000, 2_000, 3_000], 0.5), Some(2.5));
-        assert_eq!(quantile(&mut [4_000, 1_000], 1.0), Some(4.0));
-        assert_eq!(quantile(&mut [7_000], 0.95), Some(7.0));
-        assert_eq!(quantile(&mut [], 0.95), None);
-    }
-}
+#[path = "jaeger_tests.rs"]
+mod tests;

@@ -34,10 +34,17 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
     let Some(jaeger) = parts::find("jaeger", TEST) else { return };
     let (query, otlp, admin) = (free_port(), free_port(), free_port());
     let others: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let signal = |name: &str, service: &str, labels: &str| {
+        format!(
+            "\x20 - {{signal: {name}, {service}, source: jaeger, step: 10s, window: 3m, \
+             query: 'span_latency_ms{{service=\"web\"{labels}, quantile=\"0.5\"}}'}}\n"
+        )
+    };
     let settings = format!(
-        "jaeger: {{url: 'http://127.0.0.1:{query}'}}\nsignals:\n\
-         \x20 - {{signal: pay_p50, service: web, source: jaeger, step: 10s, window: 3m, \
-         query: 'span_latency_ms{{service=\"web\", operation=\"GET /pay\", quantile=\"0.5\"}}'}}\n"
+        "jaeger: {{url: 'http://127.0.0.1:{query}'}}\nsignals:\n{}{}{}",
+        signal("pay_p50", "service: web", ", operation=\"GET /pay\""),
+        signal("whole_p50", "service: web", ""),
+        signal("each_p50", "service_label: operation", ""),
     );
     let mut world = World::new(free_port(), &settings);
     let at = |name: &str, port: u16| format!("--{name}=127.0.0.1:{port}");
@@ -68,19 +75,31 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
     assert_eq!(found.len(), 1, "{found:#?}");
     let (least, most) = (found[0]["least"].as_f64().unwrap(), found[0]["most"].as_f64().unwrap());
     assert!(least >= 100.0 && most <= 102.0, "{found:#?}");
-    let all = "span_latency_ms{service=\"web\", quantile=\"0.99\"}";
-    let found = world
-        .ask(&["source", "query", "--source", "jaeger", "--ask", all, "--step", "10s", "--window", "3m"]);
-    let operations: Vec<&str> = found.iter().map(|it| it["series"].as_str().unwrap()).collect();
+    let whole = world.ask(&["source", "query", "--signal", "whole_p50"]);
+    assert_eq!(whole.len(), 1, "{whole:#?}");
+    let (least, most) = (whole[0]["least"].as_f64().unwrap(), whole[0]["most"].as_f64().unwrap());
+    // As many spans take half as long as the others: the middle lies between.
+    assert!(least > 51.0 && most < 100.0, "{whole:#?}");
+    let each = world.ask(&["source", "query", "--signal", "each_p50"]);
+    let operations: Vec<&str> = each.iter().map(|it| it["series"].as_str().unwrap()).collect();
     assert_eq!(operations.len(), 2, "{operations:?}");
-    assert!(operations[0].contains("GET /pay") && operations[1].contains("query"), "{operations:?}");
+    assert!(operations[0].contains("GET:20/pay") && operations[1].contains("query"), "{operations:?}");
+    let all = "span_latency_ms{service=\"web\", quantile=\"0.99\"}";
+    let ask = |query: &str| {
+        let asked =
+            ["source", "query", "--source", "jaeger", "--step", "10s", "--window", "3m", "--ask", query];
+        world.ask(&asked).len()
+    };
+    assert_eq!((ask(all), ask(&format!("{all} by (kind)"))), (1, 2));
 
     let calls = world.ask(&["source", "calls"]);
     let web = calls.iter().find(|it| it["parent"] == "web" && it["child"] == "db");
     assert_eq!(web.map(|it| it["callCount"].as_u64()), Some(Some(90)), "{calls:#?}");
 
     world.start_tars();
-    let line = "tars_signal_age_seconds{signal=\"pay_p50\",service=\"web\"}";
-    let age = world.wait("tars watches it", || world.number(line));
-    assert!(age < 180.0, "{age}");
+    for (signal, service) in [("pay_p50", "web"), ("whole_p50", "web"), ("each_p50", "GET:20/pay")] {
+        let line = format!("tars_signal_age_seconds{{signal=\"{signal}\",service=\"{service}\"}}");
+        let age = world.wait("tars watches it", || world.number(&line).filter(|it| it.is_finite()));
+        assert!(age < 180.0, "{line} {age}");
+    }
 }
