@@ -1,22 +1,25 @@
 //! `tars record`: the windows of the signals as labelled series on disk, in the form that `tars eval` reads. It adds
 //! rows and never changes one, and it labels nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::checklist::within;
-use super::failure::{Failure, Kind};
+use super::failure::Failure;
 use super::output::{Console, Piece, Table};
-use super::source::{asked, read, unanswered};
+use super::source::{Asked, Parts, asked, unanswered};
 use super::sourcing::Record;
-use super::{eval, settings};
+use super::{checklist, eval, settings};
 use crate::eval::{Labelled, SeriesEntry, manifest};
-use crate::model::ids::SignalName;
+use crate::model::causes::causes;
 use crate::model::signal::{ServiceOf, SignalKey};
-use crate::observe::signals::MAX_SERIES;
+use crate::observe::metrics::{RangeResult, SourceError};
+use crate::observe::signals::{MAX_SERIES, SignalConfig};
+use crate::observe::sources::Sources;
+use crate::observe::watched::{Services, by_service};
 use crate::outside::clock::{Clock, SystemClock};
 use crate::outside::files;
 
@@ -37,45 +40,23 @@ struct Line {
 /// # Errors
 /// When the settings or the folder cannot be used, or a source cannot be asked; what was read before is written.
 pub fn run(args: &Record, console: &Console) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
-    runtime.block_on(within(args.patience.timeout, "asking", record(args, console)))
+    checklist::run(args.patience.timeout, "asking", record(args, console))
 }
 
 async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
     let watching = settings::watching(&args.settings.config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sources = settings::feeds(&watching, &clock)?.sources;
-    let mut recorded = load(&args.folder)?;
-    let (mut lines, mut failed) = (Vec::new(), None);
+    let mut recording = Recording::of(&args.folder)?;
+    let mut failed = None;
     for it in asked(&watching, args.signal.as_deref())? {
-        let found = match read(&sources, &it.config, clock.now()).await {
-            Ok(found) => found,
-            Err(error) => {
-                console.warn(&format!("{}: {}", it.name, crate::model::causes::causes(&error)));
-                failed = Some(unanswered(&it.name, error));
-                continue;
-            }
-        };
-        for series in found.into_iter().take(MAX_SERIES) {
-            let service = match &it.config.service {
-                ServiceOf::Named(service) => service.clone(),
-                ServiceOf::Label(label) => match SignalName::new(series.labels.get(label)) {
-                    Ok(service) => service,
-                    Err(_) => continue,
-                },
-            };
-            let key = SignalKey { signal: it.config.signal.clone(), service };
-            let rows = series
-                .samples
-                .iter()
-                .map(|it| (it.at.as_second(), Some(it.value).filter(|value| value.is_finite())));
-            lines.extend(add(&mut recorded, &key, it.config.step_s, rows));
+        if let Err(failure) = one(&mut recording, (&sources, &it, clock.now()), console).await {
+            failed = Some(failure);
         }
     }
-    save(&args.folder, &recorded, lines.iter().filter(|it| it.added > 0).map(|it| it.file.as_str()))?;
+    let lines = recording.finish();
+    let changed = lines.iter().filter(|it| it.added > 0).map(|it| it.file.as_str());
+    save(&args.folder, &recording.recorded, changed)?;
     let row = |it: &Line| -> Vec<Piece> {
         let numbers = [it.rows, it.added, it.events].map(|it| Piece::from(it.to_string()));
         std::iter::once(it.file.clone().into()).chain(numbers).collect()
@@ -106,26 +87,111 @@ fn as_name(text: &str) -> String {
     text.chars().enumerate().map(keep).collect()
 }
 
-fn add(
-    recorded: &mut Recorded,
-    key: &SignalKey,
-    step_s: u32,
-    rows: impl Iterator<Item = (i64, Option<f64>)>,
-) -> Option<Line> {
-    let file = file_of(key);
-    let mut labelled = recorded.remove(&file).map(|it| it.1).unwrap_or_default();
-    let added = labelled.extend(rows);
-    if labelled.times_s.is_empty() {
-        return None;
-    }
-    let entry = SeriesEntry {
-        service: key.service.to_string(),
-        interval_s: step_s,
-        ..SeriesEntry::of_file(key.signal.as_str(), &file, &labelled)
+/// Records one signal.
+async fn one(
+    recording: &mut Recording<'_>,
+    (sources, asked, now): (&Sources, &Asked, Timestamp),
+    console: &Console,
+) -> Result<(), Failure> {
+    let failed = |error: SourceError| {
+        console.warn(&format!("{}: {}", asked.name, causes(&error)));
+        unanswered(&asked.name, error)
     };
-    let (rows, events) = (labelled.labels.len(), labelled.events());
-    recorded.insert(file.clone(), (entry, labelled));
-    Some(Line { file, rows, added, events })
+    let mut warnings = BTreeSet::new();
+    let mut parts = Parts::of(sources, &asked.config, now).await.map_err(failed)?;
+    while let Some(part) = parts.next().await.map_err(failed)? {
+        warnings.extend(recording.take(&asked.config, part)?);
+    }
+    warnings.iter().for_each(|it| console.warn(&format!("{}: {it}", asked.name)));
+    Ok(())
+}
+
+struct Recording<'a> {
+    folder: &'a Path,
+    recorded: Recorded,
+    /// Rows that are new, of each file that was looked at.
+    added: BTreeMap<String, usize>,
+}
+
+impl<'a> Recording<'a> {
+    fn of(folder: &'a Path) -> Result<Self, Failure> {
+        let recorded = load(folder)?;
+        if recorded.is_empty() {
+            // A run that ends before the first file must not leave a folder that looks like somebody else's.
+            save(folder, &recorded, std::iter::empty())?;
+        }
+        Ok(Self { folder, recorded, added: BTreeMap::new() })
+    }
+
+    /// Takes the samples of one part, series by series as the reconciler would, and says what it had to leave out.
+    fn take(&mut self, config: &SignalConfig, mut part: RangeResult) -> Result<Vec<String>, Failure> {
+        let mut warnings = std::mem::take(&mut part.warnings);
+        let found = match &config.service {
+            ServiceOf::Named(service) => {
+                part.series.into_iter().map(|it| (service.clone(), it.samples)).collect()
+            }
+            ServiceOf::Label(label) => {
+                let Services { found, unusable, .. } = by_service(part.series, label);
+                if unusable > 0 {
+                    warnings.push(SourceError::NoService(unusable, label.clone()).to_string());
+                }
+                found
+            }
+        };
+        for (service, samples) in found.into_iter().take(MAX_SERIES) {
+            let key = SignalKey { signal: config.signal.clone(), service };
+            let rows =
+                samples.iter().map(|it| (it.at.as_second(), Some(it.value).filter(|it| it.is_finite())));
+            self.add(&key, config.step_s, rows)?;
+        }
+        Ok(warnings)
+    }
+
+    fn add(
+        &mut self,
+        key: &SignalKey,
+        step_s: u32,
+        rows: impl Iterator<Item = (i64, Option<f64>)>,
+    ) -> Result<(), Failure> {
+        let file = file_of(key);
+        let mut labelled = match self.recorded.remove(&file) {
+            Some((_, labelled)) => labelled,
+            None => unnamed(self.folder, &file)?.unwrap_or_default(),
+        };
+        let added = labelled.extend(rows);
+        if labelled.times_s.is_empty() {
+            return Ok(());
+        }
+        let entry = SeriesEntry {
+            service: key.service.to_string(),
+            interval_s: step_s,
+            ..SeriesEntry::of_file(key.signal.as_str(), &file, &Labelled::default())
+        };
+        self.recorded.insert(file.clone(), (entry, labelled));
+        *self.added.entry(file).or_default() += added;
+        Ok(())
+    }
+
+    /// What became of each file, when all parts of all signals were taken.
+    fn finish(&mut self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (file, added) in &self.added {
+            if let Some((entry, labelled)) = self.recorded.get_mut(file) {
+                entry.score_from = SeriesEntry::of_file(&entry.dataset, file, labelled).score_from;
+                let (rows, events) = (labelled.labels.len(), labelled.events());
+                lines.push(Line { file: file.clone(), rows, added: *added, events });
+            }
+        }
+        lines
+    }
+}
+
+/// A series that no manifest names: a run that was killed wrote it, and its rows may be nowhere else any more.
+fn unnamed(folder: &Path, file: &str) -> Result<Option<Labelled>, Failure> {
+    match files::open_bounded(&folder.join(file), u64::MAX) {
+        Err(error) if error.is_not_found() => Ok(None),
+        _ => eval::series(folder, file).map(Some),
+    }
 }
 
 /// What the folder holds; nothing when there is none yet.
@@ -175,7 +241,10 @@ pub fn save<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::fixtures::signal;
+    use crate::model::fixtures::{at, signal};
+    use crate::model::ids::SignalName;
+    use crate::model::signal::{Sample, SourceKind};
+    use crate::observe::metrics::{FoundSeries, Labels};
 
     #[test]
     fn a_name_never_leaves_the_folder_and_two_names_never_share_a_file() {
@@ -184,18 +253,88 @@ mod tests {
         assert_eq!(file_of(&signal("shop/web", "latency.p95")), "latency.p95/shop%2Fweb.csv");
     }
 
+    fn config(service: ServiceOf) -> SignalConfig {
+        SignalConfig {
+            signal: SignalName::new("latency").unwrap(),
+            service,
+            source: SourceKind::Prometheus,
+            query: "latency".to_owned(),
+            step_s: 30,
+            window_s: 3_600,
+            period: None,
+            staleness_s: 120,
+        }
+    }
+
+    fn series(app: &str, pod: &str, samples: &[(i64, f64)]) -> FoundSeries {
+        let pairs = [("app", app), ("pod", pod)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sample = |(at_s, value): &(i64, f64)| Sample { at: at(*at_s), value: *value };
+        FoundSeries { labels: Labels::of(pairs.into()), samples: samples.iter().map(sample).collect() }
+    }
+
+    fn part(series: &[FoundSeries]) -> RangeResult {
+        RangeResult { series: series.to_vec(), warnings: Vec::new() }
+    }
+
+    fn web() -> ServiceOf {
+        ServiceOf::Named(SignalName::new("web").unwrap())
+    }
+
     #[test]
     fn a_recording_is_added_to_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let key = signal("web", "latency");
-        let mut recorded = load(folder.path()).unwrap();
-        add(&mut recorded, &key, 30, [(0, Some(1.0)), (30, None), (60, Some(2.5))].into_iter()).unwrap();
-        assert!(add(&mut recorded, &signal("none", "latency"), 30, std::iter::empty()).is_none());
-        save(folder.path(), &recorded, std::iter::once("latency/web.csv")).unwrap();
-        let mut again = load(folder.path()).unwrap();
-        assert_eq!(again, recorded);
-        let line = add(&mut again, &key, 30, [(60, Some(9.0)), (90, Some(3.0))].into_iter()).unwrap();
+        let config = config(web());
+        let mut recording = Recording::of(folder.path()).unwrap();
+        recording.take(&config, part(&[series("web", "a", &[(0, 1.0), (30, f64::NAN)])])).unwrap();
+        recording.take(&config, part(&[series("web", "a", &[(60, 2.5)])])).unwrap();
+        recording.take(&config, part(&[])).unwrap();
+        let lines = recording.finish();
+        assert_eq!((lines.len(), lines[0].rows, lines[0].added), (1, 3, 3));
+        save(folder.path(), &recording.recorded, std::iter::once("latency/web.csv")).unwrap();
+        let mut again = Recording::of(folder.path()).unwrap();
+        assert_eq!(again.recorded, recording.recorded);
+        again.take(&config, part(&[series("web", "a", &[(60, 9.0), (90, 3.0)])])).unwrap();
+        let line = again.finish().remove(0);
         assert_eq!((line.rows, line.added), (4, 1));
-        assert_eq!(again["latency/web.csv"].0.service, "web");
+        let (entry, labelled) = &again.recorded["latency/web.csv"];
+        assert_eq!((entry.service.as_str(), entry.interval_s), ("web", 30));
+        assert_eq!(labelled.values, [Some(1.0), None, Some(2.5), Some(3.0)]);
+    }
+
+    #[test]
+    fn two_series_of_one_service_are_both_left_out_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recording = Recording::of(folder.path()).unwrap();
+        let found = [
+            series("web", "a", &[(0, 1.0)]),
+            series("web", "b", &[(0, 7.0), (30, 8.0)]),
+            series("db", "c", &[(0, 2.0)]),
+        ];
+        let warnings = recording.take(&config(ServiceOf::Label("app".to_owned())), part(&found)).unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains("share its value"), "{warnings:?}");
+        let files: Vec<String> = recording.finish().into_iter().map(|it| it.file).collect();
+        assert_eq!(files, ["latency/db.csv"]);
+    }
+
+    #[test]
+    fn rows_of_a_run_that_was_killed_before_its_manifest_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(web());
+        let mut killed = Recording::of(folder.path()).unwrap();
+        let manifest_before = std::fs::read(folder.path().join("manifest.json")).unwrap();
+        killed.take(&config, part(&[series("web", "a", &[(0, 1.0)])])).unwrap();
+        save(folder.path(), &killed.recorded, std::iter::once("latency/web.csv")).unwrap();
+        std::fs::write(folder.path().join("manifest.json"), manifest_before).unwrap();
+        let mut next = Recording::of(folder.path()).unwrap();
+        next.take(&config, part(&[series("web", "a", &[(30, 2.0)])])).unwrap();
+        assert_eq!(next.finish()[0].rows, 2);
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_its_first_file_leaves_a_folder_that_can_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        Recording::of(folder.path()).unwrap();
+        files::create_private_dir(&folder.path().join("latency")).unwrap();
+        assert!(Recording::of(folder.path()).unwrap().recorded.is_empty());
     }
 }

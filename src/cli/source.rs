@@ -1,12 +1,13 @@
 //! `tars source`: what the sources of signals hold, read once as the reconciler would. It scores nothing and writes
 //! nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::checklist::within;
+use super::checklist;
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table, rfc3339};
 use super::settings;
@@ -15,9 +16,11 @@ use crate::config::Watching;
 use crate::detect;
 use crate::model::duration;
 use crate::model::signal::{Sample, ServiceOf, SourceKind};
-use crate::observe::metrics::{FoundSeries, SourceError};
+use crate::observe::metrics::{FoundSeries, Labels, MetricSource, RangeResult, SourceError};
 use crate::observe::signals::SignalConfig;
 use crate::observe::sources::Sources;
+use crate::observe::watched::ANSWER_SAMPLES;
+use crate::observe::window::Span;
 use crate::outside::clock::{Clock, SystemClock};
 
 /// One query of a verb about sources.
@@ -47,32 +50,98 @@ pub fn asked(watching: &Watching, only: Option<&str>) -> Result<Vec<Asked>, Fail
     Ok(found)
 }
 
-/// All series of a signal over its window, on its grid.
+/// The window of a signal on its grid, a part at a time and the oldest first: an answer about many series has to fit.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    source: &'a Arc<dyn MetricSource>,
+    config: &'a SignalConfig,
+    /// What is left, seconds since the epoch.
+    span: Span,
+    /// Series that are expected.
+    series: usize,
+    /// Slots of the part before.
+    slots: usize,
+}
+
+impl<'a> Parts<'a> {
+    /// Asks how many series there are.
+    ///
+    /// # Errors
+    /// [`SourceError`]; what is pushed is known to the running tars alone.
+    pub async fn of(
+        sources: &'a Sources,
+        config: &'a SignalConfig,
+        now: Timestamp,
+    ) -> Result<Self, SourceError> {
+        // A selector is PromQL as well, and who pushes is asked for what it has.
+        let kind = match config.source {
+            SourceKind::Push => SourceKind::Prometheus,
+            other => other,
+        };
+        let source = sources.of(kind)?;
+        let step_s = i64::from(config.step_s.max(1));
+        let end_s = now.as_second() - now.as_second().rem_euclid(step_s);
+        let start_s = end_s - (i64::from(config.window_s) / step_s - 1).max(0) * step_s;
+        let mut parts = Self { source, config, span: Span { start_s, end_s }, series: 1, slots: 1 };
+        if let ServiceOf::Label(_) = &config.service {
+            parts.series = parts.ask(Span { start_s: end_s, end_s }).await?.series.len();
+        }
+        Ok(parts)
+    }
+
+    async fn ask(&self, span: Span) -> Result<RangeResult, SourceError> {
+        let at =
+            |second| Timestamp::from_second(second).map_err(|_| SourceError::BadRange("beyond all time"));
+        let (start, end) = (at(span.start_s)?, at(span.end_s)?);
+        self.source.range(&self.config.query, start, end, self.config.step_s).await
+    }
+
+    /// The next part; `None` after the last.
+    ///
+    /// # Errors
+    /// [`SourceError`]; among them several series where the settings name one service.
+    pub async fn next(&mut self) -> Result<Option<RangeResult>, SourceError> {
+        if self.span.start_s > self.span.end_s {
+            return Ok(None);
+        }
+        // Where nobody knows yet how many there are, they may begin with any slot.
+        self.slots = match self.series {
+            0 => self.slots * 2,
+            known => (ANSWER_SAMPLES / known).max(1),
+        };
+        let part = self.span.first(self.slots, self.config.step_s);
+        let mut answer = self.ask(part).await?;
+        self.span.start_s = part.end_s + i64::from(self.config.step_s.max(1));
+        self.series = self.series.max(answer.series.len());
+        if let ServiceOf::Named(_) = &self.config.service {
+            let labels = answer.series.first().map(|it| it.labels.clone()).unwrap_or_default();
+            let warnings = std::mem::take(&mut answer.warnings);
+            let series = vec![FoundSeries { labels, samples: answer.only()? }];
+            answer = RangeResult { series, warnings };
+        }
+        Ok(Some(answer))
+    }
+}
+
+/// All series of a signal over its window, and what the source warned of.
 ///
 /// # Errors
-/// [`SourceError`]; what is pushed is known to the running tars alone.
-pub async fn read(
+/// As [`Parts::next`].
+async fn read(
     sources: &Sources,
     config: &SignalConfig,
     now: Timestamp,
-) -> Result<Vec<FoundSeries>, SourceError> {
-    // A selector is PromQL as well, and who pushes is asked for what it has.
-    let kind = match config.source {
-        SourceKind::Push => SourceKind::Prometheus,
-        other => other,
-    };
-    let step_s = i64::from(config.step_s.max(1));
-    let end_s = now.as_second() - now.as_second().rem_euclid(step_s);
-    let start_s = end_s - (i64::from(config.window_s) / step_s - 1).max(0) * step_s;
-    let at = |second| Timestamp::from_second(second).map_err(|_| SourceError::BadRange("beyond all time"));
-    let answer = sources.of(kind)?.range(&config.query, at(start_s)?, at(end_s)?, config.step_s).await?;
-    match &config.service {
-        ServiceOf::Named(_) => {
-            let labels = answer.series.first().map(|it| it.labels.clone()).unwrap_or_default();
-            Ok(vec![FoundSeries { labels, samples: answer.only()? }])
+) -> Result<(Vec<FoundSeries>, BTreeSet<String>), SourceError> {
+    let mut parts = Parts::of(sources, config, now).await?;
+    let mut all: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    let mut warnings = BTreeSet::new();
+    while let Some(part) = parts.next().await? {
+        warnings.extend(part.warnings);
+        for FoundSeries { labels, samples } in part.series {
+            all.entry(labels).or_default().extend(samples);
         }
-        ServiceOf::Label(_) => Ok(answer.series),
     }
+    Ok((all.into_iter().map(|(labels, samples)| FoundSeries { labels, samples }).collect(), warnings))
 }
 
 /// One line of the answer.
@@ -99,19 +168,9 @@ struct Line {
 /// # Errors
 /// When the settings are wrong or a source cannot be asked.
 pub fn run(verb: &SourceVerb, console: &Console) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::No, "could not start").because(error))?;
     match verb {
-        SourceVerb::Query(args) => {
-            let work = query(args, console);
-            runtime.block_on(within(args.patience.timeout, "asking", work))
-        }
-        SourceVerb::Calls(args) => {
-            let work = calls(args, console);
-            runtime.block_on(within(args.patience.timeout, "asking", work))
-        }
+        SourceVerb::Query(args) => checklist::run(args.patience.timeout, "asking", query(args, console)),
+        SourceVerb::Calls(args) => checklist::run(args.patience.timeout, "asking", calls(args, console)),
     }
 }
 
@@ -127,7 +186,10 @@ async fn query(args: &SourceQuery, console: &Console) -> Result<(), Failure> {
     let mut failed = None;
     for it in &asked {
         match read(&sources, &it.config, clock.now()).await {
-            Ok(found) => lines.extend(found.iter().map(|series| line(it, series))),
+            Ok((found, warnings)) => {
+                lines.extend(found.iter().map(|series| line(it, series)));
+                warnings.iter().for_each(|warning| console.warn(&format!("{}: {warning}", it.name)));
+            }
             Err(error) => {
                 console.warn(&format!("{}: {}", it.name, crate::model::causes::causes(&error)));
                 failed = Some(unanswered(&it.name, error));
@@ -275,7 +337,92 @@ async fn calls(args: &SourceCalls, console: &Console) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::model::fixtures::at;
-    use crate::observe::metrics::Labels;
+    use crate::model::ids::SignalName;
+    use crate::observe::metrics::InstantResult;
+    use crate::outside::clock::OutsideClock;
+
+    /// A source in which every slot of the range has a value of every series, and what it was asked for.
+    #[derive(Debug)]
+    struct Fleet {
+        series: usize,
+        /// From here on there are values.
+        from_s: i64,
+        asked: std::sync::Mutex<Vec<(i64, i64)>>,
+    }
+
+    impl MetricSource for Fleet {
+        fn range<'a>(
+            &'a self,
+            _: &'a str,
+            start: Timestamp,
+            end: Timestamp,
+            step_s: u32,
+        ) -> futures_util::future::BoxFuture<'a, Result<RangeResult, SourceError>> {
+            let second = |it: Timestamp| it.as_second() - at(0).as_second();
+            self.asked.lock().unwrap().push((second(start), second(end)));
+            let slots =
+                (second(start)..=second(end)).step_by(step_s as usize).filter(|it| *it >= self.from_s);
+            let samples: Vec<Sample> = slots.map(|it| Sample { at: at(it), value: it as f64 }).collect();
+            let series = |n: usize| FoundSeries {
+                labels: Labels::of(vec![("app".to_owned(), format!("{n:05}"))]),
+                samples: samples.clone(),
+            };
+            let all = if samples.is_empty() { 0 } else { self.series };
+            let series = (0..all).map(series).collect();
+            Box::pin(std::future::ready(Ok(RangeResult { series, warnings: Vec::new() })))
+        }
+
+        fn instant<'a>(
+            &'a self,
+            _: &'a str,
+            _: Timestamp,
+        ) -> futures_util::future::BoxFuture<'a, Result<InstantResult, SourceError>> {
+            Box::pin(std::future::ready(Err(SourceError::OutOfTime)))
+        }
+
+        fn outside_clock(&self) -> Option<OutsideClock> {
+            None
+        }
+    }
+
+    fn config(service: ServiceOf, slots: u32) -> SignalConfig {
+        SignalConfig {
+            signal: SignalName::new("latency").unwrap(),
+            service,
+            source: SourceKind::Prometheus,
+            query: "latency".to_owned(),
+            step_s: 60,
+            window_s: slots * 60,
+            period: None,
+            staleness_s: 120,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fleet_is_read_in_parts_that_fit_and_one_series_at_once() {
+        let fleet = |series, from_s| Arc::new(Fleet { series, from_s, asked: std::sync::Mutex::default() });
+        let many = fleet(10_000, 0);
+        let sources = Sources::only(Arc::clone(&many) as Arc<dyn MetricSource>);
+        let by_app = config(ServiceOf::Label("app".to_owned()), 90);
+        let (found, _) = read(&sources, &by_app, at(89 * 60)).await.unwrap();
+        assert_eq!(
+            (found.len(), found[9_999].samples.len(), found[7].samples.first().unwrap().at),
+            (10_000, 90, at(0))
+        );
+        // As many as there are at the newest slot, and then forty slots of each.
+        assert_eq!(*many.asked.lock().unwrap(), [(5_340, 5_340), (0, 2_340), (2_400, 4_740), (4_800, 5_340)]);
+
+        let one = fleet(1, 0);
+        let sources = Sources::only(Arc::clone(&one) as Arc<dyn MetricSource>);
+        let named = config(ServiceOf::Named(SignalName::new("web").unwrap()), 90);
+        assert_eq!(read(&sources, &named, at(89 * 60)).await.unwrap().0[0].samples.len(), 90);
+        assert_eq!(*one.asked.lock().unwrap(), [(0, 5_340)]);
+
+        let gone = fleet(1, 1_000_000);
+        let sources = Sources::only(Arc::clone(&gone) as Arc<dyn MetricSource>);
+        assert!(read(&sources, &by_app, at(89 * 60)).await.unwrap().0.is_empty());
+        assert_eq!(gone.asked.lock().unwrap().len(), 1 + 6, "parts grow while nothing is there");
+    }
 
     #[test]
     fn gaps_are_slots_without_a_sample_between_the_first_and_the_last() {
@@ -289,16 +436,7 @@ mod tests {
 
     #[test]
     fn every_season_that_was_found_is_shown_and_a_series_with_many_gaps_has_none() {
-        let config = SignalConfig {
-            signal: crate::model::ids::SignalName::new("latency").unwrap(),
-            service: ServiceOf::Label("app".to_owned()),
-            source: SourceKind::Prometheus,
-            query: "latency".to_owned(),
-            step_s: 60,
-            window_s: 5 * 86_400,
-            period: None,
-            staleness_s: 120,
-        };
+        let config = config(ServiceOf::Label("app".to_owned()), 5 * 1440);
         let asked = Asked { name: "latency".to_owned(), config };
         let wave = |slot: usize, period: f64| (std::f64::consts::TAU * slot as f64 / period).sin();
         let value = |slot: usize| 180.0 + 20.0 * wave(slot, 60.0) + 40.0 * wave(slot, 1440.0);
