@@ -122,7 +122,8 @@ async fn labels_of_all_series_are_bounded_together() {
     assert_eq!(pushed.store().room.label_bytes, 100 - (4 * 4 + "__name__latencypoda".len()));
     let later = KEPT_MS / 1_000 + 60;
     pushed.range("latency", at(later), at(later), 30).await.unwrap();
-    assert_eq!((pushed.store().room.label_bytes, sent(later, "b").kept), (100, 1));
+    assert_eq!(pushed.store().room.label_bytes, 100);
+    assert_eq!(sent(later, "b").kept, 1);
 }
 
 #[test]
