@@ -7,6 +7,7 @@ use super::world::World;
 use crate::live::process;
 use crate::support::parts;
 use crate::support::ports::free_port;
+use crate::support::program::tars;
 
 const SERIES: usize = 10_000;
 
