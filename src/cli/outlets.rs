@@ -12,7 +12,7 @@ use crate::report::pushgateway::Pushgateway;
 use crate::report::remote_write::RemoteWrite;
 use crate::telemetry::names::Metrics;
 
-/// Deadline of one request.
+/// Deadline of one request to a Pushgateway.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whom the settings name.
@@ -34,10 +34,9 @@ impl Outlets {
             None => None,
         };
         let write = match &watching.remote_write {
-            Some((url, token_file)) => {
-                let token = token_file.as_deref().map(settings::secret).transpose()?;
-                let http = settings::http(PUSH_TIMEOUT)?;
-                Some(RemoteWrite::new(http, url, instance, token))
+            Some(at) => {
+                let (http, token) = settings::reach(at)?;
+                Some(RemoteWrite::new(http, (&at.url, at.tenant.clone()), instance, token))
             }
             None => None,
         };

@@ -11,7 +11,7 @@ use super::sops::identities;
 use super::{cluster, detectors};
 use crate::config::{
     self, ConfigError, DetectorSettings, ForgeAt, ForgeCredential, ForgeKind, ForgeSettings, InForce,
-    Overrides, RawSettings, Settings, SyncSettings, Watching,
+    Overrides, RawSettings, ServerSettings, Settings, SyncSettings, Watching,
 };
 use crate::detect::EnsembleSettings;
 use crate::layout::{About, Surroundings};
@@ -134,16 +134,16 @@ fn git(settings: &Settings) -> Result<GitSettings, Failure> {
     })
 }
 
-/// Prometheus, if the settings name it.
+/// What a server is asked with: a client with its deadline, and the token for it.
 ///
 /// # Errors
 /// When the HTTP client or the token file cannot be used.
-fn prometheus(watching: &Watching, clock: Arc<dyn Clock>) -> Result<Option<Prometheus>, Failure> {
-    let Some(at) = &watching.prometheus else { return Ok(None) };
+pub fn reach(at: &ServerSettings) -> Result<(Http, Option<Secret>), Failure> {
     let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
-    let token = at.token_file.as_deref().map(secret).transpose()?;
-    Ok(Some(Prometheus::new(http, clock, &at.url, token)))
+    Ok((http, at.token_file.as_deref().map(secret).transpose()?))
 }
+
+type Client = fn(Http, Arc<dyn Clock>, &str, Option<Secret>) -> Prometheus;
 
 /// Where the signals' samples come from.
 #[derive(Debug)]
@@ -164,15 +164,14 @@ pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failu
         selectors.insert(signal.query.clone(), selector);
     }
     let pushed = Arc::new(Pushed::new(selectors));
-    let loki = watching.loki.as_ref().map(|at| -> Result<Arc<dyn MetricSource>, Failure> {
-        let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
-        let token = at.token_file.as_deref().map(secret).transpose()?;
-        let place = (at.url.as_str(), at.tenant.clone());
-        Ok(Arc::new(Prometheus::loki(http, Arc::clone(clock), place, token)))
-    });
-    let prometheus = prometheus(watching, Arc::clone(clock))?;
+    let source = |at: &ServerSettings, client: Client| -> Result<Arc<dyn MetricSource>, Failure> {
+        let (http, token) = reach(at)?;
+        Ok(Arc::new(client(http, Arc::clone(clock), &at.url, token).of_tenant(at.tenant.clone())))
+    };
+    let prometheus = watching.prometheus.as_ref().map(|at| source(at, Prometheus::new));
+    let loki = watching.loki.as_ref().map(|at| source(at, Prometheus::loki));
     let sources = Sources {
-        prometheus: prometheus.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
+        prometheus: prometheus.transpose()?,
         push: watching.push.as_ref().map(|_| Arc::clone(&pushed) as Arc<dyn MetricSource>),
         loki: loki.transpose()?,
         jaeger: jaeger(watching)?.map(|it| Arc::new(it) as Arc<dyn MetricSource>),
@@ -186,8 +185,7 @@ pub fn feeds(watching: &Watching, clock: &Arc<dyn Clock>) -> Result<Feeds, Failu
 /// When the HTTP client or the token file cannot be used.
 pub fn jaeger(watching: &Watching) -> Result<Option<Jaeger>, Failure> {
     let Some(at) = &watching.jaeger else { return Ok(None) };
-    let http = http(Duration::from_secs(u64::from(at.timeout_s)))?;
-    let token = at.token_file.as_deref().map(secret).transpose()?;
+    let (http, token) = reach(at)?;
     Ok(Some(Jaeger::new(http, &at.url, token)))
 }
 

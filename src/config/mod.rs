@@ -28,7 +28,7 @@ pub use {
     overlay::{Overrides, variables},
     raw::{LogFormat, RawSettings, Service, parse, schema},
     resolve::{InForce, Settings, SyncSettings, WebhookAuth, resolve, resolve_role},
-    signals::{PushAuth, SignalSettings},
+    signals::{PushAuth, ServerSettings, SignalSettings},
     watching::{DetectorSettings, DetectorsSettings, Watching},
 };
 

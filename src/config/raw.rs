@@ -8,9 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::raw_roles::{Detectors, Role, Shard};
-pub use super::raw_signals::{
-    Detection, Jaeger, Loki, ModelWeights, Prometheus, Push, RemoteWrite, Signal, SignalSource,
-};
+pub use super::raw_signals::{Detection, Jaeger, ModelWeights, Push, Server, Signal, SignalSource};
 use super::{ConfigError, lines};
 use crate::model::policy;
 
@@ -29,8 +27,11 @@ pub struct RawSettings {
     pub signing: SigningKeys,
     pub sops: Sops,
     pub forge: Forge,
-    pub prometheus: Prometheus,
-    pub loki: Loki,
+    /// Prometheus, or what has its API: the base URL. Needed by signals without another source, `sync.kind: metric` and
+    /// PromQL triggers of policies.
+    pub prometheus: Server,
+    /// Loki, for signals that count log lines: the base URL.
+    pub loki: Server,
     pub jaeger: Jaeger,
     pub push: Push,
     pub detection: Detection,
@@ -49,7 +50,8 @@ pub struct RawSettings {
     /// Address of API, metrics and webhook.
     pub listen: Listen,
     pub pushgateway: Pushgateway,
-    pub remote_write: RemoteWrite,
+    /// Who receives the scores by Prometheus remote write 1.0: the whole address, such as http://mimir:8080/api/v1/push.
+    pub remote_write: Server,
     /// Name of this process in commits and metrics. Default: made up at start.
     pub instance: Option<String>,
     pub log: Log,

@@ -5,44 +5,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::anomaly::FALSE_ALARMS_PER_WEEK;
 
+/// A server over HTTP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Prometheus {
-    /// Base URL of the HTTP API. Needed by signals without another source, `sync.kind: metric` and PromQL triggers of policies.
+pub struct Server {
+    /// Its address. Default: none.
     pub url: Option<String>,
-    pub bearer_token_file: Option<String>,
-    /// Most time one query may take, seconds.
-    #[schemars(range(min = 1, max = 600))]
-    pub timeout_s: u32,
-}
-
-impl Default for Prometheus {
-    fn default() -> Self {
-        Self { url: None, bearer_token_file: None, timeout_s: 10 }
-    }
-}
-
-/// Loki, for signals that count log lines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Loki {
-    /// Base URL of the HTTP API.
-    pub url: Option<String>,
-    /// Whose logs, where several share a Loki (`X-Scope-OrgID`).
+    /// Whose data is meant, where several share the server (`X-Scope-OrgID` of Mimir and Loki).
     pub tenant: Option<String>,
     pub bearer_token_file: Option<String>,
-    /// Most time one query may take, seconds.
+    /// Most time one request may take, seconds.
     #[schemars(range(min = 1, max = 600))]
     pub timeout_s: u32,
 }
 
-impl Default for Loki {
+impl Default for Server {
     fn default() -> Self {
         Self { url: None, tenant: None, bearer_token_file: None, timeout_s: 10 }
     }
 }
 
-/// Jaeger's query service, for signals about spans.
+/// Jaeger's query service: for signals about spans, and for the calls between services.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Jaeger {
@@ -52,6 +35,14 @@ pub struct Jaeger {
     /// Most time one query may take, seconds.
     #[schemars(range(min = 1, max = 600))]
     pub timeout_s: u32,
+}
+
+/// What Jaeger calls a tenant comes in another header, which tars does not send.
+impl From<Jaeger> for Server {
+    fn from(it: Jaeger) -> Self {
+        let Jaeger { url, bearer_token_file, timeout_s } = it;
+        Self { url, tenant: None, bearer_token_file, timeout_s }
+    }
 }
 
 impl Default for Jaeger {
@@ -116,15 +107,6 @@ impl Default for ModelWeights {
     fn default() -> Self {
         Self { stl: 0.4, isolation_forest: 0.4, ewma: 0.2 }
     }
-}
-
-/// Who receives the scores by Prometheus remote write 1.0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct RemoteWrite {
-    /// The whole address, such as http://mimir:8080/api/v1/push. Default: none.
-    pub url: Option<String>,
-    pub bearer_token_file: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -31,27 +31,12 @@ pub struct SignalSettings {
     pub staleness_s: u32,
 }
 
-/// How Prometheus is asked.
+/// A server over HTTP, and what it wants to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct PrometheusSettings {
+pub struct ServerSettings {
     pub url: String,
-    pub token_file: Option<PathBuf>,
-    pub timeout_s: u32,
-}
-
-/// How Loki is asked.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LokiSettings {
-    pub url: String,
+    /// Whose data is meant, where several share it.
     pub tenant: Option<String>,
-    pub token_file: Option<PathBuf>,
-    pub timeout_s: u32,
-}
-
-/// How Jaeger is asked.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct JaegerSettings {
-    pub url: String,
     pub token_file: Option<PathBuf>,
     pub timeout_s: u32,
 }
@@ -79,41 +64,33 @@ fn who_asks_prometheus(raw: &RawSettings) -> Option<String> {
 
 impl Resolve<'_> {
     /// `None`: nobody here asks it.
-    pub(super) fn prometheus(&self, raw: &RawSettings) -> Result<Option<PrometheusSettings>, ConfigError> {
-        let path = "prometheus.url";
-        let Some(url) = raw.prometheus.url.as_ref().filter(|it| !it.trim().is_empty()) else {
-            let Some(who) = who_asks_prometheus(raw) else { return Ok(None) };
-            let message = format!("this setting is missing, and {who} asks Prometheus");
-            let fix =
-                "set it in the file, or TARS_PROMETHEUS_URL; a signal may have another source, such as push";
-            return Err(self.origins.error(path, message, fix));
-        };
-        Ok(Some(PrometheusSettings {
-            url: self.http_url(path, url)?,
-            token_file: raw.prometheus.bearer_token_file.as_ref().map(PathBuf::from),
-            timeout_s: self.bounded("prometheus.timeout_s", raw.prometheus.timeout_s, (1, 600))?,
-        }))
-    }
-
-    pub(super) fn loki(&self, raw: &RawSettings) -> Result<Option<LokiSettings>, ConfigError> {
-        let Some(url) = &raw.loki.url else { return Ok(None) };
-        if let Some(tenant) = &raw.loki.tenant {
-            self.header_text("loki.tenant", tenant)?;
+    pub(super) fn prometheus(&self, raw: &RawSettings) -> Result<Option<ServerSettings>, ConfigError> {
+        if raw.prometheus.url.as_ref().is_some_and(|it| !it.trim().is_empty()) {
+            return self.server("prometheus", &raw.prometheus);
         }
-        Ok(Some(LokiSettings {
-            url: self.http_url("loki.url", url)?,
-            tenant: raw.loki.tenant.clone(),
-            token_file: raw.loki.bearer_token_file.as_ref().map(PathBuf::from),
-            timeout_s: self.bounded("loki.timeout_s", raw.loki.timeout_s, (1, 600))?,
-        }))
+        let Some(who) = who_asks_prometheus(raw) else { return Ok(None) };
+        let message = format!("this setting is missing, and {who} asks Prometheus");
+        let fix =
+            "set it in the file, or TARS_PROMETHEUS_URL; a signal may have another source, such as push";
+        Err(self.origins.error("prometheus.url", message, fix))
     }
 
-    pub(super) fn jaeger(&self, raw: &RawSettings) -> Result<Option<JaegerSettings>, ConfigError> {
-        let Some(url) = &raw.jaeger.url else { return Ok(None) };
-        Ok(Some(JaegerSettings {
-            url: self.http_url("jaeger.url", url)?,
-            token_file: raw.jaeger.bearer_token_file.as_ref().map(PathBuf::from),
-            timeout_s: self.bounded("jaeger.timeout_s", raw.jaeger.timeout_s, (1, 600))?,
+    /// `None`: the section names no address.
+    pub(super) fn server(
+        &self,
+        section: &str,
+        raw: &raw::Server,
+    ) -> Result<Option<ServerSettings>, ConfigError> {
+        let at = |field: &str| format!("{section}.{field}");
+        let Some(url) = self.maybe_url(&at("url"), raw.url.as_deref())? else { return Ok(None) };
+        if let Some(tenant) = &raw.tenant {
+            self.header_text(&at("tenant"), tenant)?;
+        }
+        Ok(Some(ServerSettings {
+            url,
+            tenant: raw.tenant.clone(),
+            token_file: raw.bearer_token_file.as_ref().map(PathBuf::from),
+            timeout_s: self.bounded(&at("timeout_s"), raw.timeout_s, (1, 600))?,
         }))
     }
 

@@ -175,6 +175,7 @@ const APP: &[(&str, &str)] = &[
 
 const LOKI: &[(&str, &str)] = &[("TARS_LOKI_URL", "http://loki:3100")];
 const JAEGER: &[(&str, &str)] = &[("TARS_JAEGER_URL", "http://jaeger:16686")];
+const MIMIR: &[(&str, &str)] = &[("TARS_REMOTE_WRITE_URL", "http://mimir/push")];
 const PUSH: &[(&str, &str)] = &[("TARS_PUSH_ENABLED", "true"), ("TARS_PUSH_SECRET_FILE", "/s")];
 
 const CHANGED: &[ChangedCase] = &[
@@ -220,6 +221,7 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_LOG_LEVEL", "debug", &[]),
     ("TARS_MODE", "Observe", &[]),
     ("TARS_PROMETHEUS_BEARER_TOKEN_FILE", "/t", &[]),
+    ("TARS_PROMETHEUS_TENANT", "shop", &[]),
     ("TARS_PROMETHEUS_TIMEOUT_S", "3", &[]),
     ("TARS_PROMETHEUS_URL", "https://p/prefix/", &[]),
     ("TARS_PUSH_ENABLED", "true", PUSH),
@@ -227,7 +229,9 @@ const CHANGED: &[ChangedCase] = &[
     ("TARS_PUSH_SECRET_FILE", "/s", PUSH),
     ("TARS_PUSH_USER", "prom", PUSH),
     ("TARS_PUSHGATEWAY_URL", "http://push:9091", &[]),
-    ("TARS_REMOTE_WRITE_BEARER_TOKEN_FILE", "/t", &[("TARS_REMOTE_WRITE_URL", "http://mimir/push")]),
+    ("TARS_REMOTE_WRITE_BEARER_TOKEN_FILE", "/t", MIMIR),
+    ("TARS_REMOTE_WRITE_TENANT", "shop", MIMIR),
+    ("TARS_REMOTE_WRITE_TIMEOUT_S", "7", MIMIR),
     ("TARS_REMOTE_WRITE_URL", "http://mimir/push", &[]),
     ("TARS_REPOSITORY_BRANCH", "live", &[]),
     ("TARS_REPOSITORY_LEDGER_BRANCH", "ops/ledger", &[]),

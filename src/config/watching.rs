@@ -8,7 +8,7 @@ use super::ConfigError;
 use super::detection::DetectionSettings;
 use super::raw::{LogFormat, RawSettings, Role};
 use super::resolve::{DAY_S, Resolve};
-use super::signals::{JaegerSettings, LokiSettings, PrometheusSettings, PushAuth, SignalSettings};
+use super::signals::{PushAuth, ServerSettings, SignalSettings};
 use crate::model::ids::InstanceId;
 use crate::model::shard::{SHARDS_MAX, Shard};
 
@@ -21,11 +21,11 @@ const LOOK_MAX_S: u32 = 30;
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Watching {
     /// `None`: no signal asks Prometheus.
-    pub prometheus: Option<PrometheusSettings>,
+    pub prometheus: Option<ServerSettings>,
     /// `None`: no signal asks Loki.
-    pub loki: Option<LokiSettings>,
+    pub loki: Option<ServerSettings>,
     /// `None`: no signal asks Jaeger.
-    pub jaeger: Option<JaegerSettings>,
+    pub jaeger: Option<ServerSettings>,
     /// Who may push samples; `None`: nobody.
     pub push: Option<PushAuth>,
     pub detection: DetectionSettings,
@@ -33,8 +33,8 @@ pub struct Watching {
     pub tick_s: u32,
     pub listen: SocketAddr,
     pub pushgateway_url: Option<String>,
-    /// Who receives the scores by remote write, and the file with the token for it.
-    pub remote_write: Option<(String, Option<PathBuf>)>,
+    /// Who receives the scores by remote write.
+    pub remote_write: Option<ServerSettings>,
     /// `None`: make one up at start.
     pub instance: Option<InstanceId>,
     pub log_format: LogFormat,
@@ -69,17 +69,15 @@ impl Resolve<'_> {
         let listen = self.listen(&raw.listen.0)?;
         Ok(Watching {
             prometheus: self.prometheus(raw)?,
-            loki: self.loki(raw)?,
-            jaeger: self.jaeger(raw)?,
+            loki: self.server("loki", &raw.loki)?,
+            jaeger: self.server("jaeger", &raw.jaeger.clone().into())?,
             push: self.push(&raw.push, listen)?,
             detection: self.detection(raw)?,
             signals: self.signals(raw)?,
             tick_s: self.duration("tick", &raw.tick.0, (1, 3600))?,
             listen,
             pushgateway_url: self.maybe_url("pushgateway.url", raw.pushgateway.url.as_deref())?,
-            remote_write: self
-                .maybe_url("remote_write.url", raw.remote_write.url.as_deref())?
-                .map(|url| (url, raw.remote_write.bearer_token_file.as_ref().map(PathBuf::from))),
+            remote_write: self.server("remote_write", &raw.remote_write)?,
             instance: match &raw.instance {
                 Some(name) => Some(self.name("instance", InstanceId::new(name.as_str()))?),
                 None => None,

@@ -54,16 +54,16 @@ impl Prometheus {
         Self { http, clock, api_url, tenant: None, bearer, seen: Mutex::new(None) }
     }
 
-    /// A client for Loki below `base_url`; with several tenants it says whose logs are meant.
+    /// The same for Loki.
     #[must_use]
-    pub fn loki(
-        http: Http,
-        clock: Arc<dyn Clock>,
-        (base_url, tenant): (&str, Option<String>),
-        bearer: Option<Secret>,
-    ) -> Self {
-        let api_url = format!("{}/loki/api/v1", base_url.trim_end_matches('/'));
-        Self { http, clock, api_url, tenant, bearer, seen: Mutex::new(None) }
+    pub fn loki(http: Http, clock: Arc<dyn Clock>, base_url: &str, bearer: Option<Secret>) -> Self {
+        Self::new(http, clock, &format!("{}/loki", base_url.trim_end_matches('/')), bearer)
+    }
+
+    /// Where several share a server: whose data is asked for.
+    #[must_use]
+    pub fn of_tenant(self, tenant: Option<String>) -> Self {
+        Self { tenant, ..self }
     }
 
     async fn ask(&self, endpoint: &str, pairs: &[(&str, &str)]) -> Result<HttpReply, SourceError> {

@@ -98,15 +98,19 @@ async fn parts_of_a_split_answer_are_joined_by_their_labels() {
 }
 
 #[tokio::test]
-async fn loki_is_asked_below_its_own_path_and_for_its_tenant() {
-    let (address, serving) = server(vec![Act::Answer(200, EMPTY.into())]).await;
-    let clock = Arc::new(VirtualClock::at(at(5)));
-    let tenant = Some("shop".to_owned());
-    let source = Prometheus::loki(http(), clock, (&format!("{address}/"), tenant), None);
-    assert!(source.range("sum(rate({app=\"a\"}[1m]))", at(0), at(60), 60).await.unwrap().series.is_empty());
-    let seen = serving.await.unwrap();
-    assert_eq!(seen[0].line, "POST /loki/api/v1/query_range HTTP/1.1");
-    assert!(seen[0].head.contains("x-scope-orgid: shop"), "{}", seen[0].head);
+async fn each_is_asked_below_its_own_path_and_for_its_tenant() {
+    let clients = [Prometheus::new, Prometheus::loki];
+    for (client, path) in clients.into_iter().zip(["/api/v1", "/loki/api/v1"]) {
+        let (address, serving) = server(vec![Act::Answer(200, EMPTY.into())]).await;
+        let clock = Arc::new(VirtualClock::at(at(5)));
+        let source = client(http(), clock, &format!("{address}/"), None).of_tenant(Some("shop".to_owned()));
+        assert!(
+            source.range("sum(rate({app=\"a\"}[1m]))", at(0), at(60), 60).await.unwrap().series.is_empty()
+        );
+        let seen = serving.await.unwrap();
+        assert_eq!(seen[0].line, format!("POST {path}/query_range HTTP/1.1"));
+        assert!(seen[0].head.contains("x-scope-orgid: shop"), "{}", seen[0].head);
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::telemetry::names::{Metrics, Push};
 const SERIES_MAX: usize = 2_000;
 const HEADERS: [(&str, &str); 2] =
     [("content-encoding", "snappy"), ("x-prometheus-remote-write-version", "0.1.0")];
+const TENANT_HEADER: &str = "x-scope-orgid";
 
 /// Why the scores were not sent; for the log only.
 #[derive(Debug, Error)]
@@ -37,6 +38,8 @@ enum SendError {
 pub struct RemoteWrite {
     http: Http,
     url: String,
+    /// Whose scores these are, where several share a receiver.
+    tenant: Option<String>,
     instance: InstanceId,
     bearer: Option<Secret>,
     /// Rounds that failed since the last that did not: an outage is logged when it begins and when it ends.
@@ -46,9 +49,14 @@ pub struct RemoteWrite {
 impl RemoteWrite {
     /// Scores go to exactly this address, as job `tars` and this instance.
     #[must_use]
-    pub fn new(http: Http, url: &str, instance: &InstanceId, bearer: Option<Secret>) -> Self {
+    pub fn new(
+        http: Http,
+        (url, tenant): (&str, Option<String>),
+        instance: &InstanceId,
+        bearer: Option<Secret>,
+    ) -> Self {
         let (url, instance) = (url.to_owned(), instance.clone());
-        Self { http, url, instance, bearer, failed: AtomicU64::new(0) }
+        Self { http, url, tenant, instance, bearer, failed: AtomicU64::new(0) }
     }
 
     /// Sends the scores that `metrics` holds now, and counts the outcome there. A series without a score ends: an old
@@ -87,7 +95,7 @@ impl RemoteWrite {
         let request = HttpRequest {
             method: Method::Post,
             query: &[],
-            headers: &HEADERS,
+            headers: &self.headers(),
             body: Some(("application/x-protobuf", &body)),
             credential: self.bearer.as_ref().map(|it| (Scheme::Bearer, it)),
         };
@@ -95,6 +103,10 @@ impl RemoteWrite {
             200..300 => Ok(()),
             status => Err(SendError::Status(status)),
         }
+    }
+
+    fn headers(&self) -> Vec<(&'static str, &str)> {
+        HEADERS.into_iter().chain(self.tenant.as_deref().map(|it| (TENANT_HEADER, it))).collect()
     }
 
     /// `prometheus.WriteRequest`; labels stand in the order of their names.
@@ -143,7 +155,15 @@ mod tests {
             authorities: None,
         };
         let http = Http::new(&settings).unwrap();
-        RemoteWrite::new(http, "http://127.0.0.1:9/write", &InstanceId::new("a").unwrap(), None)
+        RemoteWrite::new(http, ("http://127.0.0.1:9/write", None), &InstanceId::new("a").unwrap(), None)
+    }
+
+    #[test]
+    fn a_tenant_is_named_where_there_is_one() {
+        let mut receiver = receiver();
+        assert_eq!(receiver.headers(), HEADERS);
+        receiver.tenant = Some("shop".to_owned());
+        assert_eq!(receiver.headers()[2..], [("x-scope-orgid", "shop")]);
     }
 
     /// Texts and numbers of a message, wherever they stand.
