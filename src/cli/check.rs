@@ -7,7 +7,7 @@ use super::checklist::{self, Line, fail, pass, warn};
 use super::failure::Failure;
 use super::output::{Console, counted};
 use super::settings::{self, GitSide};
-use super::{cluster, detectors, senses};
+use super::{calls, cluster, detectors, senses};
 use crate::config::{DetectorSettings, InForce, Overrides, Settings, WebhookAuth};
 use crate::layout::Surroundings;
 use crate::model::causes::causes;
@@ -61,6 +61,7 @@ async fn check(settings: &Settings, file: &str, lines: &mut Vec<Line>) -> Result
     lines.extend(git(settings, parts, surroundings).await);
     lines.extend(senses::signals(&settings.watching).await?);
     lines.push(senses::detection(&settings.watching));
+    lines.extend(calls::check(settings).await?);
     if let Some(at) = &settings.detectors {
         lines.extend(detectors::check(at).await?);
     }

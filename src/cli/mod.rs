@@ -5,6 +5,7 @@
 mod args;
 mod asking;
 mod audit;
+mod calls;
 mod charts;
 mod check;
 mod checklist;

@@ -45,6 +45,7 @@ use crate::propose::forge::github::GitHub;
 use crate::propose::forge::github_client::{App, AppKey, ForgeAccess};
 use crate::propose::forge::gitlab::GitLab;
 use crate::propose::forge::{Forge, Traffic};
+use crate::reconcile::calls::{Calls, START_WAIT_MAX};
 use crate::reconcile::desk::{Desk, DeskSettings};
 use crate::reconcile::evidence::Observer;
 use crate::reconcile::memory::Memory;
@@ -511,11 +512,6 @@ fn spool(settings: &Settings) -> Result<Spool, Failure> {
     })
 }
 
-/// The calls that the settings declare.
-fn graph(settings: &Settings) -> ServiceGraph {
-    ServiceGraph::of(settings.calls.iter().map(|(caller, callee)| (caller.as_str(), callee.as_str())))
-}
-
 fn observer(watching: &Watching, sources: Sources, keep: Keep) -> Result<Observer, Failure> {
     let windows = SignalWindows::new(signals(watching));
     let mut windows = windows.map_err(|error| failed("the signals")(error.into()))?;
@@ -537,8 +533,18 @@ pub fn shard_observer(settings: &DetectorSettings, sources: Sources) -> Result<O
     Ok(observer.kept_in(folder.join(format!("shard-{}.states", settings.shard.ordinal()))))
 }
 
-fn deciding_observer(settings: &Settings, sources: Sources) -> Result<Observer, Failure> {
-    let mut observer = observer(&settings.watching, sources, Keep::All)?.with_graph(graph(settings));
+async fn deciding_observer(
+    settings: &Settings,
+    sources: Sources,
+    clock: &dyn Clock,
+) -> Result<Observer, Failure> {
+    let graph = ServiceGraph::joined(&settings.calls, []);
+    let mut observer = observer(&settings.watching, sources, Keep::All)?.with_graph(graph);
+    if let Some(jaeger) = jaeger(&settings.watching)? {
+        let mut calls = Calls::new(settings.calls.clone(), Arc::new(jaeger));
+        calls.first(clock.now(), START_WAIT_MAX).await;
+        observer = observer.with_calls(calls);
+    }
     match &settings.detectors {
         Some(at) => {
             observer.hear(Arc::new(detectors::detectors(at)?));
@@ -565,8 +571,8 @@ pub async fn parts(settings: &Settings, sources: Sources, metrics: &Arc<Metrics>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (probe, refresh) = probe(settings).await?;
     Ok(Parts {
+        observer: deciding_observer(settings, sources, &*clock).await?,
         clock,
-        observer: deciding_observer(settings, sources)?,
         spool: Arc::new(spool(settings)?),
         git,
         writer,

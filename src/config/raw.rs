@@ -38,7 +38,8 @@ pub struct RawSettings {
     /// The time series to watch; policies name them by signal and service.
     pub signals: Vec<Signal>,
     /// Which services call which others. With it, a policy whose target is only the victim of a service that it calls
-    /// is held. Names are those of the signals' `service`. Default: nothing is known.
+    /// is held. Names are those of the signals' `service`. A service that is listed calls exactly these; what others call
+    /// is taken from Jaeger, where `jaeger` names one. Default: nothing is declared.
     pub services: Vec<Service>,
     /// Time between two looks at the world (duration).
     pub tick: Tick,

@@ -8,7 +8,7 @@ use crate::model::duration;
 use crate::model::ids::{BranchName, InvalidName, RepoId, RepoPath, SignalName};
 use crate::model::limits::{BatchLimits, GlobalLimits};
 use crate::model::policy::Mode;
-use crate::model::services::CALLS_MAX;
+use crate::model::services::{CALLS_MAX, DeclaredCalls};
 use crate::outside::http::plain_address;
 
 use super::cluster::ClusterSettings;
@@ -54,8 +54,7 @@ pub struct Settings {
     pub signing: Signing,
     pub sops: SopsSettings,
     pub forge: ForgeSettings,
-    /// Calls between services, as (caller, callee).
-    pub calls: Vec<(SignalName, SignalName)>,
+    pub calls: DeclaredCalls,
     pub limits: GlobalLimits,
     /// `None`: every proposal has a branch of its own.
     pub batch: Option<BatchLimits>,
@@ -389,8 +388,8 @@ impl Resolve<'_> {
         Ok(Some(BatchLimits { window_s, max_actions }))
     }
 
-    fn calls(&self, raw: &[raw::Service]) -> Result<Vec<(SignalName, SignalName)>, ConfigError> {
-        let mut calls = Vec::new();
+    fn calls(&self, raw: &[raw::Service]) -> Result<DeclaredCalls, ConfigError> {
+        let (mut declared, mut all) = (DeclaredCalls::new(), 0);
         for (index, it) in raw.iter().enumerate() {
             let path = format!("services.{index}");
             let caller = self.name(&format!("{path}.name"), SignalName::new(it.name.as_str()))?;
@@ -401,14 +400,17 @@ impl Resolve<'_> {
                     let message = format!("{caller} calls itself, which says nothing");
                     return Err(self.origins.error(&path, message, "remove it"));
                 }
-                calls.push((caller.clone(), callee));
+                declared.entry(caller.clone()).or_default().insert(callee);
             }
-            if it.calls.len() > CALLS_OF_ONE_MAX || calls.len() > CALLS_MAX {
+            // Nobody is called: that is said too.
+            declared.entry(caller).or_default();
+            all += it.calls.len();
+            if it.calls.len() > CALLS_OF_ONE_MAX || all > CALLS_MAX {
                 let message = format!("more than {CALLS_OF_ONE_MAX} calls of one, or {CALLS_MAX} of all");
                 return Err(self.origins.error(&path, message, "leave out what no policy is about"));
             }
         }
-        Ok(calls)
+        Ok(declared)
     }
 
     fn sync(&self, raw: &raw::Sync, sees_cluster: bool) -> Result<SyncSettings, ConfigError> {

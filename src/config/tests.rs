@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the example's settings are read from the work tree")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::raw::LogLevel;
 use super::*;
 use crate::model::fixtures::signal;
+use crate::model::ids::SignalName;
 use crate::model::policy::Mode;
 use crate::model::signal::{ServiceOf, SourceKind};
 
@@ -525,15 +526,16 @@ fn the_examples_settings_work_and_watch_what_its_policies_name() {
         format!("{:?} {}", ServiceOf::Named(key.service), key.signal)
     });
     assert_eq!(watched, named);
-    let calls: Vec<String> =
-        settings.calls.iter().map(|(caller, callee)| format!("{caller} {callee}")).collect();
-    assert_eq!(calls, ["frontend backend"]);
+    let name = |it: &str| SignalName::new(it).unwrap();
+    assert_eq!(settings.calls, BTreeMap::from([(name("frontend"), BTreeSet::from([name("backend")]))]));
 }
 
 #[test]
 fn who_calls_whom_is_checked_and_errors_name_the_entry() {
     let of = |calls: &str| resolved(&with(&format!("services: [{{name: web, calls: [{calls}]}}]")));
-    assert_eq!(of("cart, checkout").unwrap().calls.len(), 2);
+    let calls = |text: &str| of(text).unwrap().calls.into_values().map(|it| it.len()).collect::<Vec<_>>();
+    assert_eq!(calls("cart, checkout"), [2]);
+    assert_eq!(calls(""), [0], "that somebody calls nobody is said too");
     assert_eq!(of("cart, web").unwrap_err().field, "services.0.calls.1");
     assert_eq!(of("'two words'").unwrap_err().field, "services.0.calls.0");
     let many: Vec<String> = (0..201).map(|it| format!("s{it}")).collect();

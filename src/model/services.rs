@@ -1,10 +1,16 @@
 //! Which service calls which: the graph that says whom a failing service can hurt. Edges come in, reachability
-//! and shortest ways go out. Where edges come from (settings, traces) is not known here.
+//! and shortest ways go out. Nobody is asked for edges here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::ids::SignalName;
+
 /// Most calls that a graph keeps; what comes after is left out.
 pub const CALLS_MAX: usize = 10_000;
+
+/// What people say of who calls whom, by caller. A service in it calls exactly these, none included; what was seen of its
+/// calls does not count.
+pub type DeclaredCalls = BTreeMap<SignalName, BTreeSet<SignalName>>;
 
 /// A directed graph, caller to callee. The same edges in any order are the same graph.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,8 +28,45 @@ impl ServiceGraph {
         graph
     }
 
-    /// Adds calls, for example those that traces showed to those that were declared.
-    pub fn extend(&mut self, calls: impl IntoIterator<Item = (String, String)>) {
+    /// The calls that were declared, and of those that were `seen` the ones of services about whose calls nothing was.
+    #[must_use]
+    pub fn joined<'a>(
+        declared: &DeclaredCalls,
+        seen: impl IntoIterator<Item = &'a (SignalName, SignalName)>,
+    ) -> Self {
+        let own = declared.iter().flat_map(|(caller, callees)| callees.iter().map(move |it| (caller, it)));
+        let seen = seen.into_iter().filter(|(caller, _)| !declared.contains_key(caller));
+        let all = own.chain(seen.map(|(caller, callee)| (caller, callee)));
+        Self::of(all.map(|(caller, callee)| (caller.as_str(), callee.as_str())))
+    }
+
+    /// The part that lies around `start`: the calls between these services and the nearest others, callers and callees
+    /// alike, of which there are at most `others_max`.
+    #[must_use]
+    pub fn around(&self, start: &BTreeSet<&str>, others_max: usize) -> Self {
+        let near_max = start.len() + others_max;
+        let mut near = start.clone();
+        let mut next: VecDeque<&str> = start.iter().copied().collect();
+        while let Some(service) = next.pop_front() {
+            for other in self.callees(service).chain(self.callers(service)) {
+                if near.len() < near_max && near.insert(other) {
+                    next.push_back(other);
+                }
+            }
+        }
+        let calls =
+            self.callees.iter().flat_map(|(caller, all)| all.iter().map(move |callee| (caller, callee)));
+        let is_near = |it: &String| near.contains(it.as_str());
+        let calls = calls.filter(|(caller, callee)| is_near(caller) && is_near(callee));
+        Self::of(calls.map(|(caller, callee)| (caller.as_str(), callee.as_str())))
+    }
+
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    fn extend(&mut self, calls: impl IntoIterator<Item = (String, String)>) {
         for (caller, callee) in calls {
             if caller == callee || self.calls == CALLS_MAX {
                 continue;
@@ -122,6 +165,37 @@ mod tests {
         assert_eq!(graph.way("web", "payment"), Some(vec!["web", "checkout", "payment"]));
         assert_eq!(graph.way("web", "cart"), Some(vec!["web", "cart"]));
         assert_eq!(graph.way("cart", "web"), None);
+    }
+
+    fn name(text: &str) -> SignalName {
+        SignalName::new(text).unwrap()
+    }
+
+    #[test]
+    fn whoever_is_declared_calls_exactly_what_is_declared_and_others_what_was_seen() {
+        let declared = DeclaredCalls::from([
+            (name("web"), BTreeSet::from([name("cart")])),
+            (name("batch"), BTreeSet::new()),
+        ]);
+        let seen = [("web", "mail"), ("batch", "db"), ("cart", "db"), ("mail", "web")];
+        let seen = seen.map(|(caller, callee)| (name(caller), name(callee)));
+        let expected = ServiceGraph::of([("web", "cart"), ("cart", "db"), ("mail", "web")]);
+        assert_eq!(ServiceGraph::joined(&declared, &seen), expected);
+    }
+
+    #[test]
+    fn what_lies_around_is_the_nearest_and_no_more_of_them_than_asked_for() {
+        let chain = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "f"), ("x", "y")];
+        let graph = ServiceGraph::of(chain);
+        let around = |start: &[&'static str], most| graph.around(&start.iter().copied().collect(), most);
+        assert_eq!(around(&["c"], 2), ServiceGraph::of([("b", "c"), ("c", "d")]));
+        assert_eq!(around(&["c"], 3), ServiceGraph::of([("b", "c"), ("c", "d"), ("d", "e")]));
+        assert_eq!(
+            around(&["c"], 100),
+            ServiceGraph::of([("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"), ("e", "f")])
+        );
+        assert_eq!(around(&["c", "d"], 0), ServiceGraph::of([("c", "d")]));
+        assert!(around(&[], 0).is_empty() && around(&["nobody"], 9).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod alertmanager;
 mod blobs;
+pub mod calls;
 pub mod charts;
 pub mod forge_hooks;
 pub mod jaeger;

@@ -25,7 +25,7 @@ use crate::observe::signals::{Keep, SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
 use crate::outside::clock::Clock as _;
 
-const SERVICES: [&str; 2] = ["frontend", "backend"];
+pub const SERVICES: [&str; 2] = ["frontend", "backend"];
 
 /// Scales `service` by two when its latency is strange.
 fn policy(service: &str, mode: &str) -> String {
@@ -36,7 +36,7 @@ fn policy(service: &str, mode: &str) -> String {
 }
 
 /// Two services, each with a policy, each as slow as always.
-fn world(mode: &str) -> World {
+pub fn world(mode: &str) -> World {
     let world = World::with(&[
         ("apps/frontend.yaml", &deployment("frontend")),
         ("apps/backend.yaml", &deployment("backend")),
@@ -49,7 +49,7 @@ fn world(mode: &str) -> World {
     world
 }
 
-fn observer(world: &World, measured: &[&str], keep: Keep) -> Observer {
+pub fn observer(world: &World, measured: &[&str], keep: Keep) -> Observer {
     let config = |service: &&str| SignalConfig {
         signal: SignalName::new("latency_p95").unwrap(),
         service: ServiceOf::Named(SignalName::new(*service).unwrap()),
@@ -103,7 +103,7 @@ impl ShardSource for Detectors {
 }
 
 /// Both services become slow at once, the one that is called and the one that calls it.
-async fn both_slow(world: &World, tars: &mut Reconciler) -> TickReport {
+pub async fn both_slow(world: &World, tars: &mut Reconciler) -> TickReport {
     world.run(tars, 3).await;
     for service in SERVICES {
         world.metrics.level_of(service, 500.0);
@@ -113,7 +113,7 @@ async fn both_slow(world: &World, tars: &mut Reconciler) -> TickReport {
     report
 }
 
-fn policies(world: &World) -> Vec<String> {
+pub fn policies(world: &World) -> Vec<String> {
     world.story().into_iter().filter(|it| it.1 == S::Proposed).map(|it| it.0).collect()
 }
 

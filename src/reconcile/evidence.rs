@@ -13,6 +13,7 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
+use super::calls::Calls;
 use super::correlate::Correlations;
 use super::gather::Gathered;
 use super::scores::Scores;
@@ -115,6 +116,8 @@ pub struct Observer {
     watches: BTreeMap<(SignalKey, u32), Watch>,
     /// Empty: every trouble stands for itself.
     pub(super) graph: ServiceGraph,
+    /// Who makes the graph anew; `None`: it stays as it is.
+    calls: Option<Calls>,
 }
 
 impl Observer {
@@ -126,6 +129,7 @@ impl Observer {
             scores: Scores::new(ensemble),
             watches: BTreeMap::new(),
             graph: ServiceGraph::default(),
+            calls: None,
             detectors: None,
         }
     }
@@ -135,6 +139,12 @@ impl Observer {
     pub fn with_graph(mut self, graph: ServiceGraph) -> Self {
         self.graph = graph;
         self
+    }
+
+    /// With calls that are seen as time goes by.
+    #[must_use]
+    pub fn with_calls(self, calls: Calls) -> Self {
+        Self { calls: Some(calls), ..self }
     }
 
     /// With a file in which what was learned outlives the process.
@@ -202,6 +212,9 @@ impl Observer {
         (policies, records): (&[Policy], &[&RemediationAction]),
         now: Timestamp,
     ) -> Evidence {
+        if let Some(graph) = self.calls.as_mut().and_then(|it| it.changed(policies, now)) {
+            self.graph = graph;
+        }
         let mut evidence = match self.detectors.clone() {
             Some(detectors) => self.gather(&*detectors, policies, records, now).await,
             None => {

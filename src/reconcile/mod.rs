@@ -5,6 +5,7 @@
 //! git side is read again, because every step may have been taken by somebody else in the meantime.
 
 pub mod asked;
+pub mod calls;
 pub mod desk;
 pub mod error;
 pub mod evidence;
@@ -32,6 +33,8 @@ mod view;
 mod asked_tests;
 #[cfg(test)]
 mod batch_tests;
+#[cfg(test)]
+mod calls_tests;
 #[cfg(test)]
 mod cluster_tests;
 #[cfg(test)]

@@ -88,6 +88,11 @@ pub enum Event<'a> {
     DetectorBack {
         shard: usize,
     },
+    /// Traces show other calls between services than before.
+    CallsSeen {
+        calls: usize,
+        names_left_out: usize,
+    },
     SourceWarned {
         signal: &'a str,
         warning: &'a str,
@@ -177,6 +182,9 @@ impl Event<'_> {
                 tracing::warn!(%file, "unreadable file in the inbox");
             }
             Self::PushSettled { landed } => info!(landed, "unclear push settled by reading again"),
+            Self::CallsSeen { calls, names_left_out } => {
+                info!(calls, names_left_out, "calls between services seen");
+            }
             Self::DetectorBack { shard } => info!(shard, "detector heard again"),
             Self::SignalBack { signal } => info!(%signal, "signal available again"),
             Self::Recovered { stage, failed } => info!(stage, failed, "works again"),

@@ -102,4 +102,8 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
         let age = world.wait("tars watches it", || world.number(&line).filter(|it| it.is_finite()));
         assert!(age < 180.0, "{line} {age}");
     }
+    world.wait("the running tars has taken the calls", || {
+        let log = std::fs::read_to_string(world.path("tars.log")).ok()?;
+        log.contains("calls between services seen").then_some(())
+    });
 }
