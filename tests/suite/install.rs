@@ -156,6 +156,33 @@ fn the_settings_that_the_chart_writes_are_valid_for_the_program() {
     }
 }
 
+/// Each credential of who is asked, told or heard is a Secret of its own, and both kinds of pods have the files of all.
+#[test]
+fn whoever_is_read_from_sent_to_or_heard_has_a_secret_in_every_pod_that_names_it() {
+    let test = "whoever_is_read_from_sent_to_or_heard_has_a_secret_in_every_pod_that_names_it";
+    let Some(helm) = parts::find("helm", test) else { return };
+    let all = objects(&rendered(&helm, "charts/tars/ci/everything-values.yaml", &[]));
+    for (map, kind) in [("tars-settings", "Deployment"), ("tars-detector-settings", "StatefulSet")] {
+        let maps = of_kind(&all, "ConfigMap");
+        let map = maps.iter().find(|it| it["metadata"]["name"] == map).unwrap();
+        let settings: Value = yaml_serde::from_str(map["data"]["tars.yaml"].as_str().unwrap()).unwrap();
+        let volumes = of_kind(&all, kind)[0]["spec"]["template"]["spec"]["volumes"].clone();
+        for (slot, field, secret) in [
+            ("prometheus", &settings["prometheus"]["bearer_token_file"], "tars-prometheus"),
+            ("loki", &settings["loki"]["bearer_token_file"], "tars-loki"),
+            ("jaeger", &settings["jaeger"]["bearer_token_file"], "tars-jaeger"),
+            ("remoteWrite", &settings["remote_write"]["bearer_token_file"], "tars-mimir"),
+            ("push", &settings["push"]["secret_file"], "tars-push"),
+        ] {
+            let file = field.as_str().unwrap_or_else(|| panic!("{kind}: nothing for {slot}"));
+            assert!(file.starts_with(&format!("/etc/tars/secrets/{slot}/")), "{kind}: {file}");
+            let named = volumes.as_array().unwrap().iter();
+            let named = named.filter(|it| it["secret"]["secretName"] == secret).count();
+            assert_eq!(named, 1, "{kind}: {slot}");
+        }
+    }
+}
+
 /// The detectors' settings are theirs alone: valid in every pod, with nothing about git or keys, and mounted.
 fn detectors_fit(all: &[Value], name: &str, file: &Path) {
     let sets = of_kind(all, "StatefulSet");

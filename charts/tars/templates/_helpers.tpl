@@ -70,6 +70,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if eq (dig "sync" "kind" "" .Values.settings) "metric" }}true{{ end }}
 {{- end }}
 
+{{/* Whom both kinds of pods read from, send to and hear, with the files of their Secrets. */}}
+{{- define "tars.watching" -}}
+{{- $watching := dict }}
+{{- range $slot, $section := dict "prometheus" "prometheus" "loki" "loki" "jaeger" "jaeger" "remoteWrite" "remote_write" }}
+{{- if index $.Values.secrets $slot }}
+{{- $_ := set $watching $section (dict "bearer_token_file" (printf "/etc/tars/secrets/%s/token" $slot)) }}
+{{- end }}
+{{- end }}
+{{- if .Values.secrets.push }}{{ $_ := set $watching "push" (dict "secret_file" "/etc/tars/secrets/push/secret") }}{{ end }}
+{{- toYaml $watching }}
+{{- end }}
+
+{{/* Slots of the Secrets that a detector mounts. */}}
+{{- define "tars.detectorSecrets" -}}
+{{- range $slot := list "detectors" "prometheus" "loki" "jaeger" "push" "remoteWrite" }}
+{{- if index $.Values.secrets $slot }}
+- {{ $slot }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The settings file: what the chart knows, below what the user says. */}}
 {{- define "tars.settings" -}}
 {{- $at := "/etc/tars/secrets" }}
@@ -92,7 +113,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if $forge }}{{ $_ := set $settings "forge" $forge }}{{ end }}
 {{- $webhook := ternary (dict "secret_file" (printf "%s/webhook/secret" $at)) (dict "enabled" false) (not (empty $secrets.webhook)) }}
 {{- $_ := set $settings "webhook" $webhook }}
-{{- if $secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
+{{- $settings = merge $settings (include "tars.watching" . | fromYaml) }}
 {{- if not .Values.singleProcess.enabled }}
 {{- $urls := list }}
 {{- range $ordinal := until (int .Values.detector.replicas) }}
@@ -121,7 +142,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $_ := required "secrets.detectors: the Secret with which remediators ask detectors; or singleProcess.enabled: true" .Values.secrets.detectors }}
 {{- $shard := dict "total" (int .Values.detector.replicas) "secret_file" (printf "%s/detectors/secret" $at) "state_dir" "/var/lib/tars/state" }}
 {{- $settings := dict "role" "detector" "shard" $shard "listen" "0.0.0.0:8080" "log" (dict "format" "json") }}
-{{- if .Values.secrets.prometheus }}{{ $_ := set $settings "prometheus" (dict "bearer_token_file" (printf "%s/prometheus/token" $at)) }}{{ end }}
+{{- $settings = merge $settings (include "tars.watching" . | fromYaml) }}
 {{- $said := pick .Values.settings "prometheus" "loki" "jaeger" "push" "detection" "signals" "tick" "pushgateway" "remote_write" "log" "clock" "listen" }}
 {{- toYaml (mustMergeOverwrite $settings (deepCopy $said)) }}
 {{- end }}
