@@ -51,7 +51,7 @@ pub trait CallSource: fmt::Debug + Send + Sync {
 
 impl CallSource for Jaeger {
     fn seen(&self, end: Timestamp, lookback_s: u32) -> BoxFuture<'_, Result<SeenCalls, SourceError>> {
-        self.calls(end, lookback_s).map(|it| Ok(SeenCalls::of(&it?))).boxed()
+        self.calls(end, lookback_s).map(|it| it.map(|edges| SeenCalls::of(&edges))).boxed()
     }
 }
 
