@@ -6,20 +6,21 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::inbox;
 use super::outlets::Outlets;
 use super::pace::{NUDGE_DISTANCE, Pace};
-use super::run::{bind, stuck_after};
+use super::run::stuck_after;
+use super::serving::Serving;
 use super::settings::{self, Feeds};
 use crate::config::DetectorSettings;
 use crate::detect::EnsembleSettings;
 use crate::model::anomaly::Anomaly;
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
-use crate::model::shard::{Shard, ShardReport};
+use crate::model::shard::{Shard, ShardReport, SignalRead};
 use crate::model::signal::Series;
 use crate::observe::pushed::Pushed;
 use crate::outside::clock::{Clock, Stopwatch, SystemClock};
@@ -33,16 +34,38 @@ use crate::telemetry::names::Metrics;
 /// What stands behind the HTTP side of a detector.
 #[derive(Debug)]
 struct Desk {
-    /// The newest look; `None` before the first one.
-    report: RwLock<Option<Arc<ShardReport>>>,
+    /// `None` before the first look.
+    newest: RwLock<Option<Look>>,
     pushed: Arc<Pushed>,
     ensemble: EnsembleSettings,
     pace: Pace,
 }
 
+/// What one look came to.
+#[derive(Debug, Clone)]
+struct Look {
+    report: Arc<ShardReport>,
+    /// When the newest sample of all series was measured.
+    sample_at: Option<Timestamp>,
+}
+
+impl Look {
+    fn ready(&self, now: Timestamp) -> Readiness {
+        let signals = &self.report.signals;
+        let (all, read) = (signals.len(), signals.iter().filter(|it| it.trouble.is_none()).count());
+        let checks = vec![
+            Check { name: "first-tick", ok: true, detail: "done".to_owned() },
+            // One source that is away is for the remediator to hold; a process that reads nothing is of no use.
+            Check { name: "signals", ok: all == 0 || read > 0, detail: format!("{read} of {all} are read") },
+        ];
+        let age = |at| now.duration_since(at).as_secs().max(0).unsigned_abs();
+        Readiness { checks, newest_evidence_age_s: self.sample_at.map(age) }
+    }
+}
+
 impl Desk {
-    fn newest(&self) -> Option<Arc<ShardReport>> {
-        self.report.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn newest(&self) -> Option<Look> {
+        self.newest.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -68,20 +91,11 @@ impl Backend for Desk {
     }
 
     fn ready(&self) -> Readiness {
-        let newest = self.newest();
-        let Some(report) = newest.as_deref() else { return super::run::starting() };
-        let read = report.signals.iter().filter(|it| it.trouble.is_none()).count();
-        let (all, age_s) = (report.signals.len(), SystemClock.now().duration_since(report.at).as_secs());
-        let checks = vec![
-            Check { name: "first-tick", ok: true, detail: "done".to_owned() },
-            // One source that is away is for the remediator to hold; a process that reads nothing is of no use.
-            Check { name: "signals", ok: all == 0 || read > 0, detail: format!("{read} of {all} are read") },
-        ];
-        Readiness { checks, newest_evidence_age_s: age_s.try_into().ok() }
+        self.newest().map_or_else(super::run::starting, |it| it.ready(SystemClock.now()))
     }
 
     fn anomalies(&self) -> Option<Arc<ShardReport>> {
-        self.newest()
+        self.newest().map(|it| it.report)
     }
 }
 
@@ -102,7 +116,7 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
     // It runs no git command.
     let pace = Pace::new(NUDGE_DISTANCE, stuck_after(watching.tick_s, 0));
     let ensemble = settings::ensemble(watching);
-    let desk = Arc::new(Desk { report: RwLock::default(), pushed, ensemble, pace });
+    let desk = Arc::new(Desk { newest: RwLock::default(), pushed, ensemble, pace });
     let mut looking =
         Looking { shard: settings.shard, desk: Arc::clone(&desk), metrics, said: Said::default() };
     if once {
@@ -110,18 +124,14 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
         observer.keep();
         return Ok(());
     }
-    let serving = server::Settings {
+    let doors = server::Settings {
         listen: watching.listen,
-        token: Some(Arc::new(|_: &[u8]| false)),
-        insecure_webhook: false,
+        webhook: None,
         forge_hooks: false,
         push: inbox::push_door(watching)?,
         anomalies: Some(inbox::anomalies_door(settings)?),
     };
-    let server = bind(serving, Arc::clone(&desk) as Arc<dyn Backend>, &looking.metrics).await?;
-    let stop = Arc::new(Notify::new());
-    let told = Arc::clone(&stop);
-    let server = tokio::spawn(server.run(async move { told.notified().await }));
+    let serving = Serving::start(doors, Arc::clone(&desk) as Arc<dyn Backend>, &looking.metrics).await?;
     let tick = Duration::from_secs(u64::from(watching.tick_s));
     let mut stopping = pin!(system::stop_requested());
     loop {
@@ -138,9 +148,7 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
         }
     }
     observer.keep();
-    stop.notify_one();
-    Event::Stopped.emit();
-    super::run::served(server.await)
+    serving.end().await
 }
 
 /// Where a look is told.
@@ -156,12 +164,28 @@ impl Looking {
         let (clock, watch) = (SystemClock, Stopwatch::start());
         let evidence = observer.scan(clock.now()).await;
         measure::look(&self.metrics, &evidence, (watch.elapsed(), &mut self.said));
-        let report = self.report(observer, &evidence);
-        *self.desk.report.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
+        let look = look(self.shard, &evidence, observer.reads(evidence.at));
+        *self.desk.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }
+}
 
-    fn report(&self, observer: &Observer, evidence: &Evidence) -> ShardReport {
-        let signals = observer.reads(evidence.at);
-        ShardReport::new(self.shard, evidence.at, signals, &evidence.anomalies, evidence.signals.len())
+fn look(shard: Shard, evidence: &Evidence, signals: Vec<SignalRead>) -> Look {
+    let report = ShardReport::new(shard, evidence.at, signals, &evidence.anomalies, evidence.signals.len());
+    let sample_at = evidence.signals.values().filter_map(|it| it.last()).map(|(at, _)| at).max();
+    Look { report: Arc::new(report), sample_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fixtures::at;
+
+    #[test]
+    fn a_look_just_now_makes_old_samples_no_younger() {
+        let report = ShardReport::new(Shard::new(0, 1).unwrap(), at(600), Vec::new(), &[], 1);
+        let look = Look { report: Arc::new(report), sample_at: Some(at(0)) };
+        assert_eq!(look.ready(at(603)).newest_evidence_age_s, Some(603));
+        let empty = Look { sample_at: None, ..look };
+        assert_eq!(empty.ready(at(603)).newest_evidence_age_s, None);
     }
 }

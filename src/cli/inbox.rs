@@ -21,8 +21,8 @@ use crate::observe::remote_write::WriteError;
 use crate::observe::spool::Spool;
 use crate::outside::clock::{Clock as _, SystemClock};
 use crate::outside::secret::Secret;
-use crate::serve::server::{Backend, Readiness, Refusal, Taken, TokenCheck};
-use crate::serve::write::Door;
+use crate::serve::door::{Door, TokenCheck};
+use crate::serve::server::{Backend, Readiness, Refusal, Taken};
 use crate::telemetry::events::Event;
 
 /// What the HTTP side works on.
@@ -143,14 +143,14 @@ pub fn anomalies_door(settings: &DetectorSettings) -> Result<Door, Failure> {
     })
 }
 
-/// Who may send alerts: a check of the token, and whether nobody has to show one.
+/// Who may send alerts; `None` when nobody may.
 ///
 /// # Errors
 /// When the file of the token cannot be read.
-pub fn token_check(settings: &Settings) -> Result<(Option<TokenCheck>, bool), Failure> {
+pub fn webhook_door(settings: &Settings) -> Result<Option<Door>, Failure> {
     Ok(match &settings.webhook {
-        WebhookAuth::Off => (Some(Arc::new(|_: &[u8]| false)), false),
-        WebhookAuth::SecretFile(file) => (Some(check(settings::secret(file)?)), false),
-        WebhookAuth::InsecureLoopback => (None, true),
+        WebhookAuth::Off => None,
+        WebhookAuth::SecretFile(file) => Some(Door::Bearer(check(settings::secret(file)?))),
+        WebhookAuth::InsecureLoopback => Some(Door::Open),
     })
 }

@@ -38,6 +38,7 @@ mod rights;
 mod run;
 mod selector;
 mod senses;
+mod serving;
 mod settings;
 mod sops;
 mod source;

@@ -6,9 +6,6 @@ use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::JoinError;
-
 use super::args::{LogFormat, ModeArg, Run};
 use super::checklist::within;
 use super::detector;
@@ -17,6 +14,7 @@ use super::inbox::{self, Inbox};
 use super::outlets::Outlets;
 use super::output::Console;
 use super::pace::{NUDGE_DISTANCE, Pace};
+use super::serving::Serving;
 use super::settings::{self, Feeds};
 use super::telling::Telling;
 use crate::config::{self, InForce, Overrides, Settings, Watching};
@@ -27,7 +25,7 @@ use crate::reconcile::error::{ErrorCategory, TurnError};
 use crate::reconcile::evidence::Evidence;
 use crate::reconcile::measure::{self, Said};
 use crate::reconcile::report::TickReport;
-use crate::serve::server::{self, Backend, Check, Readiness, ServeError, Server};
+use crate::serve::server::{self, Check, Readiness};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::Metrics;
 use crate::telemetry::setup::{self, LogSettings};
@@ -141,14 +139,14 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
         }
         return report.errors.into_iter().next().map_or(Ok(()), |error| Err(tick_failed(error)));
     }
-    let (token, insecure_webhook) = inbox::token_check(settings)?;
-    let push = inbox::push_door(&settings.watching)?;
-    let listen = settings.watching.listen;
-    let serving = server::Settings { listen, token, insecure_webhook, forge_hooks, push, anomalies: None };
-    let server = bind(serving, Arc::new(backend), &metrics).await?;
-    let stop = Arc::new(Notify::new());
-    let told = Arc::clone(&stop);
-    let server = tokio::spawn(server.run(async move { told.notified().await }));
+    let doors = server::Settings {
+        listen: settings.watching.listen,
+        webhook: inbox::webhook_door(settings)?,
+        forge_hooks,
+        push: inbox::push_door(&settings.watching)?,
+        anomalies: None,
+    };
+    let serving = Serving::start(doors, Arc::new(backend), &metrics).await?;
     let tick = Duration::from_secs(u64::from(settings.watching.tick_s));
     let mut notes = Notes { metrics, ready, said: Said::default() };
     // The detectors send the scores.
@@ -162,36 +160,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     if let Some(cluster) = &mut told.cluster {
         cluster.end().await;
     }
-    stop.notify_one();
-    Event::Stopped.emit();
-    served(server.await)
-}
-
-/// The HTTP side, on its address.
-///
-/// # Errors
-/// When the address is taken, or it would be open to all.
-pub async fn bind(
-    serving: server::Settings,
-    backend: Arc<dyn Backend>,
-    metrics: &Arc<Metrics>,
-) -> Result<Server, Failure> {
-    Server::bind(serving, backend, Arc::clone(metrics)).await.map_err(|error| {
-        Failure::usage("could not start the HTTP side")
-            .because(error)
-            .hint("choose an address of this machine that is free: `listen` in the settings, or --listen")
-    })
-}
-
-/// How the HTTP side ended.
-///
-/// # Errors
-/// When its socket failed.
-pub fn served(ended: Result<Result<(), ServeError>, JoinError>) -> Result<(), Failure> {
-    match ended {
-        Ok(Err(error)) => Err(Failure::new(Kind::No, "the HTTP side failed").because(error)),
-        Ok(Ok(())) | Err(_) => Ok(()),
-    }
+    serving.end().await
 }
 
 /// No tick takes this long, whose git commands may take so much each.

@@ -24,7 +24,7 @@ const CODES_MAX: usize = 4;
 
 /// Takes a delivery, if there is a secret to check it with.
 pub async fn forge(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    if !app.forge_hooks {
+    if !app.settings.forge_hooks {
         return nothing_here().into_response();
     }
     let heard = take(&app, &headers, body).await;

@@ -3,13 +3,14 @@
 //! about the repository lives here.
 
 mod anomalies;
+pub mod door;
 mod hooks;
 mod listener;
 mod predict;
 mod problem;
 mod routes;
 pub mod server;
-pub mod write;
+mod write;
 
 #[cfg(test)]
 mod hooks_tests;

@@ -34,6 +34,11 @@ impl Problem {
         }
     }
 
+    /// The same under another status.
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { field: self.field, ..Self::new(status, self.detail) }
+    }
+
     pub fn is(&self, status: StatusCode) -> bool {
         self.status == status.as_u16()
     }

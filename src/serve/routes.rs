@@ -1,5 +1,6 @@
 //! The routes and their bounds. In goes a request, out comes an answer or a problem document. A body is
-//! read only after the sender was admitted, never beyond its limit and never past its deadline.
+//! read only after the sender was admitted, never beyond its limit and never past its deadline; a place to work on it is
+//! taken when it is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,8 @@ use tokio::time::timeout;
 
 use super::predict::{Posted, Predicted, Prediction, Request};
 use super::problem::Problem;
-use super::server::{Backend, Readiness, Refusal, TokenCheck};
-use super::write::{self, Door};
-use super::{anomalies, hooks};
+use super::server::{Backend, Readiness, Refusal, Settings};
+use super::{anomalies, hooks, write};
 use crate::telemetry::events::Event;
 use crate::telemetry::names::{Metrics, OPENMETRICS, Received};
 
@@ -29,8 +29,15 @@ pub const MAX_PREDICT_BYTES: usize = 2 * 1024 * 1024;
 pub const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Webhook messages being read or stored at the same time.
 pub const WEBHOOKS_AT_ONCE: usize = 64;
-/// Series being read or scored at the same time: scoring is all processor.
+/// Requests with series that arrive, or wait to be scored, at the same time: slow senders hold up nobody else until there
+/// are so many.
+pub const PREDICTIONS_READ_AT_ONCE: usize = 32;
+/// Requests being scored at the same time: that is all processor.
 pub const PREDICTIONS_AT_ONCE: usize = 2;
+/// Answers of `/metrics` being made at the same time: of a hundred thousand series one has some thirty megabytes.
+pub const METRICS_AT_ONCE: usize = 2;
+/// What is done in less than this is waited for: that is cheaper for both than to send again.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 const INDEX: &str = "tars
 
@@ -45,59 +52,55 @@ GET  /healthz               does the loop still turn
 GET  /readyz                what is ready and what is not
 ";
 
+/// The routes' own settings, and how many of what may be under way.
 pub(super) struct App {
-    token: Option<TokenCheck>,
-    /// There is a secret for the forge's webhooks.
-    pub(super) forge_hooks: bool,
+    pub(super) settings: Settings,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) metrics: Arc<Metrics>,
-    /// `None`: there is no receiver for samples.
-    pub(super) push: Option<Door>,
-    /// `None`: no remediator asks here.
-    pub(super) anomalies: Option<Door>,
     pub(super) anomaly_places: Arc<Semaphore>,
+    pub(super) write_reads: Arc<Semaphore>,
     pub(super) writes: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
     pub(super) forge_places: Arc<Semaphore>,
+    predict_reads: Arc<Semaphore>,
     predictions: Arc<Semaphore>,
+    metric_places: Arc<Semaphore>,
     pub(super) read_deadline: Duration,
 }
 
-/// Which routes there are, and for whom.
-#[derive(Clone)]
-pub struct Doors {
-    /// `None`: the alerts' webhook is open; the caller has checked that this is allowed.
-    pub token: Option<TokenCheck>,
-    /// There is a secret for the forge's webhooks.
-    pub forge_hooks: bool,
-    /// `None`: nobody pushes samples.
-    pub push: Option<Door>,
-    /// `None`: nobody asks for anomalies.
-    pub anomalies: Option<Door>,
+impl App {
+    fn new(
+        settings: Settings,
+        backend: Arc<dyn Backend>,
+        metrics: Arc<Metrics>,
+        read_deadline: Duration,
+    ) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self {
+            settings,
+            backend,
+            metrics,
+            anomaly_places: places(anomalies::ANOMALIES_AT_ONCE),
+            write_reads: places(write::WRITES_READ_AT_ONCE),
+            writes: places(write::WRITES_AT_ONCE),
+            webhooks: places(WEBHOOKS_AT_ONCE),
+            forge_places: places(hooks::FORGE_HOOKS_AT_ONCE),
+            predict_reads: places(PREDICTIONS_READ_AT_ONCE),
+            predictions: places(PREDICTIONS_AT_ONCE),
+            metric_places: places(METRICS_AT_ONCE),
+            read_deadline,
+        }
+    }
 }
 
 /// All routes.
 pub fn router(
-    doors: Doors,
+    settings: Settings,
     backend: Arc<dyn Backend>,
     metrics: Arc<Metrics>,
     read_deadline: Duration,
 ) -> Router {
-    let Doors { token, forge_hooks, push, anomalies } = doors;
-    let app = App {
-        token,
-        forge_hooks,
-        push,
-        anomalies,
-        anomaly_places: Arc::new(Semaphore::new(anomalies::ANOMALIES_AT_ONCE)),
-        writes: Arc::new(Semaphore::new(write::WRITES_AT_ONCE)),
-        backend,
-        metrics,
-        webhooks: Arc::new(Semaphore::new(WEBHOOKS_AT_ONCE)),
-        forge_places: Arc::new(Semaphore::new(hooks::FORGE_HOOKS_AT_ONCE)),
-        predictions: Arc::new(Semaphore::new(PREDICTIONS_AT_ONCE)),
-        read_deadline,
-    };
+    let app = App::new(settings, backend, metrics, read_deadline);
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/webhook/alertmanager", post(webhook))
@@ -124,11 +127,7 @@ async fn healthz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
 }
 
 async fn webhook(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
-    if let Some(check) = &app.token
-        && !credential(&headers, "Bearer").is_some_and(|token| check(token))
-    {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "send the configured bearer token"));
-    }
+    app.settings.webhook.as_ref().ok_or_else(nothing_here)?.admit(&headers)?;
     let place = admit(&app.webhooks).inspect_err(|_| app.metrics.count_alerts(Received::Shed, 1))?;
     let body = read(body, MAX_WEBHOOK_BYTES, app.read_deadline).await?;
     let backend = Arc::clone(&app.backend);
@@ -167,8 +166,10 @@ fn refused(refusal: Refusal) -> (Received, Problem) {
 }
 
 async fn predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Predicted>, Problem> {
-    let place = admit(&app.predictions)?;
+    let reading = admit(&app.predict_reads)?;
     let body = read(body, MAX_PREDICT_BYTES, app.read_deadline).await?;
+    let place = wait_for_place(&app.predictions).await?;
+    drop(reading);
     let backend = Arc::clone(&app.backend);
     let scored = blocking(place, move || {
         let score = |Request { series, period, timed }: Request| {
@@ -188,7 +189,9 @@ async fn predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Predict
 }
 
 async fn metrics_text(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let text = app.metrics.encode();
+    let place = wait_for_place(&app.metric_places).await?;
+    let metrics = Arc::clone(&app.metrics);
+    let text = blocking(place, move || metrics.encode()).await?;
     let text =
         text.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response())
@@ -208,20 +211,18 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Ready>) {
     (status, Json(Ready { ready, readiness }))
 }
 
-/// What the one `Authorization` header has after this scheme (RFC 7235); the scheme's case does not matter.
-pub(super) fn credential<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a [u8]> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let value = all.next()?.as_bytes();
-    if all.next().is_some() {
-        return None;
-    }
-    let (given, rest) = value.split_at_checked(scheme.len())?;
-    given.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.strip_prefix(b" "))?
+pub(super) fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| too_many())
 }
 
-pub(super) fn admit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    let place = Arc::clone(places).try_acquire_owned();
-    place.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time"))
+/// As [`admit`], after a while if there is none at once.
+pub(super) async fn wait_for_place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let place = timeout(PLACE_WAIT, Arc::clone(places).acquire_owned()).await;
+    place.ok().and_then(Result::ok).ok_or_else(too_many)
+}
+
+fn too_many() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the same time")
 }
 
 /// The whole body, if it is small and quick enough.
@@ -252,4 +253,26 @@ pub(super) async fn blocking<T: Send + 'static>(
         done
     });
     work.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::tests::{LONG, Stub, settings};
+
+    #[tokio::test]
+    async fn metrics_are_made_for_a_few_at_the_same_time_and_the_others_wait_for_their_turn() {
+        let metrics = Arc::new(Metrics::new("0.1.0", []));
+        let app = Arc::new(App::new(settings(), Arc::new(Stub::default()), metrics, LONG));
+        let all = u32::try_from(METRICS_AT_ONCE).unwrap();
+        let places = app.metric_places.try_acquire_many(all).unwrap();
+        let mut asked = std::pin::pin!(metrics_text(State(Arc::clone(&app))));
+        tokio::select! {
+            biased;
+            answer = &mut asked => panic!("all places are taken: {answer:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(places);
+        assert_eq!(asked.await.unwrap().status(), StatusCode::OK);
+    }
 }

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::door::Door;
 use super::listener::BoundedListener;
-use super::routes::{self, Doors};
-use super::write::Door;
+use super::routes;
 use crate::model::anomaly::Anomaly;
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
@@ -26,34 +26,19 @@ use crate::telemetry::names::Metrics;
 /// How long open requests may take to finish once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Does this token open the webhook? The comparison must take the same time for every wrong token.
-pub type TokenCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
-
-/// Where to listen and who may post alerts.
-#[derive(Clone)]
+/// Where to listen, and which routes there are for whom; one without a door does not exist.
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Loopback unless the operator says otherwise.
     pub listen: SocketAddr,
-    pub token: Option<TokenCheck>,
-    /// Accept alerts from anyone who reaches the port. Only possible on a loopback address.
-    pub insecure_webhook: bool,
-    /// There is a secret to check the forge's deliveries with; without one its route does not exist.
+    /// Who may send alerts.
+    pub webhook: Option<Door>,
+    /// There is a secret to check the forge's deliveries with.
     pub forge_hooks: bool,
-    /// Who may push samples; `None`: nobody, and the route does not exist.
+    /// Who may push samples.
     pub push: Option<Door>,
-    /// Who may ask for anomalies; `None`: nobody, as above.
+    /// Who may ask for anomalies.
     pub anomalies: Option<Door>,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = self.token.is_some();
-        write!(
-            f,
-            "Settings {{ listen: {}, token: {token}, insecure: {}, forge: {}, push: {:?}, anomalies: {:?} }}",
-            self.listen, self.insecure_webhook, self.forge_hooks, self.push, self.anomalies
-        )
-    }
 }
 
 /// What became of the alerts of one message; all of it is durable.
@@ -140,14 +125,7 @@ pub trait Backend: Send + Sync + 'static {
 #[derive(Debug, Error)]
 pub enum ServeError {
     #[error(
-        "the Alertmanager webhook has no secret; configure its token file, or pass --insecure-webhook on a \
-         loopback address"
-    )]
-    NoSecret,
-    #[error("--insecure-webhook is only possible on a loopback address, and {0} is not one")]
-    InsecureBeyondLoopback(SocketAddr),
-    #[error(
-        "who sends samples or reads anomalies shows a secret, except on a loopback address, and {0} is not one"
+        "who sends alerts or samples or reads anomalies shows a secret, except on a loopback address, and {0} is not one"
     )]
     OpenToAll(SocketAddr),
     #[error("cannot listen on {address}")]
@@ -177,7 +155,7 @@ impl Server {
     /// Checks the settings and binds the address; nothing is answered yet.
     ///
     /// # Errors
-    /// [`ServeError`] when the webhook would be open or the address cannot be bound.
+    /// [`ServeError`] when a door would be open to all or the address cannot be bound.
     pub async fn bind(
         settings: Settings,
         backend: Arc<dyn Backend>,
@@ -193,23 +171,15 @@ impl Server {
         metrics: Arc<Metrics>,
         read_deadline: Duration,
     ) -> Result<Self, ServeError> {
-        match (&settings.token, settings.insecure_webhook) {
-            (Some(_), _) => {}
-            (None, true) if settings.listen.ip().is_loopback() => {}
-            (None, true) => return Err(ServeError::InsecureBeyondLoopback(settings.listen)),
-            (None, false) => return Err(ServeError::NoSecret),
-        }
-        let is_open =
-            [&settings.push, &settings.anomalies].into_iter().any(|it| matches!(it, Some(Door::Open)));
+        let doors = [&settings.webhook, &settings.push, &settings.anomalies];
+        let is_open = doors.into_iter().any(|it| matches!(it, Some(Door::Open)));
         if is_open && !settings.listen.ip().is_loopback() {
             return Err(ServeError::OpenToAll(settings.listen));
         }
         let failed = |cause| ServeError::Listen { address: settings.listen, cause };
         let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let Settings { token, forge_hooks, push, anomalies, .. } = settings;
-        let doors = Doors { token, forge_hooks, push, anomalies };
-        let router = routes::router(doors, backend, metrics, read_deadline);
+        let router = routes::router(settings, backend, metrics, read_deadline);
         Ok(Self { listener, address, router })
     }
 

@@ -9,10 +9,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::door::Door;
 use super::listener::MAX_CONNECTIONS;
-use super::routes::{MAX_WEBHOOK_BYTES, WEBHOOKS_AT_ONCE};
+use super::routes::{MAX_WEBHOOK_BYTES, PREDICTIONS_AT_ONCE, WEBHOOKS_AT_ONCE};
 use super::server::*;
-use super::write::Door;
 use crate::model::anomaly::{Anomaly, ModelName, ModelScore, Score};
 use crate::model::delivery::{Delivery, Heard};
 use crate::model::fixtures::{anomaly, at, signal};
@@ -127,19 +127,26 @@ pub(super) struct Running {
 pub(super) fn settings() -> Settings {
     Settings {
         listen: "127.0.0.1:0".parse().unwrap(),
-        token: Some(Arc::new(|token: &[u8]| token == b"hunter2")),
-        insecure_webhook: false,
+        webhook: Some(Door::Bearer(Arc::new(|it: &[u8]| it == b"hunter2"))),
         forge_hooks: true,
         anomalies: Some(Door::Bearer(Arc::new(|it: &[u8]| it == b"hunter3"))),
         push: Some(Door::Basic(Arc::new(|it: &[u8]| it == b"cHJvbTpodW50ZXIy"))),
     }
 }
 
+/// A deadline for bodies that a test may wait for.
+const SHORT: Duration = Duration::from_millis(300);
+/// One that no test waits for.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
 pub(super) async fn start(stub: Stub) -> Running {
+    start_with(stub, SHORT).await
+}
+
+pub(super) async fn start_with(stub: Stub, deadline: Duration) -> Running {
     let stub = Arc::new(stub);
     let metrics = Arc::new(Metrics::new("0.1.0", [signal("backend", "latency_p95")]));
     let backend: Arc<dyn Backend> = Arc::clone(&stub) as _;
-    let deadline = Duration::from_millis(300);
     let server = Server::bind_with(settings(), backend, Arc::clone(&metrics), deadline).await.unwrap();
     let address = server.address();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -163,6 +170,19 @@ pub(super) fn request(method: &str, path: &str, headers: &str, body: &str) -> Ve
     let length = body.len();
     let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}");
     format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// Begins to send a body, of which no more comes while the stream is there; `head` without its last line end.
+pub(super) async fn trickle(address: SocketAddr, head: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("{head}content-length: 10\r\nexpect: 100-continue\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server says so when it begins to read the body.
+    let (expected, mut said) = (b"HTTP/1.1 100 Continue\r\n\r\n", [0; 25]);
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, expected);
+    stream.write_all(b"abc").await.unwrap();
+    stream
 }
 
 pub(super) fn status(reply: &str) -> u16 {
@@ -344,25 +364,30 @@ async fn a_loop_that_hangs_is_not_alive() {
 }
 
 #[tokio::test]
-async fn an_open_webhook_needs_the_flag_and_a_loopback_address() {
+async fn an_open_webhook_needs_a_loopback_address_and_without_a_door_there_is_none() {
     let metrics = || Arc::new(Metrics::new("0.1.0", []));
-    let bind = async |listen: &str, insecure_webhook: bool| {
-        let settings = Settings {
-            listen: listen.parse().unwrap(),
-            token: None,
-            insecure_webhook,
-            forge_hooks: false,
-            push: None,
-            anomalies: None,
-        };
+    let bind = async |listen: &str, webhook: Option<Door>| {
+        let settings = Settings { listen: listen.parse().unwrap(), webhook, ..settings() };
         Server::bind(settings, Arc::new(Stub::default()), metrics()).await
     };
-    assert!(matches!(bind("127.0.0.1:0", false).await, Err(ServeError::NoSecret)));
-    assert!(matches!(bind("0.0.0.0:0", true).await, Err(ServeError::InsecureBeyondLoopback(_))));
-    let server = bind("127.0.0.1:0", true).await.unwrap();
-    let address = server.address();
-    tokio::spawn(server.run(std::future::pending()));
-    assert_eq!(status(&exchange(address, &request("POST", HOOK, "", "{}")).await), 204);
+    assert!(matches!(bind("0.0.0.0:0", Some(Door::Open)).await, Err(ServeError::OpenToAll(_))));
+    for (door, code) in [(Some(Door::Open), 204), (None, 404)] {
+        let server = bind("127.0.0.1:0", door).await.unwrap();
+        let address = server.address();
+        tokio::spawn(server.run(std::future::pending()));
+        assert_eq!(status(&exchange(address, &request("POST", HOOK, "", "{}")).await), code);
+    }
+}
+
+#[tokio::test]
+async fn slow_senders_take_nobodys_place_to_be_scored() {
+    let running = start_with(Stub::default(), LONG).await;
+    let mut slow = Vec::new();
+    for _ in 0..=PREDICTIONS_AT_ONCE {
+        slow.push(trickle(running.address, "POST /predict HTTP/1.1\r\nhost: x\r\n").await);
+    }
+    let reply = exchange(running.address, &request("POST", "/predict", "", r#"{"values":[1]}"#)).await;
+    assert_eq!(status(&reply), 200, "{reply}");
 }
 
 #[tokio::test]

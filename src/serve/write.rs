@@ -2,71 +2,35 @@
 //! In go the headers of a request, out comes a message to be read with its version, or a refusal before the body is
 //! read. Nothing is unpacked here.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
+use super::door::Door;
 use super::problem::Problem;
-use super::routes::{App, blocking, credential, nothing_here, read};
-use super::server::TokenCheck;
+use super::routes::{App, blocking, nothing_here, read, wait_for_place};
 use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
 use crate::telemetry::names::{Metrics, Pushed, Written};
 
 /// Largest message as it is sent, bytes.
 pub const MAX_WRITE_BYTES: usize = 4 * 1024 * 1024;
-/// Messages being read or stored at the same time; each may be sixteen megabytes unpacked.
+/// Messages that arrive, or wait to be stored, at the same time: slow senders hold up nobody else until there are so many.
+pub const WRITES_READ_AT_ONCE: usize = 32;
+/// Messages being stored at the same time; each may be sixteen megabytes unpacked.
 pub const WRITES_AT_ONCE: usize = 4;
-/// A sender has many connections and waits for each: that is cheaper for both than to send again.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
 const HISTOGRAMS_WRITTEN: HeaderName =
     HeaderName::from_static("x-prometheus-remote-write-histograms-written");
 const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
 
-/// Who may push samples.
-#[derive(Clone)]
-pub enum Door {
-    /// Whoever knows the token.
-    Bearer(TokenCheck),
-    /// Whoever knows user and password, as base64 of `user:password`.
-    Basic(TokenCheck),
-    /// Whoever reaches the port.
-    Open,
-}
-
-impl fmt::Debug for Door {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bearer(_) => "Bearer",
-            Self::Basic(_) => "Basic",
-            Self::Open => "Open",
-        })
-    }
-}
-
-impl Door {
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
-        let (scheme, check) = match self {
-            Self::Bearer(check) => ("Bearer", check),
-            Self::Basic(check) => ("Basic", check),
-            Self::Open => return true,
-        };
-        credential(headers, scheme).is_some_and(|it| check(it))
-    }
-}
-
 /// Takes a message, if anybody may push.
 pub(super) async fn write(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    let Some(door) = &app.push else { return nothing_here().into_response() };
+    let Some(door) = &app.settings.push else { return nothing_here().into_response() };
     match take(&app, door, &headers, body).await {
         Ok((version, tally)) => answer(&app.metrics, version, &tally),
         Err((outcome, problem)) => {
@@ -88,23 +52,17 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(WriteVersion, Tally), Refused> {
-    if !door.admits(headers) {
-        let problem = Problem::new(StatusCode::UNAUTHORIZED, "send the credential that the settings name");
-        return Err((Written::Unauthorized, problem));
-    }
+    door.admit(headers).map_err(|problem| (Written::Unauthorized, problem))?;
     let version = version(headers)
         .map_err(|detail| (Written::OtherType, Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)))?;
-    let place = place(app).await.ok_or_else(|| {
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many messages at the same time");
-        (Written::Shed, problem)
-    })?;
-    let body = read(body, MAX_WRITE_BYTES, app.read_deadline).await.map_err(|problem| {
-        let slow = problem.is(StatusCode::REQUEST_TIMEOUT);
-        (if slow { Written::TooSlow } else { Written::TooLarge }, problem)
-    })?;
+    let shed = |problem| (Written::Shed, problem);
+    let reading = wait_for_place(&app.write_reads).await.map_err(shed)?;
+    let body = read(body, MAX_WRITE_BYTES, app.read_deadline).await.map_err(unread)?;
+    let place = wait_for_place(&app.writes).await.map_err(shed)?;
+    drop(reading);
     let backend = Arc::clone(&app.backend);
     let taken = blocking(place, move || backend.write(version, &body)).await;
-    match taken.map_err(|problem| (Written::Shed, problem))? {
+    match taken.map_err(shed)? {
         Ok(tally) => Ok((version, tally)),
         Err(WriteRefusal::Malformed(detail)) => {
             Err((Written::Malformed, Problem::new(StatusCode::BAD_REQUEST, detail)))
@@ -115,8 +73,12 @@ async fn take(
     }
 }
 
-async fn place(app: &Arc<App>) -> Option<OwnedSemaphorePermit> {
-    timeout(PLACE_WAIT, Arc::clone(&app.writes).acquire_owned()).await.ok()?.ok()
+/// A sender repeats what met a 5xx, and nothing else but 429: after a 408 its samples would be gone.
+fn unread(problem: Problem) -> Refused {
+    match problem.is(StatusCode::REQUEST_TIMEOUT) {
+        true => (Written::TooSlow, problem.with_status(StatusCode::SERVICE_UNAVAILABLE)),
+        false => (Written::TooLarge, problem),
+    }
 }
 
 /// The version by content type, as both specifications say; the header with the version only has to be one of ours.

@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::serve::server::{ServeError, Server, Settings};
-use crate::serve::tests::{Running, Stub, exchange, request, settings, start, status};
+use crate::serve::tests::{
+    LONG, Running, Stub, exchange, request, settings, start, start_with, status, trickle,
+};
 
 const PATH: &str = "/api/v1/write";
 const AUTH: &str = "authorization: Basic cHJvbTpodW50ZXIy\r\n";
@@ -91,7 +93,8 @@ async fn a_message_is_bounded_in_size_and_time() {
     let announced = format!("{head}content-length: {}\r\n\r\n", MAX_WRITE_BYTES + 1);
     assert_eq!(status(&exchange(running.address, announced.as_bytes()).await), 413);
     let slow = format!("{head}content-length: 10\r\n\r\nabc");
-    assert_eq!(status(&exchange(running.address, slow.as_bytes()).await), 408);
+    let reply = exchange(running.address, slow.as_bytes()).await;
+    assert_eq!(status(&reply), 503, "Prometheus drops what meets a 408: {reply}");
     counted(&running, "tars_push_messages_total{outcome=\"too_large\"} 1");
     counted(&running, "tars_push_messages_total{outcome=\"too_slow\"} 1");
 }
@@ -129,4 +132,15 @@ async fn more_messages_than_places_wait_for_their_turn() {
     for reply in all {
         assert_eq!(reply.await.unwrap(), 204);
     }
+}
+
+#[tokio::test]
+async fn slow_senders_take_nobodys_place_to_be_stored() {
+    let running = start_with(Stub::default(), LONG).await;
+    let mut slow = Vec::new();
+    for _ in 0..WRITES_AT_ONCE {
+        let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\n{AUTH}{V1}");
+        slow.push(trickle(running.address, &head).await);
+    }
+    assert_eq!(status(&post(&running, V1).await), 204);
 }
