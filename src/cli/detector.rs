@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::inbox;
-use super::outlets::Outlets;
+use super::outlets::{self, Outlets};
 use super::pace::{NUDGE_DISTANCE, Pace};
 use super::run::stuck_after;
 use super::serving::Serving;
@@ -110,8 +110,7 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
     let Feeds { sources, pushed } = settings::feeds(watching, &clock)?;
     let mut observer = settings::shard_observer(settings, sources)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), []));
-    let instance = settings::instance(watching)?;
-    let outlets = Outlets::of(watching, &instance)?;
+    let (instance, outlets) = (outlets::instance(watching)?, Outlets::of(watching)?);
     Event::Started { version: env!("CARGO_PKG_VERSION"), instance: instance.as_str() }.emit();
     // It runs no git command.
     let pace = Pace::new(NUDGE_DISTANCE, stuck_after(watching.tick_s, 0));
@@ -148,6 +147,7 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
         }
     }
     observer.keep();
+    outlets.end(&looking.metrics).await;
     serving.end().await
 }
 

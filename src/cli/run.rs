@@ -152,11 +152,12 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     // The detectors send the scores.
     let outlets = match &settings.detectors {
         Some(_) => Outlets::default(),
-        None => Outlets::of(&settings.watching, reconciler.memory().instance())?,
+        None => Outlets::of(&settings.watching)?,
     };
     let mut told = Told { outlets, cluster };
     turn(&mut reconciler, &mut notes, &pace, &mut told, tick).await?;
     reconciler.keep();
+    told.outlets.end(&notes.metrics).await;
     if let Some(cluster) = &mut told.cluster {
         cluster.end().await;
     }
@@ -206,12 +207,16 @@ async fn turn(
         if stopping {
             return Ok(());
         }
-        told.outlets.send(&notes.metrics).await;
-        if let (Some(cluster), Some((evidence, _))) = (&mut told.cluster, &outcome) {
-            cluster.tell(reconciler, evidence).await;
-        }
+        // What is not told when the process ends, the next one tells.
+        let telling = async {
+            told.outlets.send(&notes.metrics).await;
+            if let (Some(cluster), Some((evidence, _))) = (&mut told.cluster, &outcome) {
+                cluster.tell(reconciler, evidence).await;
+            }
+            pace.next(&watch, tick).await;
+        };
         tokio::select! {
-            () = pace.next(&watch, tick) => {}
+            () = telling => {}
             _ = &mut stop => return Ok(()),
         }
     }

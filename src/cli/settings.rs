@@ -434,11 +434,8 @@ pub fn ensemble(watching: &Watching) -> EnsembleSettings {
     EnsembleSettings { weights, warm_up_samples, false_alarms_per_week, ..EnsembleSettings::default() }
 }
 
-/// The name of this process.
-///
-/// # Errors
-/// When there is no randomness to make one up.
-pub fn instance(watching: &Watching) -> Result<InstanceId, Failure> {
+/// The name of this process in the ledger and the cluster, where no two are the same, not even before and after a restart.
+fn instance(watching: &Watching) -> Result<InstanceId, Failure> {
     if let Some(instance) = &watching.instance {
         return Ok(instance.clone());
     }

@@ -213,21 +213,6 @@ impl Http {
         self.send(url, HttpRequest { method: Method::Get, query, headers: &[], body: None, credential }).await
     }
 
-    /// POST of a body.
-    ///
-    /// # Errors
-    /// As [`Http::send`].
-    pub async fn post(
-        &self,
-        url: &str,
-        content_type: &str,
-        body: &[u8],
-        bearer: Option<&Secret>,
-    ) -> Result<HttpReply, HttpError> {
-        let (body, credential) = (Some((content_type, body)), bearer.map(|token| (Scheme::Bearer, token)));
-        self.send(url, HttpRequest { method: Method::Post, query: &[], headers: &[], body, credential }).await
-    }
-
     /// One request, sent once.
     ///
     /// # Errors

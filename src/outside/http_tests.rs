@@ -65,7 +65,9 @@ async fn a_post_sends_its_body_and_a_broken_date_is_none() {
     let (address, mut requests, _) =
         serve("HTTP/1.1 200 OK\r\nDate: yesterday\r\nContent-Length: 0\r\n\r\n").await;
     let url = format!("http://{address}/x");
-    let reply = client(20_000, 10).post(&url, "application/json", b"{}", None).await.unwrap();
+    let body = Some(("application/json", &b"{}"[..]));
+    let request = HttpRequest { method: Method::Post, query: &[], headers: &[], body, credential: None };
+    let reply = client(20_000, 10).send(&url, request).await.unwrap();
     assert_eq!((reply.status, reply.date), (200, None));
     let request = requests.recv().await.unwrap();
     assert!(request.starts_with("POST /x") && request.contains("application/json"));

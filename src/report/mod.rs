@@ -10,6 +10,7 @@ mod projection;
 pub mod pushgateway;
 pub mod refresh;
 pub mod remote_write;
+mod rounds;
 
 #[cfg(feature = "cluster-tests")]
 #[cfg(test)]

@@ -2,16 +2,14 @@
 //! the scores as `/metrics` shows them, out goes one bounded request. A failure is counted, logged and
 //! forgotten: the next tick pushes again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use thiserror::Error;
 
+use super::rounds::Rounds;
 use crate::model::ids::InstanceId;
 use crate::model::signal::SignalKey;
-use crate::outside::http::{Http, HttpError};
+use crate::outside::http::{Http, HttpError, HttpRequest, Method, Scheme};
 use crate::outside::secret::Secret;
-use crate::telemetry::events::Event;
-use crate::telemetry::names::{Metrics, Push};
+use crate::telemetry::names::Metrics;
 
 /// Text exposition format, version 0.0.4: the one every Pushgateway reads.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,8 +29,7 @@ pub struct Pushgateway {
     http: Http,
     url: String,
     bearer: Option<Secret>,
-    /// Pushes that failed since the last that did not: an outage is logged when it begins and when it ends.
-    failed: AtomicU64,
+    rounds: Rounds,
 }
 
 impl Pushgateway {
@@ -42,36 +39,26 @@ impl Pushgateway {
         // An instance id has only characters that need no escape in a path, but "." and ".." are path
         // segments of their own, so it never stands alone.
         let url = format!("{}/metrics/job/tars/instance/tars-{instance}", base_url.trim_end_matches('/'));
-        Self { http, url, bearer, failed: AtomicU64::new(0) }
+        Self { http, url, bearer, rounds: Rounds::new("pushgateway") }
     }
 
-    /// Pushes the scores that `metrics` holds now, and counts the outcome there. A signal without a score is
-    /// pushed as NaN: a Pushgateway keeps what it has, and an old score must not look current.
+    /// Pushes the scores that `metrics` holds now, and counts the outcome there. A Pushgateway keeps what it has, and an
+    /// old score must not look current: a signal without a score is pushed as NaN, and what is not pushed any more goes.
     pub async fn push(&self, metrics: &Metrics) {
-        let scores = metrics.scores();
-        if scores.is_empty() {
-            return;
-        }
-        match self.send(text(&scores)).await {
-            Ok(()) => {
-                metrics.count_gateway_push(Push::Accepted);
-                let failed = self.failed.swap(0, Ordering::Relaxed);
-                if failed > 0 {
-                    Event::Recovered { stage: "pushgateway", failed }.emit();
-                }
-            }
-            Err(error) => {
-                metrics.count_gateway_push(Push::Failed);
-                if self.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                    Event::Failed { stage: "pushgateway", error: &error }.emit();
-                }
-            }
-        }
+        let text = text(&metrics.scores());
+        let outcome = self.send(Method::Put, Some((TEXT_FORMAT, text.as_bytes()))).await;
+        metrics.count_gateway_push(self.rounds.note(outcome));
     }
 
-    async fn send(&self, body: String) -> Result<(), PushError> {
-        let reply = self.http.post(&self.url, TEXT_FORMAT, body.as_bytes(), self.bearer.as_ref()).await;
-        match reply.map_err(PushError::Http)?.status {
+    /// Takes the group away: this process scores no more.
+    pub async fn end(&self) {
+        self.rounds.note(self.send(Method::Delete, None).await);
+    }
+
+    async fn send(&self, method: Method, body: Option<(&str, &[u8])>) -> Result<(), PushError> {
+        let credential = self.bearer.as_ref().map(|it| (Scheme::Bearer, it));
+        let request = HttpRequest { method, query: &[], headers: &[], body, credential };
+        match self.http.send(&self.url, request).await.map_err(PushError::Http)?.status {
             200..300 => Ok(()),
             status => Err(PushError::Status(status)),
         }
@@ -117,14 +104,14 @@ mod tests {
         metrics
     }
 
-    /// Answers one request with `status` and returns it.
-    async fn answer_once(status: u16) -> (String, tokio::task::JoinHandle<String>) {
+    /// Answers one request with `status` and returns it; it is whole when it ends so.
+    async fn answer_once(status: u16, ends: &'static str) -> (String, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut seen = String::new();
-            while !seen.ends_with("0.876\n") {
+            while !seen.ends_with(ends) {
                 let mut chunk = [0; 4_096];
                 let count = stream.read(&mut chunk).await.unwrap();
                 assert!(count > 0);
@@ -139,11 +126,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_known_scores_are_pushed_under_job_and_instance() {
-        let (address, serving) = answer_once(200).await;
+        let (address, serving) = answer_once(200, "0.876\n").await;
         let metrics = metrics();
         gateway(&format!("{address}/")).push(&metrics).await;
         let seen = serving.await.unwrap();
-        assert!(seen.starts_with("POST /metrics/job/tars/instance/tars-a.1 HTTP/1.1\r\n"), "{seen}");
+        assert!(seen.starts_with("PUT /metrics/job/tars/instance/tars-a.1 HTTP/1.1\r\n"), "{seen}");
         let body = seen.split_once("\r\n\r\n").unwrap().1;
         let expected = "# TYPE tars_anomaly_score gauge\n\
                         tars_anomaly_score{signal=\"errors\",service=\"cart\"} NaN\n\
@@ -155,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_push_is_counted_and_harms_nothing() {
-        let (address, serving) = answer_once(500).await;
+        let (address, serving) = answer_once(500, "0.876\n").await;
         let metrics = metrics();
         let gateway = gateway(&address);
         gateway.push(&metrics).await;
@@ -166,9 +153,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_sent_without_a_signal() {
+    async fn without_a_signal_nothing_is_left_of_what_was_pushed_before() {
+        let (address, serving) = answer_once(200, "\r\n\r\n# TYPE tars_anomaly_score gauge\n").await;
         let metrics = Metrics::new("0.1.0", []);
-        gateway("http://127.0.0.1:9").push(&metrics).await;
-        assert!(!metrics.encode().unwrap().contains("pushgateway_pushes_total{"));
+        gateway(&address).push(&metrics).await;
+        assert!(
+            serving.await.unwrap().starts_with("PUT "),
+            "a POST without a sample would leave the old ones"
+        );
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("tars_pushgateway_pushes_total{outcome=\"accepted\"} 1"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_group_goes_with_the_process() {
+        let (address, serving) = answer_once(202, "\r\n\r\n").await;
+        gateway(&address).end().await;
+        let seen = serving.await.unwrap();
+        assert!(seen.starts_with("DELETE /metrics/job/tars/instance/tars-a.1 HTTP/1.1\r\n"), "{seen}");
     }
 }

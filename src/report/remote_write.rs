@@ -2,19 +2,21 @@
 //! go the scores as `/metrics` shows them, out go bounded requests. A failure is counted, logged and forgotten: the
 //! next tick sends again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
+use tokio::time::timeout;
 
+use super::rounds::Rounds;
 use crate::model::ids::InstanceId;
 use crate::model::pushed::STALE_NAN;
 use crate::model::signal::SignalKey;
 use crate::outside::http::{Http, HttpError, HttpRequest, Method, Scheme};
 use crate::outside::protobuf::Writer;
 use crate::outside::secret::Secret;
-use crate::telemetry::events::Event;
-use crate::telemetry::names::{Metrics, Push};
+use crate::telemetry::names::Metrics;
 
 /// Most series of one request, as Prometheus itself sends.
 const SERIES_MAX: usize = 2_000;
@@ -31,6 +33,8 @@ enum SendError {
     Status(u16),
     #[error("the message cannot be compressed")]
     Snappy(#[source] snap::Error),
+    #[error("the receiver of remote write answered {sent} of {parts} messages within {} s", .within.as_secs())]
+    OutOfTime { sent: usize, parts: usize, within: Duration },
 }
 
 /// A receiver of remote write.
@@ -42,8 +46,9 @@ pub struct RemoteWrite {
     tenant: Option<String>,
     instance: InstanceId,
     bearer: Option<Secret>,
-    /// Rounds that failed since the last that did not: an outage is logged when it begins and when it ends.
-    failed: AtomicU64,
+    rounds: Rounds,
+    /// Which part a round begins with: the first that the one before did not come to, so that a slow receiver gets each in its turn.
+    first: AtomicUsize,
 }
 
 impl RemoteWrite {
@@ -56,37 +61,54 @@ impl RemoteWrite {
         bearer: Option<Secret>,
     ) -> Self {
         let (url, instance) = (url.to_owned(), instance.clone());
-        Self { http, url, tenant, instance, bearer, failed: AtomicU64::new(0) }
+        Self { http, url, tenant, instance, bearer, rounds: Rounds::new("remote write"), first: AtomicUsize::new(0) }
     }
 
-    /// Sends the scores that `metrics` holds now, and counts the outcome there. A series without a score ends: an old
-    /// score must not look current.
-    pub async fn push(&self, metrics: &Metrics, now: Timestamp) {
+    /// Sends the scores that `metrics` holds now, as many as there is time for, and counts the outcome there. A series
+    /// without a score ends: an old score must not look current.
+    pub async fn push(&self, metrics: &Metrics, now: Timestamp, within: Duration) {
         let scores = metrics.scores();
-        if scores.is_empty() {
-            return;
+        if !scores.is_empty() {
+            metrics.count_score_write(self.rounds.note(self.round(&scores, now, within).await));
         }
-        let mut outcome = Ok(());
-        for part in scores.chunks(SERIES_MAX) {
-            outcome = self.send(&self.message(part, now)).await;
-            if outcome.is_err() {
-                break;
-            }
-        }
-        match outcome {
-            Ok(()) => {
-                metrics.count_score_write(Push::Accepted);
-                let failed = self.failed.swap(0, Ordering::Relaxed);
-                if failed > 0 {
-                    Event::Recovered { stage: "remote write", failed }.emit();
+    }
+
+    /// Ends every series: this process scores no more.
+    pub async fn end(&self, metrics: &Metrics, now: Timestamp, within: Duration) {
+        let ended: Vec<_> = metrics.scores().into_iter().map(|(key, _)| (key, None)).collect();
+        self.rounds.note(self.round(&ended, now, within).await);
+    }
+
+    async fn round(
+        &self,
+        scores: &[(SignalKey, Option<f64>)],
+        now: Timestamp,
+        within: Duration,
+    ) -> Result<(), SendError> {
+        let mut parts: Vec<_> = scores.chunks(SERIES_MAX).collect();
+        let first = self.first.load(Ordering::Relaxed).checked_rem(parts.len()).unwrap_or(0);
+        parts.rotate_left(first);
+        let (mut sent, mut outcome) = (0, Ok(()));
+        let sending = async {
+            for part in &parts {
+                let answer = self.send(&self.message(part, now)).await;
+                sent += 1;
+                match answer {
+                    Ok(()) => {}
+                    Err(SendError::Http(error)) => {
+                        outcome = Err(SendError::Http(error));
+                        return;
+                    }
+                    // Who does not take one part may want the next.
+                    Err(refused) => outcome = Err(refused),
                 }
             }
-            Err(error) => {
-                metrics.count_score_write(Push::Failed);
-                if self.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                    Event::Failed { stage: "remote write", error: &error }.emit();
-                }
-            }
+        };
+        let in_time = timeout(within, sending).await;
+        self.first.store(first + sent, Ordering::Relaxed);
+        match in_time {
+            Ok(()) => outcome,
+            Err(_) => Err(SendError::OutOfTime { sent, parts: parts.len(), within }),
         }
     }
 
@@ -139,17 +161,23 @@ impl RemoteWrite {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::model::fixtures::{at, signal};
     use crate::outside::http::HttpSettings;
     use crate::outside::protobuf::{Fields, Value};
 
-    fn receiver() -> RemoteWrite {
+    /// No test waits so long.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn receiver(url: &str) -> RemoteWrite {
         let settings = HttpSettings {
-            timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_secs(1),
+            timeout: LONG,
+            connect_timeout: LONG,
             body_max: 1024,
             user_agent: "tars-test".into(),
             authorities: None,
@@ -164,6 +192,60 @@ mod tests {
         assert_eq!(receiver.headers(), HEADERS);
         receiver.tenant = Some("shop".to_owned());
         assert_eq!(receiver.headers()[2..], [("x-scope-orgid", "shop")]);
+        RemoteWrite::new(http, url, &InstanceId::new("a").unwrap(), None)
+    }
+
+    fn nobody() -> RemoteWrite {
+        receiver("http://127.0.0.1:9/write")
+    }
+
+    /// Series for three messages.
+    fn three_parts() -> Metrics {
+        Metrics::new("0.1.0", (0..=2 * SERIES_MAX).map(|it| signal(&format!("s{it}"), "p95")))
+    }
+
+    /// Answers every request with the next of `statuses`, and says how many there were; without one left it does not answer.
+    async fn answers(statuses: &'static [u16]) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/write", listener.local_addr().unwrap());
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                whole_request(&mut stream).await;
+                match statuses.get(count.fetch_add(1, Ordering::SeqCst)) {
+                    Some(status) => {
+                        let reply =
+                            format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                    }
+                    None => held.push(stream),
+                }
+            }
+        });
+        (url, seen)
+    }
+
+    async fn whole_request(stream: &mut TcpStream) {
+        let mut seen = Vec::new();
+        loop {
+            let end = seen.windows(4).position(|it| it == b"\r\n\r\n");
+            let head = end.map(|it| String::from_utf8_lossy(&seen[..it]).to_ascii_lowercase());
+            let length = head.as_deref().and_then(|it| it.split("content-length: ").nth(1)?.lines().next());
+            let length: Option<usize> = length.map(|it| it.parse().unwrap());
+            if end.zip(length).is_some_and(|(end, length)| seen.len() >= end + 4 + length) {
+                return;
+            }
+            assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
+        }
+    }
+
+    fn counted(metrics: &Metrics, outcome: &str) {
+        let line = format!("tars_score_writes_total{{outcome=\"{outcome}\"}} 1");
+        let text = metrics.encode().unwrap();
+        assert!(text.contains(&line), "{outcome}");
     }
 
     /// Texts and numbers of a message, wherever they stand.
@@ -181,7 +263,7 @@ mod tests {
     #[test]
     fn a_score_is_a_sample_and_no_score_is_the_end_of_the_series() {
         let scores = [(signal("web", "p95"), Some(0.5)), (signal("db", "p95"), None)];
-        let message = receiver().message(&scores, at(0));
+        let message = nobody().message(&scores, at(0));
         let now = at(0).as_millisecond().to_string();
         let expected = |service: &str, value: &str| {
             let labels = ["__name__", "tars_anomaly_score", "instance", "tars-a", "job", "tars", "service"];
@@ -196,8 +278,36 @@ mod tests {
     #[tokio::test]
     async fn an_outage_is_counted_and_harms_nothing() {
         let metrics = Metrics::new("0.1.0", [signal("web", "p95")]);
-        receiver().push(&metrics, at(0)).await;
-        let text = metrics.encode().unwrap();
-        assert!(text.contains("tars_score_writes_total{outcome=\"failed\"} 1"), "{text}");
+        nobody().push(&metrics, at(0), LONG).await;
+        counted(&metrics, "failed");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_refused_leaves_the_others_going() {
+        let (url, seen) = answers(&[400, 204, 204]).await;
+        let metrics = three_parts();
+        receiver(&url).push(&metrics, at(0), LONG).await;
+        assert_eq!(seen.load(Ordering::SeqCst), 3);
+        counted(&metrics, "failed");
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_does_not_answer_costs_a_round_no_more_than_its_deadline_and_gets_the_rest_next_time()
+     {
+        let (url, seen) = answers(&[204]).await;
+        let (metrics, slow) = (three_parts(), receiver(&url));
+        let within = Duration::from_millis(300);
+        let pushed = timeout(LONG / 2, slow.push(&metrics, at(0), within)).await;
+        assert_eq!((pushed, seen.load(Ordering::SeqCst)), (Ok(()), 2));
+        counted(&metrics, "failed");
+        assert_eq!(slow.first.load(Ordering::SeqCst), 1, "the next round begins where this one ended");
+    }
+
+    #[tokio::test]
+    async fn at_the_end_every_series_ends() {
+        let (url, seen) = answers(&[204, 204, 204]).await;
+        let metrics = three_parts();
+        receiver(&url).end(&metrics, at(0), LONG).await;
+        assert_eq!(seen.load(Ordering::SeqCst), 3);
     }
 }
