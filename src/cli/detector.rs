@@ -23,6 +23,7 @@ use crate::model::pushed::{Tally, WriteRefusal, WriteVersion};
 use crate::model::shard::{Shard, ShardReport, SignalRead};
 use crate::model::signal::Series;
 use crate::observe::pushed::Pushed;
+use crate::observe::signals::SignalConfig;
 use crate::outside::clock::{Clock, Stopwatch, SystemClock};
 use crate::outside::system;
 use crate::reconcile::evidence::{Evidence, Observer};
@@ -116,8 +117,9 @@ pub async fn watch(settings: &DetectorSettings, once: bool) -> Result<(), Failur
     let pace = Pace::new(NUDGE_DISTANCE, stuck_after(watching.tick_s, 0));
     let ensemble = settings::ensemble(watching);
     let desk = Arc::new(Desk { newest: RwLock::default(), pushed, ensemble, pace });
+    let signals = settings::signals(watching);
     let mut looking =
-        Looking { shard: settings.shard, desk: Arc::clone(&desk), metrics, said: Said::default() };
+        Looking { shard: settings.shard, desk: Arc::clone(&desk), metrics, said: Said::default(), signals };
     if once {
         looking.look(&mut observer).await;
         observer.keep();
@@ -157,6 +159,7 @@ struct Looking {
     desk: Arc<Desk>,
     metrics: Arc<Metrics>,
     said: Said,
+    signals: Vec<SignalConfig>,
 }
 
 impl Looking {
@@ -164,6 +167,7 @@ impl Looking {
         let (clock, watch) = (SystemClock, Stopwatch::start());
         let evidence = observer.scan(clock.now()).await;
         measure::look(&self.metrics, &evidence, (watch.elapsed(), &mut self.said));
+        measure::availability(&self.metrics, &evidence, &self.signals);
         let look = look(self.shard, &evidence, observer.reads(evidence.at));
         *self.desk.newest.write().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }

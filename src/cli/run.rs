@@ -18,6 +18,7 @@ use super::serving::Serving;
 use super::settings::{self, Feeds};
 use super::telling::Telling;
 use crate::config::{self, InForce, Overrides, Settings, Watching};
+use crate::observe::signals::SignalConfig;
 use crate::outside::clock::{Clock, Stopwatch, SystemClock};
 use crate::outside::system;
 use crate::reconcile::Reconciler;
@@ -123,11 +124,12 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     };
     let mut cluster = Telling::start(settings, &mut parts, &pace).await?;
     let mut reconciler = Reconciler::new(parts);
+    let signals = settings::signals(&settings.watching);
     if once {
         let watch = Stopwatch::start();
         let (evidence, report) = reconciler.tick().await;
         reconciler.keep();
-        Notes { metrics, ready, said: Said::default() }.note(
+        Notes { metrics, ready, said: Said::default(), signals }.note(
             &evidence,
             &report,
             &reconciler,
@@ -148,7 +150,7 @@ async fn reconcile(settings: &Settings, once: bool) -> Result<(), Failure> {
     };
     let serving = Serving::start(doors, Arc::new(backend), &metrics).await?;
     let tick = Duration::from_secs(u64::from(settings.watching.tick_s));
-    let mut notes = Notes { metrics, ready, said: Said::default() };
+    let mut notes = Notes { metrics, ready, said: Said::default(), signals };
     // The detectors send the scores.
     let outlets = match &settings.detectors {
         Some(_) => Outlets::default(),
@@ -239,11 +241,13 @@ struct Notes {
     metrics: Arc<Metrics>,
     ready: Arc<RwLock<Readiness>>,
     said: Said,
+    signals: Vec<SignalConfig>,
 }
 
 impl Notes {
     fn note(&mut self, evidence: &Evidence, report: &TickReport, reconciler: &Reconciler, took: Duration) {
         measure::tick(&self.metrics, evidence, report, reconciler, (took, &mut self.said));
+        measure::availability(&self.metrics, evidence, &self.signals);
         let age = evidence.signals.values().filter_map(|state| state.age_s).min();
         let failed = report.errors.first().map(ToString::to_string);
         let mut checks = vec![

@@ -13,11 +13,15 @@ use super::report::{Happening, TickReport};
 use crate::crd::ProblemSeverity;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
 use crate::model::anomaly::Anomaly;
+use crate::model::ids::SignalName;
 use crate::model::reason::ReasonCode;
-use crate::model::signal::SignalKey;
+use crate::model::signal::{ServiceOf, SignalKey};
 use crate::observe::shards::ShardError;
+use crate::observe::signals::{SignalConfig, Trouble};
 use crate::telemetry::events::{Clean, Event};
-use crate::telemetry::names::{Budget, BudgetLine, Decided, Ended, Metrics, Milestone, Push, Stage};
+use crate::telemetry::names::{
+    Budget, BudgetLine, Decided, Ended, Metrics, Milestone, Push, Stage, Unavailable,
+};
 
 /// What the log was told by the last tick. A state that lasts is told when it begins and when it ends, not
 /// with every tick: at a tick each half minute a night's hold would bury the line that matters.
@@ -150,6 +154,28 @@ fn signals(metrics: &Metrics, evidence: &Evidence, said: &mut Said) {
     }
 }
 
+/// Says of every signal of the settings whether it could be read and has a series whose newest value may be acted on. Of a
+/// signal with many series there is nothing else that could be seen while it has none.
+pub fn availability(metrics: &Metrics, evidence: &Evidence, configs: &[SignalConfig]) {
+    let troubles: BTreeMap<&str, &Trouble> =
+        evidence.troubles.iter().map(|it| (it.name.as_str(), it)).collect();
+    let fresh = || evidence.signals.values().filter(|state| !state.stale).map(|state| &state.key);
+    let keys: BTreeSet<&SignalKey> = fresh().collect();
+    let signals: BTreeSet<&SignalName> = keys.iter().map(|key| &key.signal).collect();
+    for config in configs {
+        let name = config.name();
+        let has_series = match &config.service {
+            ServiceOf::Named(service) => {
+                keys.contains(&SignalKey { signal: config.signal.clone(), service: service.clone() })
+            }
+            ServiceOf::Label(_) => signals.contains(&config.signal),
+        };
+        let read = troubles.get(name.as_str());
+        metrics.set_unavailable(&name, Unavailable::Failed, read.map(|it| it.error.is_some()));
+        metrics.set_unavailable(&name, Unavailable::Empty, read.map(|_| !has_series));
+    }
+}
+
 fn detectors(metrics: &Metrics, gathered: &Gathered, said: &mut Said) {
     let lost: BTreeMap<usize, &ShardError> = gathered.lost().collect();
     metrics.set_detectors(gathered.total(), gathered.total() - lost.len());
@@ -247,7 +273,102 @@ fn budgets(metrics: &Metrics, reconciler: &Reconciler, evidence: &Evidence) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::fixtures::{at, signal};
+    use crate::model::signal::{Series, SourceKind};
+    use crate::observe::metrics::SourceError;
+    use crate::observe::signals::{Meaning, SignalState};
+    use crate::observe::window::Window;
+    use crate::reconcile::correlate::Correlations;
+
+    fn state(key: SignalKey, stale: bool) -> (SignalKey, SignalState) {
+        let series = Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(1.0)] };
+        let state = SignalState {
+            key: key.clone(),
+            window: Arc::new(Window::of(&series)),
+            age_s: Some(0),
+            stale,
+            staleness_s: 120,
+            period: None,
+            meaning: Meaning([0; 16]),
+            error: None,
+        };
+        (key, state)
+    }
+
+    fn by_label(signal: &str) -> SignalConfig {
+        SignalConfig {
+            signal: SignalName::new(signal).unwrap(),
+            service: ServiceOf::Label("app".to_owned()),
+            source: SourceKind::Prometheus,
+            query: "up".to_owned(),
+            step_s: 30,
+            window_s: 3_600,
+            period: None,
+            staleness_s: 120,
+        }
+    }
+
+    fn evidence(
+        troubles: Vec<Trouble>,
+        signals: impl IntoIterator<Item = (SignalKey, SignalState)>,
+    ) -> Evidence {
+        Evidence {
+            at: at(0),
+            signals: signals.into_iter().collect(),
+            troubles,
+            anomalies: Vec::new(),
+            gathered: None,
+            forecasts: Vec::new(),
+            alerts: Arc::default(),
+            promql: Vec::new(),
+            correlations: Correlations::default(),
+            outside_clock: None,
+        }
+    }
+
+    #[test]
+    fn a_signal_that_cannot_be_read_or_has_no_series_says_so_until_it_is_well_and_is_gone_with_its_reading() {
+        let metrics = Metrics::new("0.1.0", []);
+        let one =
+            SignalConfig { service: ServiceOf::Named(SignalName::new("web").unwrap()), ..by_label("p95") };
+        let configs = [by_label("errors"), by_label("load"), one];
+        let trouble = |config: &SignalConfig, error: Option<SourceError>| Trouble {
+            name: config.name(),
+            error: error.map(Arc::new),
+            warnings: Vec::new(),
+        };
+        let told = |evidence: &Evidence| {
+            availability(&metrics, evidence, &configs);
+            let text = metrics.encode().unwrap();
+            let lines = text.lines().filter_map(|it| it.strip_prefix("tars_signal_unavailable{signal=\""));
+            let mut lines: Vec<String> =
+                lines.map(|it| it.replace("\",reason=\"", " ").replace("\"}", "")).collect();
+            lines.sort();
+            lines
+        };
+        let all_read: Vec<_> = configs.iter().map(|it| trouble(it, None)).collect();
+        let failed = trouble(&configs[0], Some(SourceError::OutOfTime));
+        let ill = [vec![failed], all_read[1..].to_vec()].concat();
+        let ill = evidence(ill, [state(signal("a", "errors"), false), state(signal("web", "p95"), true)]);
+        assert_eq!(
+            told(&ill),
+            [
+                "errors by app empty 0",
+                "errors by app failed 1",
+                "load by app empty 1",
+                "load by app failed 0",
+                "web/p95 empty 1",
+                "web/p95 failed 0"
+            ]
+        );
+        let fresh = [signal("a", "errors"), signal("b", "load"), signal("web", "p95")];
+        let well = evidence(all_read, fresh.map(|it| state(it, false)));
+        assert!(told(&well).iter().all(|it| it.ends_with(" 0")) && told(&well).len() == 6);
+        assert_eq!(told(&evidence(Vec::new(), [])), [""; 0]);
+    }
 
     #[test]
     fn what_lasts_is_told_once_and_told_again_after_it_was_over() {

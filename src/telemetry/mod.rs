@@ -3,5 +3,6 @@
 //! nothing here decides, reads or writes anything else.
 
 pub mod events;
+mod labels;
 pub mod names;
 pub mod setup;

@@ -16,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use super::labels::*;
 use crate::model::action::RiskClass;
 use crate::model::delivery::Heard;
 use crate::model::ids::{Namespace, PolicyName};
@@ -31,153 +32,6 @@ const RECONCILE_BUCKETS_S: [f64; 10] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 /// Upper bounds of the buckets of waiting times that include people, seconds.
 const PROGRESS_BUCKETS_S: [f64; 10] = [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0];
 
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($variant,)* }
-
-        impl $name {
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-label_values!(
-    /// What became of a remediation that was considered.
-    Decided {
-        Observed = "observed",
-        Proposed = "proposed",
-        AutoMerged = "auto_merged",
-    }
-);
-label_values!(
-    /// How a remediation ended.
-    Ended {
-        Verified = "verified",
-        Failed = "failed",
-        Reverted = "reverted",
-        SelfRecovered = "self_recovered",
-        Rejected = "rejected",
-        Unknown = "unknown",
-    }
-);
-label_values!(
-    /// Which part of one reconcile failed.
-    Stage {
-        Fetch = "fetch",
-        Observe = "observe",
-        Propose = "propose",
-        Ledger = "ledger",
-    }
-);
-label_values!(
-    /// How one push of the ledger ended.
-    Push { Accepted = "accepted", Rejected = "rejected", Unknown = "unknown", Failed = "failed", }
-);
-label_values!(
-    /// Which budget a line is about.
-    Budget {
-        PolicyPerHour = "policy_per_hour",
-        GlobalPerHour = "global_per_hour",
-        OpenProposals = "open_proposals",
-    }
-);
-label_values!(
-    /// What became of one alert of a webhook message.
-    Received {
-        Firing = "firing",
-        Resolved = "resolved",
-        Repeated = "repeated",
-        Refused = "refused",
-        Shed = "shed",
-    }
-);
-label_values!(
-    /// The products that are asked.
-    ForgeProduct { Gitea = "gitea", GitHub = "github", GitLab = "gitlab", }
-);
-label_values!(
-    /// How one request to a forge ended: the statuses that forges give, and two words.
-    ForgeAnswer {
-        Ok = "200",
-        Created = "201",
-        NoContent = "204",
-        NotModified = "304",
-        BadRequest = "400",
-        Unauthorized = "401",
-        Forbidden = "403",
-        NotFound = "404",
-        NotAllowed = "405",
-        Conflict = "409",
-        Unprocessable = "422",
-        TooMany = "429",
-        Failed = "500",
-        BadGateway = "502",
-        Unavailable = "503",
-        GatewayTimeout = "504",
-        Other = "other",
-        None = "none",
-    }
-);
-
-impl ForgeAnswer {
-    /// `None`: there was no answer.
-    #[must_use]
-    pub fn of(status: Option<u16>) -> Self {
-        let Some(status) = status else { return Self::None };
-        match status {
-            200 => Self::Ok,
-            201 => Self::Created,
-            204 => Self::NoContent,
-            304 => Self::NotModified,
-            400 => Self::BadRequest,
-            401 => Self::Unauthorized,
-            403 => Self::Forbidden,
-            404 => Self::NotFound,
-            405 => Self::NotAllowed,
-            409 => Self::Conflict,
-            422 => Self::Unprocessable,
-            429 => Self::TooMany,
-            500 => Self::Failed,
-            502 => Self::BadGateway,
-            503 => Self::Unavailable,
-            504 => Self::GatewayTimeout,
-            _ => Self::Other,
-        }
-    }
-}
-
-label_values!(
-    /// What became of one sample that was pushed here.
-    Pushed {
-        Kept = "kept",
-        Unwatched = "unwatched",
-        OutOfOrder = "out_of_order",
-        Repeated = "repeated",
-        Late = "late",
-        Ahead = "ahead",
-        NoRoom = "no_room",
-        Refused = "refused",
-        Histogram = "histogram",
-    }
-);
-label_values!(
-    /// What became of one message of remote write.
-    Written {
-        Taken = "taken",
-        Refused = "refused",
-        Malformed = "malformed",
-        TooLarge = "too_large",
-        TooSlow = "too_slow",
-        OtherType = "other_type",
-        Unauthorized = "unauthorized",
-        Shed = "shed",
-    }
-);
 /// How far a remediation has come since it was first seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Milestone {
@@ -242,6 +96,12 @@ macro_rules! single_label {
         struct $name { $label: &'static str }
     )*};
 }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnavailableLabels {
+    signal: String,
+    reason: &'static str,
+}
+
 single_label! {
     ReasonLabel { reason },
     OutcomeLabel { outcome },
@@ -263,6 +123,7 @@ pub struct Metrics {
     score: Family<SignalLabels, FloatGauge>,
     confidence: Family<SignalLabels, FloatGauge>,
     age: Family<SignalLabels, FloatGauge>,
+    unavailable: Family<UnavailableLabels, Gauge>,
     remediations: Family<RemediationLabels, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     time_to_propose: Durations<ActionLabel>,
@@ -304,6 +165,7 @@ impl Metrics {
             score: Family::default(),
             confidence: Family::default(),
             age: Family::default(),
+            unavailable: Family::default(),
             remediations: Family::default(),
             outcomes: Family::default(),
             time_to_propose: progress(),
@@ -344,6 +206,8 @@ impl Metrics {
         r.register("anomaly_confidence", help, self.confidence.clone());
         let help = "Age of the newest sample of a signal";
         r.register_with_unit("signal_age", help, Unit::Seconds, self.age.clone());
+        let help = "1 while the newest read of a signal failed, or gave no series that can be used";
+        r.register("signal_unavailable", help, self.unavailable.clone());
     }
 
     fn register_remediations(&mut self) {
@@ -442,6 +306,17 @@ impl Metrics {
         if self.is_watched(key) {
             let labels = SignalLabels::of(key);
             self.age.get_or_create(&labels).set(age_s.unwrap_or(f64::INFINITY));
+        }
+    }
+
+    /// Says of a signal of the settings, by the name that the log has for it, whether this is so; `None` when nobody asks
+    /// for the signal here.
+    pub fn set_unavailable(&self, signal: &str, why: Unavailable, is_so: Option<bool>) {
+        let labels = UnavailableLabels { signal: signal.to_owned(), reason: why.as_str() };
+        if let Some(is_so) = is_so {
+            self.unavailable.get_or_create(&labels).set(is_so.into());
+        } else {
+            self.unavailable.remove(&labels);
         }
     }
 

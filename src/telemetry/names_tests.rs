@@ -86,6 +86,7 @@ fn touched() -> Metrics {
     metrics.set_open_proposals(2);
     metrics.set_suspended(true);
     metrics.set_signal_age(&signal("backend", "latency_p95"), None);
+    metrics.set_unavailable("backend/latency_p95", Unavailable::Failed, Some(true));
     metrics
 }
 
@@ -139,6 +140,7 @@ fn counters_and_histograms_carry_the_documented_names() {
         "tars_open_proposals 2",
         "tars_suspended{scope=\"repository\"} 1",
         "tars_signal_age_seconds{signal=\"latency_p95\",service=\"backend\"} +Inf",
+        "tars_signal_unavailable{signal=\"backend/latency_p95\",reason=\"failed\"} 1",
     ] {
         assert!(text.contains(line), "{line} is missing from\n{text}");
     }

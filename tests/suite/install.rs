@@ -292,8 +292,9 @@ fn the_manifests_without_helm_are_what_the_chart_renders_and_kustomize_builds_th
 fn prometheus_takes_the_alerts_and_alertmanager_the_route() {
     let test = "prometheus_takes_the_alerts_and_alertmanager_the_route";
     let Some(promtool) = parts::find("promtool", test) else { return };
-    let Some(amtool) = parts::find("amtool", test) else { return };
     said(&promtool, &["check", "rules", "charts/tars/alerts.yaml"]);
+    said(&promtool, &["test", "rules", "tests/fixtures/alerts-cases.yaml"]);
+    let Some(amtool) = parts::find("amtool", test) else { return };
     let route = "charts/tars/alertmanager-route.yaml";
     said(&amtool, &["check-config", route]);
     let to = |label: &str| said(&amtool, &["config", "routes", "test", "--config.file", route, label]);
