@@ -61,7 +61,15 @@ impl RemoteWrite {
         bearer: Option<Secret>,
     ) -> Self {
         let (url, instance) = (url.to_owned(), instance.clone());
-        Self { http, url, tenant, instance, bearer, rounds: Rounds::new("remote write"), first: AtomicUsize::new(0) }
+        Self {
+            http,
+            url,
+            tenant,
+            instance,
+            bearer,
+            rounds: Rounds::new("remote write"),
+            first: AtomicUsize::new(0),
+        }
     }
 
     /// Sends the scores that `metrics` holds now, as many as there is time for, and counts the outcome there. A series
@@ -183,16 +191,15 @@ mod tests {
             authorities: None,
         };
         let http = Http::new(&settings).unwrap();
-        RemoteWrite::new(http, ("http://127.0.0.1:9/write", None), &InstanceId::new("a").unwrap(), None)
+        RemoteWrite::new(http, (url, None), &InstanceId::new("a").unwrap(), None)
     }
 
     #[test]
     fn a_tenant_is_named_where_there_is_one() {
-        let mut receiver = receiver();
+        let mut receiver = nobody();
         assert_eq!(receiver.headers(), HEADERS);
         receiver.tenant = Some("shop".to_owned());
         assert_eq!(receiver.headers()[2..], [("x-scope-orgid", "shop")]);
-        RemoteWrite::new(http, url, &InstanceId::new("a").unwrap(), None)
     }
 
     fn nobody() -> RemoteWrite {
