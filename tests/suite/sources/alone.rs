@@ -124,7 +124,7 @@ fn everything_may_be_pushed_and_check_says_where_to_and_what_came() {
     world.write("tars.yaml", &format!("{pushed}prometheus: {{url: \"http://127.0.0.1:9\"}}\n"));
     let said = check();
     assert!(
-        said.code == 1 && said.out.contains("x prometheus   "),
+        said.code == 1 && said.out.contains("prometheus   cannot reach"),
         "nothing but the policy asks it: {said:#?}"
     );
 }
