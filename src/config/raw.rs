@@ -53,7 +53,7 @@ pub struct RawSettings {
     pub pushgateway: Pushgateway,
     /// Who receives the scores by Prometheus remote write 1.0: the whole address, such as http://mimir:8080/api/v1/push.
     pub remote_write: Server,
-    /// Name of this process in commits and metrics. Default: made up at start.
+    /// Name of this process in commits and where its scores go. Default: made up at start for commits, its machine and port for scores.
     pub instance: Option<String>,
     pub log: Log,
     pub clock: Clock,

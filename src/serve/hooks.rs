@@ -17,7 +17,8 @@ use crate::model::delivery::{Delivery, Heard, Proof, Sender};
 
 /// Largest delivery, bytes: a push of many commits.
 pub const MAX_FORGE_BYTES: usize = 5 * 1024 * 1024;
-/// Deliveries being read or judged at the same time.
+/// Deliveries being read at the same time, whose senders may take their time, and being judged.
+pub const FORGE_READS_AT_ONCE: usize = 16;
 pub const FORGE_HOOKS_AT_ONCE: usize = 4;
 /// Most codes of one delivery that are compared: a sender that changes its key sends two.
 const CODES_MAX: usize = 4;
@@ -34,12 +35,13 @@ pub async fn forge(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) 
 
 async fn take(app: &Arc<App>, headers: &HeaderMap, body: Body) -> Heard {
     let Some(delivery) = delivery(headers) else { return Heard::Unsigned };
-    let Ok(place) = admit(&app.forge_places) else { return Heard::Shed };
+    let Ok(_reading) = admit(&app.forge_reads) else { return Heard::Shed };
     let body: Bytes = match read(body, MAX_FORGE_BYTES, app.read_deadline).await {
         Ok(body) => body,
         Err(problem) if problem.is(StatusCode::REQUEST_TIMEOUT) => return Heard::TooSlow,
         Err(_) => return Heard::TooLarge,
     };
+    let Ok(place) = admit(&app.forge_places) else { return Heard::Shed };
     let backend = Arc::clone(&app.backend);
     blocking(place, move || backend.hear(&delivery, &body)).await.unwrap_or(Heard::Shed)
 }

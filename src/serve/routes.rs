@@ -61,6 +61,7 @@ pub(super) struct App {
     pub(super) write_reads: Arc<Semaphore>,
     pub(super) writes: Arc<Semaphore>,
     webhooks: Arc<Semaphore>,
+    pub(super) forge_reads: Arc<Semaphore>,
     pub(super) forge_places: Arc<Semaphore>,
     predict_reads: Arc<Semaphore>,
     predictions: Arc<Semaphore>,
@@ -84,6 +85,7 @@ impl App {
             write_reads: places(write::WRITES_READ_AT_ONCE),
             writes: places(write::WRITES_AT_ONCE),
             webhooks: places(WEBHOOKS_AT_ONCE),
+            forge_reads: places(hooks::FORGE_READS_AT_ONCE),
             forge_places: places(hooks::FORGE_HOOKS_AT_ONCE),
             predict_reads: places(PREDICTIONS_READ_AT_ONCE),
             predictions: places(PREDICTIONS_AT_ONCE),
@@ -274,5 +276,7 @@ mod tests {
         }
         drop(places);
         assert_eq!(asked.await.unwrap().status(), StatusCode::OK);
+        app.metric_places.close();
+        assert!(metrics_text(State(app)).await.is_err(), "nobody is answered without a place");
     }
 }

@@ -16,8 +16,8 @@ const LARGEST: f64 = 1e18;
 const FLOOR_SHARE: f32 = 0.1;
 /// The same of the value itself, for series that hardly ever move: less is rounding, and nobody's incident.
 const FLOOR_OF_VALUE: f64 = 1e-4;
-/// A first difference below this share of the value is no measure of the series.
-const UNIT_OF_VALUE: f64 = 1e-3;
+/// A first difference below this share of the value is rounding, and no measure of the series.
+const UNIT_OF_VALUE: f64 = 1e-12;
 /// Steps without a value after which the next one does not follow from the last.
 const LONG_GAP_STEPS: i64 = 30;
 /// Usual differences that the models follow a value at once, and moves before the usual one is known.

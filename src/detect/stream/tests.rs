@@ -439,15 +439,17 @@ proptest! {
         seed in any::<u64>(),
         exponent in -12..12_i32,
         // So far that a part of the value is the smallest deviation that means anything, a shift does matter.
-        shift in -500.0..500.0_f64,
+        shift in -1e3..1e3_f64,
     ) {
         let values = day(seed, 1500, 60.0);
         let moved: Vec<f64> = values.iter().map(|it| it * 2_f64.powi(exponent)).collect();
         let shifted: Vec<f64> = values.iter().map(|it| it + shift).collect();
         let plain = run(&mut detector().start(60), 60, &values);
         prop_assert_eq!(&run(&mut detector().start(60), 60, &moved), &plain);
-        for (a, b) in run(&mut detector().start(60), 60, &shifted).iter().zip(&plain) {
-            prop_assert!((a - b).abs() < 0.05, "{a} {b}");
+        let moved = run(&mut detector().start(60), 60, &shifted);
+        // In the first blocks a part of the value may be more than all the noise that was seen.
+        for (index, (a, b)) in moved.iter().zip(&plain).enumerate().skip(480) {
+            prop_assert!((a - b).abs() < 0.05, "{index}: {a} {b}");
         }
     }
 
