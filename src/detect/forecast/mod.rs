@@ -68,6 +68,8 @@ pub struct Forecaster {
     regression: Regression,
     losses: [f64; EXPERTS],
     pending: VecDeque<Pending>,
+    /// Of the newest forecast that was remembered. Values may come in odd slots only: no slot is a better one than another.
+    remembered: Option<u64>,
     /// Errors at the end of the look-ahead time, and of the extremes on the way, in units of the signal's usual change.
     at_end: Errors,
     above: Errors,
@@ -87,6 +89,7 @@ impl Forecaster {
             regression: Regression::new(),
             losses: [0.0; EXPERTS],
             pending: VecDeque::with_capacity(SAMPLES_PER_HORIZON + 1),
+            remembered: None,
             at_end: Errors::new(),
             above: Errors::new(),
             below: Errors::new(),
@@ -115,7 +118,8 @@ impl Forecaster {
         }
         self.slot = slot;
         self.experts.push(slot, value);
-        if slot.is_multiple_of(self.stride() as u64) {
+        if self.remembered.is_none_or(|it| slot - it >= self.stride() as u64) {
+            self.remembered = Some(slot);
             self.remember(value);
         }
     }

@@ -37,6 +37,16 @@ fn without_enough_history_there_is_no_forecast_and_no_probability() {
 }
 
 #[test]
+fn values_that_come_in_odd_slots_alone_are_learned_from_too() {
+    // Pushed every minute at :25, on a grid of half a minute.
+    for parity in [0, 1] {
+        let mut forecaster = Forecaster::new(2 * HORIZON, 2 * DAY);
+        (0..2_000).for_each(|minute| forecaster.push(2 * minute + parity, daily(minute)));
+        assert!(forecaster.ahead().is_some(), "{parity}");
+    }
+}
+
+#[test]
 fn a_day_that_repeats_is_forecast_with_less_error_than_the_day_before_gives() {
     let mut forecaster = Forecaster::new(HORIZON, DAY);
     let (mut own, mut naive, mut inside, mut asked) = (0.0, 0.0, 0.0, 0.0);
