@@ -89,11 +89,12 @@ pub fn run(args: &LabelArgs, console: &Console) -> Result<(), Failure> {
     console.list(&table, &names, &lines, "no action says anything about the recorded series")
 }
 
-/// An undo says nothing: its cause is the action before it. Of an action that did not help nobody knows whether the
-/// anomaly or the remedy was wrong.
+/// An undo says nothing: its cause is the action before it. Neither does an answer to a forecast: what it was about had not
+/// happened, and with the remedy may never have. Of an action that did not help nobody knows whether the anomaly or the
+/// remedy was wrong.
 fn judgement(action: &RemediationAction) -> Option<Judgement> {
     let (spec, status) = (&action.spec, &action.status);
-    if spec.purpose != Purpose::Remediate {
+    if spec.purpose != Purpose::Remediate || !spec.cause.forecasts.is_empty() {
         return None;
     }
     let from = spec.cause.since;
@@ -117,7 +118,9 @@ fn judgement(action: &RemediationAction) -> Option<Judgement> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::anomaly::Score;
     use crate::model::fixtures::{at, proposed, signal, target};
+    use crate::model::forecast::{Crossing, Forecast};
     use crate::model::reason::Reason;
     use crate::model::verdict::Verdict;
 
@@ -158,6 +161,27 @@ mod tests {
         let mut undo = helped;
         undo.spec.purpose = Purpose::Expire { of: undo.id().clone() };
         assert_eq!(of(&undo), None);
+    }
+
+    #[test]
+    fn what_was_only_foreseen_labels_nothing() {
+        let foreseen = Forecast {
+            key: signal("web", "disk"),
+            at: at(0),
+            value: 80.0,
+            crossing: Crossing::Above(90.0),
+            within_s: 1_200,
+            probability: Score::clamped(0.95),
+            expected: 92.0,
+            interval: (88.0, 96.0),
+        };
+        for mut it in [
+            ended(Some(Outcome::Recovered), ActionState::Verified, None),
+            ended(None, ActionState::Closed, Some(ReasonCode::ClosedByPerson)),
+        ] {
+            it.spec.cause.forecasts = vec![foreseen.clone()];
+            assert_eq!(judgement(&it), None);
+        }
     }
 
     #[test]
