@@ -54,7 +54,11 @@ pub fn decide(
 ) -> Decision {
     let question = Question { incident, policy, facts, history, limits, guards, now };
     let hold = |reasons| Decision { incident: incident.clone(), verb: Verb::Hold(reasons) };
-    for reasons in [question.policy_and_target(), question.evidence(), question.memory()] {
+    for mut reasons in [question.policy_and_target(), question.evidence(), question.memory()] {
+        // Who calls a person for a victim has to know that nothing else holds it.
+        if is_for_a_victim(&reasons) {
+            reasons.extend(question.memory());
+        }
         if !reasons.is_empty() {
             return hold(reasons);
         }
@@ -239,6 +243,41 @@ impl Question<'_> {
 pub fn cause_elsewhere(correlation: &Correlation) -> Option<Reason> {
     let text = || format!("{correlation}; what helps there helps here");
     correlation.is_victim().then(|| Reason::new(ReasonCode::CauseElsewhere, text()))
+}
+
+fn is_for_a_victim(reasons: &[Reason]) -> bool {
+    !reasons.is_empty() && reasons.iter().all(|it| it.code == ReasonCode::CauseElsewhere)
+}
+
+/// The decision as it is when nobody acts on the cause: a victim is not left to wait for what no policy in force will
+/// ever do.
+#[must_use]
+pub fn left_alone(decision: Decision, policies: &[Policy]) -> Decision {
+    let suspect = decision.incident.cause.correlation.as_ref().map(Correlation::suspect);
+    match (&decision.verb, suspect) {
+        (Verb::Hold(reasons), Some(suspect))
+            if is_for_a_victim(reasons) && !policies.iter().any(|it| may_help(it, suspect)) =>
+        {
+            let text = format!("no policy that is in force acts on {suspect}: somebody has to look there");
+            let told = Reason::new(ReasonCode::CauseElsewhere, text);
+            Decision { verb: Verb::Escalate([&reasons[..], &[told]].concat()), ..decision }
+        }
+        _ => decision,
+    }
+}
+
+/// May `policy` ever act on what the metrics call `service`?
+fn may_help(policy: &Policy, service: &str) -> bool {
+    let watches = |it: &Trigger| match it {
+        Trigger::Anomaly { signal, .. } | Trigger::Forecast { signal, .. } => {
+            signal.service.as_str() == service
+        }
+        Trigger::Promql { .. } | Trigger::Webhook { .. } => false,
+    };
+    let targets = policy.targets();
+    let is_meant = targets.iter().any(|it| it.name.as_str() == service);
+    // A workload alone in its policy answers for whatever its triggers watch.
+    !policy.suspend && (is_meant || (targets.len() == 1 && policy.triggers.iter().any(watches)))
 }
 
 /// Holds that mode and risk put on a proposal.

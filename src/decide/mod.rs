@@ -25,7 +25,7 @@ use crate::model::reason::Reason;
 use crate::model::suspension::Suspension;
 use crate::model::workload::Workload;
 
-pub use choose::{cause_elsewhere, decide, mode_and_risk};
+pub use choose::{cause_elsewhere, decide, left_alone, mode_and_risk};
 pub use drift::drifted;
 pub use incidents::{Evidence, active_triggers, cause_key, incidents, suspected};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};

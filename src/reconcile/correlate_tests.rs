@@ -198,4 +198,39 @@ async fn a_remediator_holds_a_victim_whose_cause_another_shard_scores() {
     assert_eq!(held.reasons[0].code, ReasonCode::CauseElsewhere);
     let text = &held.reasons[0].text;
     assert!(text.starts_with("frontend calls backend, where latency_p95 left its past by "), "{text}");
+    assert!(held.escalate, "nobody else says that backend is the cause");
+}
+
+/// What the first look at both slow services makes of the frontend, with `policy` for the backend.
+async fn frontend_with(policy: Option<&str>) -> (bool, Vec<(ReasonCode, String)>) {
+    let world = world("Propose");
+    world.commit(&[("policies/backend.yaml", policy)]);
+    let report = both_slow(&world, &mut reconciler(&world, &SERVICES, &[("frontend", "backend")])).await;
+    let held = report.held.into_iter().find(|it| it.incident.policy.as_str() == "frontend").unwrap();
+    (held.escalate, held.reasons.into_iter().map(|it| (it.code, it.text)).collect())
+}
+
+#[tokio::test]
+async fn a_victim_of_a_cause_that_no_policy_acts_on_calls_a_person() {
+    let suspended = policy("backend", "Propose").replace("spec:\n", "spec:\n  suspend: true\n");
+    for nobody in [None, Some(suspended.as_str())] {
+        let (escalate, reasons) = frontend_with(nobody).await;
+        assert!(escalate, "{reasons:?}");
+        assert!(reasons.iter().all(|it| it.0 == ReasonCode::CauseElsewhere), "{reasons:?}");
+        let text = &reasons.last().unwrap().1;
+        assert_eq!(text, "no policy that is in force acts on backend: somebody has to look there");
+    }
+    let observes = policy("backend", "Observe");
+    assert!(!frontend_with(Some(&observes)).await.0, "somebody chose to look on there");
+}
+
+#[tokio::test]
+async fn nobody_is_called_for_a_victim_before_its_trigger_has_held_long_enough() {
+    let world = world("Propose");
+    let waits = policy("frontend", "Propose").replace("threshold: 0.8 }", "threshold: 0.8, for: 5m }");
+    world.commit(&[("policies/backend.yaml", None), ("policies/frontend.yaml", Some(&waits))]);
+    let report = both_slow(&world, &mut reconciler(&world, &SERVICES, &[("frontend", "backend")])).await;
+    let codes: Vec<_> = report.held[0].reasons.iter().map(|it| it.code).collect();
+    assert_eq!(codes, [ReasonCode::NotLongEnough, ReasonCode::CauseElsewhere]);
+    assert!(!report.held[0].escalate);
 }

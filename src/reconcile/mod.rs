@@ -567,6 +567,7 @@ async fn next_step(
     }
     for incident in turn.incidents(since) {
         let decision = Box::pin(incident::decide(turn, &incident, repository)).await;
+        let decision = decide::left_alone(decision, turn.policies);
         if let Some(step) = answer(decision, aside, held) {
             return Ok(Next::Step(step));
         }
