@@ -9,13 +9,14 @@ use jiff::Timestamp;
 
 use crate::model::action::Cause;
 use crate::model::alert::{Alert, Alerts};
-use crate::model::anomaly::Anomaly;
+use crate::model::anomaly::{Anomaly, Episode, Severity};
 use crate::model::decision::Incident;
 use crate::model::duration;
 use crate::model::forecast::Forecast;
 use crate::model::ids::{Fingerprint, Namespace, PolicyName, WorkloadRef, digest_hex};
 use crate::model::policy::{Policy, Trigger};
 use crate::model::reason::{Reason, ReasonCode};
+use crate::model::signal::SignalKey;
 
 /// Most alerts that one incident keeps as evidence.
 pub const MAX_ALERTS: usize = 10;
@@ -34,7 +35,7 @@ pub struct Evidence<'a> {
     /// Policy, index of the trigger in it, and whether the query's result is not empty.
     pub promql: &'a [(PolicyName, usize, bool)],
     /// Since when this trigger (policy and index) has held without a break; `None`: since now. Keep it with
-    /// the help of [`active_triggers`].
+    /// the help of [`active_triggers`] and [`lasts`].
     pub since: &'a dyn Fn(&PolicyName, usize) -> Option<Timestamp>,
 }
 
@@ -88,8 +89,7 @@ fn matched<'a>(
 ) -> Option<Match<'a>> {
     match trigger {
         Trigger::Anomaly { signal, threshold, min_severity, .. } => {
-            // The newest word about a signal counts: an older anomaly of it may be over.
-            let newest = evidence.anomalies.iter().filter(|it| it.key == *signal).max_by_key(|it| it.at)?;
+            let newest = newest(evidence.anomalies, signal)?;
             let strong =
                 newest.score >= *threshold && min_severity.is_none_or(|least| newest.severity >= least);
             (strong && newest.value.is_finite())
@@ -113,8 +113,23 @@ fn matched<'a>(
     }
 }
 
+/// The newest word about a signal: an older anomaly of it may be over.
+fn newest<'a>(anomalies: &'a [Anomaly], signal: &SignalKey) -> Option<&'a Anomaly> {
+    anomalies.iter().filter(|it| it.key == *signal).max_by_key(|it| it.at)
+}
+
+/// Is the anomaly that satisfied `trigger` not over, although its score may be low right now? Nothing begins and
+/// nothing is done in a lull, but what held before it has held without a break.
+#[must_use]
+pub fn lasts(trigger: &Trigger, anomalies: &[Anomaly]) -> bool {
+    let Trigger::Anomaly { signal, threshold, min_severity, .. } = trigger else { return false };
+    let is_grave = |it: &Episode| min_severity.is_none_or(|least| Severity::of(it.worst) >= least);
+    newest(anomalies, signal)
+        .is_some_and(|it| it.lasts_at(*threshold) && it.episode.as_ref().is_some_and(is_grave))
+}
+
 /// The triggers whose condition holds right now, whether or not for long enough. The caller keeps the time
-/// at which each appeared here, and forgets it when it is gone.
+/// at which each appeared here, and forgets it when it is gone and does not last.
 #[must_use]
 pub fn active_triggers(policies: &[Policy], evidence: &Evidence<'_>) -> BTreeSet<(PolicyName, usize)> {
     let mut active = BTreeSet::new();

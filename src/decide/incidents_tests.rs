@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::decide::incidents::check_target;
-use crate::decide::{Evidence, Facts, Guards, active_triggers, decide, incidents};
+use crate::decide::{Evidence, Facts, Guards, active_triggers, decide, incidents, lasts};
 use crate::model::alert::{Alert, AlertStatus, Alerts};
-use crate::model::anomaly::Score;
+use crate::model::anomaly::{Anomaly, Episode, Score, Severity};
 use crate::model::decision::{Incident, Verb};
 use crate::model::fixtures::{anomaly, at, labels, policy, signal};
 use crate::model::forecast::{Crossing, Forecast};
@@ -145,7 +145,7 @@ fn a_value_that_is_no_number_is_no_anomaly_and_no_record_keeps_one() {
     odd.expected = (f64::NEG_INFINITY, f64::NAN);
     odd.recent = vec![1.0, f64::NAN];
     let since = |_: &PolicyName, _: usize| Some(at(500));
-    let seen = |odd: &crate::model::anomaly::Anomaly| {
+    let seen = |odd: &Anomaly| {
         let anomalies = [odd.clone()];
         let evidence = Evidence {
             anomalies: &anomalies,
@@ -244,4 +244,36 @@ fn an_alert_about_a_pod_is_about_the_workload_that_owns_it() {
     about.owner =
         Some(WorkloadRef { name: ObjectName::new("other").unwrap(), ..policy.targets()[0].clone() });
     assert_eq!(found(&about), []);
+}
+
+#[test]
+fn an_anomaly_lasts_while_its_episode_is_open_and_was_as_bad_as_the_trigger_asks() {
+    let mut trigger = policy().triggers.remove(0);
+    let worst = |score: f64| Score::new(score).unwrap();
+    let lull = |worst: Score, end: Option<Timestamp>| Anomaly {
+        episode: Some(Episode { start: at(-300), peak: at(-200), worst, end }),
+        ..anomaly(signal("backend", "latency_p95"), 0.79, at(0))
+    };
+    let open = lull(worst(0.9), None);
+    assert!(lasts(&trigger, std::slice::from_ref(&open)));
+    let evidence = Evidence {
+        anomalies: std::slice::from_ref(&open),
+        forecasts: &[],
+        alerts: &Alerts::default(),
+        promql: &[],
+        since: &never,
+    };
+    assert!(active_triggers(&[policy()], &evidence).is_empty(), "nothing is done in a lull");
+    assert!(!lasts(&trigger, &[lull(worst(0.9), Some(at(-60)))]), "over");
+    assert!(!lasts(&trigger, &[lull(worst(0.79), None)]), "never as bad");
+    assert!(
+        !lasts(&trigger, &[open.clone(), anomaly(open.key.clone(), 0.1, at(30))]),
+        "the newest word counts"
+    );
+    assert!(!lasts(&trigger, &[]));
+    if let Trigger::Anomaly { min_severity, .. } = &mut trigger {
+        *min_severity = Some(Severity::Critical);
+    }
+    assert!(!lasts(&trigger, &[open]));
+    assert!(lasts(&trigger, &[lull(worst(0.96), None)]));
 }

@@ -27,7 +27,7 @@ use crate::model::workload::Workload;
 
 pub use choose::{cause_elsewhere, decide, left_alone, mode_and_risk};
 pub use drift::drifted;
-pub use incidents::{Evidence, active_triggers, cause_key, incidents, suspected};
+pub use incidents::{Evidence, active_triggers, cause_key, incidents, lasts, suspected};
 pub use permit::{BranchSeen, MergePermit, PermitRequest, permit};
 pub use playbooks::plan;
 pub use pulls::{Ground, HOLD_LABEL, OnForge, PullSeen};

@@ -221,6 +221,14 @@ pub struct Anomaly {
     pub episode: Option<Episode>,
 }
 
+impl Anomaly {
+    /// Is this a lull of an anomaly, whatever its score right now: its episode goes on, and came to `threshold`?
+    #[must_use]
+    pub fn lasts_at(&self, threshold: Score) -> bool {
+        self.episode.is_some_and(|it| it.end.is_none() && it.worst >= threshold)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,7 +130,7 @@ pub struct ShardReport {
     /// How many series it watches.
     pub series: usize,
     pub signals: Vec<SignalRead>,
-    /// Series that score less are not listed.
+    /// Series that score less are not listed, unless their episode goes on.
     pub floor: Score,
     /// The highest first.
     pub anomalies: Vec<Anomaly>,
@@ -165,12 +165,12 @@ impl ShardReport {
         Self { shard, at, series, signals, floor: Score::ZERO, anomalies, left_out }
     }
 
-    /// The same without what scores less than `floor`.
+    /// The same without what scores less than `floor` and is no lull of an anomaly of that.
     #[must_use]
     pub fn above(&self, floor: Score) -> Self {
         let mut report = self.clone();
         report.floor = if floor > self.floor { floor } else { self.floor };
-        report.anomalies.retain(|it| it.score >= report.floor);
+        report.anomalies.retain(|it| it.score >= report.floor || it.lasts_at(report.floor));
         // What is missing scores no more than what was cut here.
         if report.anomalies.len() < self.anomalies.len() {
             report.left_out = 0;
@@ -211,6 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::anomaly::Episode;
     use crate::model::fixtures::{anomaly, at, signal};
 
     fn score(value: f64) -> Score {
@@ -286,6 +287,18 @@ mod tests {
         let errors = SignalKey { signal: SignalName::new("errors").unwrap(), ..signal("s0", "x") };
         assert_eq!(report.about(&errors, score(0.8)), Known::Unknown("no answer"));
         assert!(matches!(report.about(&signal("s0", "queue"), score(0.8)), Known::Unknown(_)));
+    }
+
+    #[test]
+    fn a_lull_of_an_anomaly_is_listed_and_what_is_over_is_not() {
+        let lull = |service, end| Anomaly {
+            episode: Some(Episode { start: at(-300), peak: at(-200), worst: score(0.9), end }),
+            ..anomaly(signal(service, "latency"), 0.7, at(0))
+        };
+        let scored = [lull("open", None), lull("over", Some(at(-60)))];
+        let report =
+            ShardReport::new(Shard::new(0, 2).unwrap(), at(0), vec![read("latency", None)], &scored, 2);
+        assert_eq!(report.above(score(0.8)).anomalies, scored[..1]);
     }
 
     #[test]

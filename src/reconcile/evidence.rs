@@ -303,27 +303,57 @@ impl Observer {
     }
 }
 
+/// What the evidence of a look says about a trigger that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Now,
+    /// Not right now, but its anomaly goes on.
+    InALull,
+    /// Nobody can tell, and what held before is believed to go on for this long, seconds.
+    Unknown {
+        most_s: u32,
+    },
+}
+
+/// Since when one trigger has held, and when that was last known.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    since: Timestamp,
+    known_at: Timestamp,
+}
+
 /// Since when each trigger has held without a break; what "for 2 minutes" is measured with. A trigger is its
 /// policy and the stable text of its cause: an edited one begins anew.
 #[derive(Debug, Default)]
 pub struct Since {
-    triggers: BTreeMap<(PolicyName, String), Timestamp>,
+    triggers: BTreeMap<(PolicyName, String), Stretch>,
 }
 
 impl Since {
-    /// Notes which triggers hold at `now`; all others are over.
-    pub fn update(&mut self, holding: impl IntoIterator<Item = (PolicyName, String)>, now: Timestamp) {
+    /// Notes what the look at `now` says; a trigger that it does not name is over. Only one that holds begins.
+    pub fn update(
+        &mut self,
+        triggers: impl IntoIterator<Item = ((PolicyName, String), Holds)>,
+        now: Timestamp,
+    ) {
         let mut next = BTreeMap::new();
-        for trigger in holding {
-            let since = self.triggers.get(&trigger).copied().unwrap_or(now);
-            next.insert(trigger, since);
+        for (trigger, holds) in triggers {
+            let before = self.triggers.get(&trigger).copied();
+            let after = match holds {
+                Holds::Now => Some(Stretch { since: before.map_or(now, |it| it.since), known_at: now }),
+                Holds::InALull => before.map(|it| Stretch { known_at: now, ..it }),
+                Holds::Unknown { most_s } => before.filter(|it| {
+                    now.duration_since(it.known_at) <= SignedDuration::from_secs(i64::from(most_s))
+                }),
+            };
+            next.extend(after.map(|it| (trigger, it)));
         }
         self.triggers = next;
     }
 
     #[must_use]
     pub fn get(&self, policy: &PolicyName, cause: &str) -> Option<Timestamp> {
-        self.triggers.get(&(policy.clone(), cause.to_owned())).copied()
+        self.triggers.get(&(policy.clone(), cause.to_owned())).map(|it| it.since)
     }
 }
 
@@ -367,6 +397,25 @@ mod tests {
             correlations: Correlations::default(),
             outside_clock: None,
         }
+    }
+
+    #[test]
+    fn a_lull_and_a_short_gap_break_nothing_and_begin_nothing() {
+        let id = || (policy().name, "anomaly web/latency".to_owned());
+        let gap = Holds::Unknown { most_s: 60 };
+        let mut since = Since::default();
+        let mut then = |holds: Option<Holds>, s: i64| {
+            since.update(holds.map(|it| (id(), it)), at(s));
+            since.get(&id().0, &id().1)
+        };
+        assert_eq!([then(Some(gap), 0), then(Some(Holds::InALull), 30)], [None, None]);
+        assert_eq!(then(Some(Holds::Now), 60), Some(at(60)));
+        assert_eq!(then(Some(Holds::InALull), 600), Some(at(60)));
+        assert_eq!([then(Some(gap), 630), then(Some(gap), 660)], [Some(at(60)); 2]);
+        assert_eq!(then(Some(Holds::Now), 690), Some(at(60)));
+        assert_eq!([then(Some(gap), 750), then(Some(gap), 751)], [Some(at(60)), None], "a gap is no answer");
+        assert_eq!(then(Some(Holds::Now), 780), Some(at(780)));
+        assert_eq!([then(None, 810), then(Some(Holds::InALull), 840)], [None, None], "it was over");
     }
 
     #[test]

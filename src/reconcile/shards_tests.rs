@@ -13,7 +13,7 @@ use super::harness::{POLICY, TICK, World, latency_policy, open, signal};
 use super::report::TickReport;
 use crate::detect::EnsembleSettings;
 use crate::model::action::ActionState;
-use crate::model::anomaly::Score;
+use crate::model::anomaly::{Episode, Score};
 use crate::model::fixtures::anomaly;
 use crate::model::history::History;
 use crate::model::ids::SignalName;
@@ -24,12 +24,14 @@ use crate::model::signal::{ServiceOf, SignalKey, SourceKind};
 use crate::observe::shards::{ShardError, ShardSource};
 use crate::observe::signals::{SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
+use crate::outside::clock::Clock as _;
 
 /// Two detectors; the one that watches the latency says what the test wants.
 #[derive(Debug, Default)]
 struct Detectors {
     lost: Mutex<BTreeSet<u32>>,
     calm: Mutex<bool>,
+    lull: Mutex<bool>,
 }
 
 impl Detectors {
@@ -59,7 +61,12 @@ impl ShardSource for Detectors {
                 unwatched: BTreeSet::new(),
             };
             let score = if *self.calm.lock().unwrap() { 0.1 } else { 0.9 };
-            let scored = anomaly(signal(), score, now);
+            let mut scored = anomaly(signal(), score, now);
+            if *self.lull.lock().unwrap() {
+                let worst = scored.score;
+                scored.score = Score::clamped(0.79);
+                scored.episode = Some(Episode { start: now, peak: now, worst, end: None });
+            }
             let own: Vec<_> = (ordinal == home(&signal(), 2)).then_some(scored).into_iter().collect();
             let report = ShardReport::new(Shard::new(ordinal, 2).unwrap(), now, vec![read], &own, own.len());
             Ok(report.above(floor))
@@ -243,4 +250,34 @@ async fn a_remediator_measures_what_it_verifies_and_nothing_else() {
     let (evidence, _) = tars.tick().await;
     let named = tars.memory().history().open.len();
     assert_eq!(evidence.signals.len(), named, "an action that is open is still judged");
+}
+
+/// Both end nothing and both begin nothing: the proposal comes three minutes after the first look, not after the last break.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lull_and_a_lost_answer_do_not_restart_the_time_that_a_trigger_has_to_hold() {
+    let (ours, _) = ours_and_other();
+    let world =
+        World::new(&anomaly_policy("Propose").replace("threshold: 0.8 }", "threshold: 0.8, for: 3m }"));
+    let detectors = Arc::new(Detectors::default());
+    let mut tars = remediator(&world, "a", &detectors);
+    let first = world.clock.now();
+    let report = world.run(&mut tars, 2).await;
+    assert_eq!(codes(&report), [ReasonCode::NotLongEnough]);
+    *detectors.lull.lock().unwrap() = true;
+    assert_eq!(codes(&world.run(&mut tars, 1).await), []);
+    *detectors.lull.lock().unwrap() = false;
+    detectors.lose(ours);
+    assert_eq!(codes(&world.run(&mut tars, 1).await), [ReasonCode::DetectorLost]);
+    detectors.find_all();
+    while world.clock.now().duration_since(first).as_secs() < 180 {
+        assert_eq!(codes(&world.run(&mut tars, 1).await), [ReasonCode::NotLongEnough]);
+    }
+    // What has held long enough opens nothing while it is not seen.
+    *detectors.lull.lock().unwrap() = true;
+    world.run(&mut tars, 2).await;
+    assert!(world.proposals().is_empty());
+    *detectors.lull.lock().unwrap() = false;
+    world.run(&mut tars, 1).await;
+    let record = open(tars.memory().history(), "backend").unwrap();
+    assert_eq!(record.spec.cause.since, first);
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::desk::Desk;
 use super::error::TurnError;
-use super::evidence::{Evidence, Since, clock_skew};
+use super::evidence::{Evidence, Holds, Since, clock_skew};
 use super::memory::Memory;
 use super::view::{BranchFate, View};
 use crate::decide::{self, BranchSeen, Guards, MergePermit, OnForge, PermitRequest};
@@ -14,6 +14,7 @@ use crate::model::anomaly::Score;
 use crate::model::change::ProposedChange;
 use crate::model::correlation::Correlation;
 use crate::model::decision::Incident;
+use crate::model::forecast::Forecast;
 use crate::model::history::History;
 use crate::model::ids::{ObjectId, PolicyName, WorkloadRef};
 use crate::model::limits::{BatchLimits, GlobalLimits};
@@ -39,6 +40,9 @@ pub struct Rules {
 
 /// Anomalies on which the models agree less than this merge nothing by themselves.
 const MIN_CONFIDENCE: f64 = 0.7;
+
+/// A trigger without a signal that is read here holds on so long without an answer, seconds.
+const UNANSWERED_MAX_S: u32 = 120;
 
 /// One turn: a look at everything, at `now`.
 #[derive(Debug)]
@@ -179,17 +183,7 @@ impl Turn<'_> {
     /// What the evidence makes of the policies, one incident per policy, target and cause.
     #[must_use]
     pub fn incidents(&self, since: &mut Since) -> Vec<Incident> {
-        let at = |evidence: &decide::Evidence<'_>| decide::active_triggers(self.policies, evidence);
-        let mut active = self.with_evidence(&|_, _| None, at);
-        active.retain(|(name, trigger)| {
-            let policy = self.policies.iter().find(|it| it.name == *name);
-            !policy.is_some_and(|policy| self.evidence.is_harmless(policy, *trigger))
-        });
-        let cause = |(policy, index): (PolicyName, usize)| {
-            let key = decide::cause_key(self.trigger(&policy, index)?);
-            Some((policy, key))
-        };
-        since.update(active.into_iter().filter_map(cause), self.evidence.at);
+        since.update(self.holding(), self.evidence.at);
         let known = |policy: &PolicyName, index: usize| {
             since.get(policy, &decide::cause_key(self.trigger(policy, index)?))
         };
@@ -199,6 +193,48 @@ impl Turn<'_> {
             incident.cause.correlation = self.correlation(&incident.cause, &incident.target);
         }
         incidents
+    }
+
+    /// Every trigger that is not over, by policy and cause.
+    fn holding(&self) -> Vec<((PolicyName, String), Holds)> {
+        let at = |evidence: &decide::Evidence<'_>| decide::active_triggers(self.policies, evidence);
+        let active = self.with_evidence(&|_, _| None, at);
+        let mut holding = Vec::new();
+        for policy in self.policies {
+            for (index, trigger) in policy.triggers.iter().enumerate() {
+                let holds = if active.contains(&(policy.name.clone(), index)) {
+                    Some(Holds::Now)
+                } else if decide::lasts(trigger, &self.evidence.anomalies) {
+                    Some(Holds::InALull)
+                } else {
+                    self.gap_s(policy, trigger).map(|most_s| Holds::Unknown { most_s })
+                };
+                let holds = holds.filter(|_| !self.evidence.is_harmless(policy, index));
+                holding.extend(holds.map(|it| ((policy.name.clone(), decide::cause_key(trigger)), it)));
+            }
+        }
+        holding
+    }
+
+    /// How long `trigger` may hold on where the newest look has no answer to it, seconds: as long as the values of its
+    /// signal are no old ones. `None`: there is an answer, and it is no.
+    fn gap_s(&self, policy: &Policy, trigger: &Trigger) -> Option<u32> {
+        let (is_answered, signal) = match trigger {
+            Trigger::Anomaly { signal, .. } => {
+                let has_value = || self.evidence.state(signal).is_some_and(|it| !it.window.ends_in_gap());
+                // Detectors do not list what scores little; a process that scores itself has a score for every value.
+                let less = self.evidence.gathered.is_some() && self.unknown(trigger).is_none() && has_value();
+                (less || self.evidence.anomaly(signal).is_some(), Some(signal))
+            }
+            Trigger::Forecast { signal, crossing, within_s, .. } => {
+                let answers = |it: &Forecast| it.answers(signal, *crossing, *within_s);
+                (self.evidence.forecasts.iter().any(answers), Some(signal))
+            }
+            Trigger::Promql { query, .. } => (self.answered(&policy.name, query).is_some(), None),
+            Trigger::Webhook { .. } => (true, None),
+        };
+        let staleness_s = signal.and_then(|it| self.evidence.state(it)).map(|it| it.staleness_s);
+        (!is_answered).then(|| staleness_s.unwrap_or(UNANSWERED_MAX_S))
     }
 
     /// What the graph of calls says about a cause: about the service of its signal, or else the one that is called
