@@ -23,7 +23,6 @@ pub struct EventFigures {
     pub f1: f64,
     pub false_pages_per_week: f64,
     pub delay_median_s: Option<f64>,
-    pub delay_p90_s: Option<f64>,
 }
 
 pub fn harmonic(precision: f64, recall: f64) -> f64 {
@@ -47,7 +46,6 @@ pub fn summed(units: &[&Unit], outcomes: &[Outcome]) -> EventFigures {
     delays.sort_unstable_by(f64::total_cmp);
     let precision = share(found as f64, (found + false_pages) as f64);
     let recall = share(found as f64, events as f64);
-    let delay = |share: f64| (!delays.is_empty()).then(|| quantile(&delays, share));
     EventFigures {
         events,
         found,
@@ -56,8 +54,7 @@ pub fn summed(units: &[&Unit], outcomes: &[Outcome]) -> EventFigures {
         recall,
         f1: harmonic(precision, recall),
         false_pages_per_week: share(false_pages as f64, weeks),
-        delay_median_s: delay(0.5),
-        delay_p90_s: delay(0.9),
+        delay_median_s: (!delays.is_empty()).then(|| quantile(&delays, 0.5)),
     }
 }
 
