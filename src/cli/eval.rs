@@ -98,7 +98,9 @@ struct Line {
     recall_at_precision_85: f64,
     recall_at_one_false_page: f64,
     delayed_f1: f64,
+    delayed_f1_at_threshold: f64,
     nab: Option<f64>,
+    nab_at_threshold: Option<f64>,
     vus_pr: Option<f64>,
     auc_pr: Option<f64>,
     incident_precision: Option<f64>,
@@ -283,13 +285,16 @@ fn report(file: &Path, args: &Eval, lines: &[Line], clips: &[Clip]) -> Result<()
         Comparison {
             title: "Forecasts",
             about: "`tars` is what triggers of `type: forecast` ask; `last` is the value now, `average` the mean of the last times of \
-                    this length. Series with a value at least every ten minutes.",
+                    this length. Series with a value at least every ten minutes. How sure `tars` may be is asked every tenth \
+                    row, for limits at the outer tenth and hundredth of what came before the judged part.",
             headers: &eval_ahead::HEADERS,
             rows: &ahead,
         },
         Comparison {
             title: "Root causes",
-            about: "Metrics alone, with and without the calls between services.",
+            about: "Metrics alone, with and without the calls between services. When an incident began is no finding here: \
+                    it is the label's own time where there is one, and else read off the metric somebody complained \
+                    about. `alone` and `graph` see ten slots after it, `n-sigma` and `robust` all that follow.",
             headers: &eval_causes::HEADERS,
             rows: &causes,
         },
@@ -337,7 +342,9 @@ fn line(dataset: &str, model: CandidateName, every: u32, figures: &Figures) -> L
         recall_at_precision_85: figures.sweep.recall_at_precision,
         recall_at_one_false_page: figures.sweep.recall_at_one_page,
         delayed_f1: figures.delayed.best_f1,
+        delayed_f1_at_threshold: figures.delayed.f1,
         nab: figures.nab.map(|it| it.best),
+        nab_at_threshold: figures.nab.map(|it| it.at_threshold),
         vus_pr: figures.vus_pr,
         auc_pr: figures.auc_pr,
         incident_precision: figures.incident_precision,
@@ -351,12 +358,12 @@ fn line(dataset: &str, model: CandidateName, every: u32, figures: &Figures) -> L
     }
 }
 
-const HEADERS: [&str; 19] = [
+const HEADERS: [&str; 21] = [
     "DATASET", "MODEL", "SERIES", "EVENTS", "F1", "R@P85", "R@1FP", "DF1", "NAB", "VUS-PR", "ACT-P", "ACT-R",
-    "ACT/WK", "FEWER", "US/PT", "AUC-PR", "F1@0.8", "FP/WK", "DELAY-S",
+    "ACT/WK", "FEWER", "US/PT", "AUC-PR", "F1@0.8", "DF1@0.8", "NAB@0.8", "FP/WK", "DELAY-S",
 ];
 /// Columns that only `-o wide` shows.
-const WIDE: usize = 4;
+const WIDE: usize = 6;
 
 fn cells(line: &Line) -> Vec<String> {
     let three = |value: f64| format!("{value:.3}");
@@ -380,6 +387,8 @@ fn cells(line: &Line) -> Vec<String> {
         format!("{:.2}", line.us_per_point),
         maybe(line.auc_pr),
         three(line.f1_at_threshold),
+        three(line.delayed_f1_at_threshold),
+        one(line.nab_at_threshold),
         three(line.false_pages_per_series_week),
         one(line.delay_median_s),
     ]

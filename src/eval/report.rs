@@ -7,13 +7,21 @@ use super::clips::{Clip, ClipKind};
 use super::plot::picture;
 
 /// What the columns mean, by their heading.
-const MEANINGS: [(&str, &str); 26] = [
+const MEANINGS: [(&str, &str); 35] = [
     ("EVENTS", "labelled events in the judged part"),
     ("F1", "of events, at the one threshold that is best for the whole data set"),
-    ("R@P85", "recall at a precision of 0.85"),
-    ("R@1FP", "recall at one false page per series and week"),
-    ("DF1", "F1 where an event counts if it was found within seven rows"),
-    ("NAB", "score of the Numenta benchmark, standard profile, 0 to 100"),
+    ("R@P85", "recall at a precision of 0.85, at the threshold of the whole data set that is best for it"),
+    ("R@1FP", "recall at one false page per series and week, at the threshold that is best for it"),
+    (
+        "DF1",
+        "F1 where an event counts if it was found within seven rows, at the best threshold: chosen with the labels",
+    ),
+    ("DF1@0.8", "the same at the threshold 0.8, which is what policies ask unless they say otherwise"),
+    (
+        "NAB",
+        "score of the Numenta benchmark, standard profile, 0 to 100, at the best threshold: chosen with the labels",
+    ),
+    ("NAB@0.8", "the same at the threshold 0.8; below 0 is worse than no alert at all"),
     ("VUS-PR", "volume under the precision-recall surface"),
     ("ACT-P", "precision of what is acted on: two scores in a row at 0.8, grouped by service"),
     ("ACT-R", "recall of the same"),
@@ -31,6 +39,16 @@ const MEANINGS: [(&str, &str); 26] = [
         "mean error against \"as yesterday at this time\", mean over the series; below 1 is better than that",
     ),
     ("COVERAGE", "share of rows whose value lay in the interval that was promised for nine of ten"),
+    (
+        "SURE",
+        "answers that a limit is crossed in that time with a probability of 0.9 or more, which is what policies act on",
+    ),
+    ("SAID", "mean probability of these answers"),
+    ("CAME", "share of them after which the limit was crossed in that time"),
+    ("LIKELY", "answers with a probability of 0.5 to 0.9"),
+    ("L-SAID", "mean probability of these answers"),
+    ("L-CAME", "share of them after which the limit was crossed in that time"),
+    ("RANKER", "who ranks; `graph-2` is `graph` two slots after the beginning instead of ten"),
     ("CASES", "incidents with a known root cause"),
     ("AC@1", "share of cases whose cause is ranked first"),
     ("AC@3", "share of cases whose cause is among the first three"),
@@ -61,8 +79,9 @@ impl Page {
     #[must_use]
     pub fn new(stem: &str, compared: &[Comparison<'_>], clips: &[Clip]) -> Self {
         let mut text = String::from(
-            "# Detection on labelled series\n\nMade by `tars eval --report`, all figures in one run. Whatever is judged sees \
-             the rows in order and no label, and has one setting for all series.\n",
+            "# Detection on labelled series\n\nMade by `tars eval --report`, all figures in one run. Detectors and \
+             forecasts see the rows in order and no label, and have one setting for all series; a best threshold is \
+             chosen with the labels, for a whole data set.\n",
         );
         let compared: Vec<_> = compared.iter().filter(|it| !it.rows.is_empty()).collect();
         for it in &compared {

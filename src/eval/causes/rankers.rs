@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use crate::detect::cause::{Track, rank};
 use crate::model::services::ServiceGraph;
 
+/// When somebody who is called would like to know.
+const SOON_SLOTS: i64 = 2;
+
 /// Which ranker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RankerName {
@@ -15,12 +18,14 @@ pub enum RankerName {
     Robust,
     /// Ours, without a graph.
     Alone,
+    /// Ours, with the graph, as soon as two slots after the beginning.
+    GraphSoon,
     /// Ours, with the graph.
     Graph,
 }
 
 impl RankerName {
-    pub const ALL: [Self; 4] = [Self::NSigma, Self::Robust, Self::Alone, Self::Graph];
+    pub const ALL: [Self; 5] = [Self::NSigma, Self::Robust, Self::Alone, Self::GraphSoon, Self::Graph];
 
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -28,6 +33,7 @@ impl RankerName {
             Self::NSigma => "n-sigma",
             Self::Robust => "robust",
             Self::Alone => "alone",
+            Self::GraphSoon => "graph-2",
             Self::Graph => "graph",
         }
     }
@@ -35,14 +41,16 @@ impl RankerName {
     /// Services in order of suspicion.
     #[must_use]
     pub fn rank(self, tracks: &[Track<'_>], graph: &ServiceGraph, since_s: i64) -> Vec<String> {
-        let ours = |graph: &ServiceGraph| {
-            rank(tracks, graph, since_s, i64::MAX).into_iter().map(|it| it.service).collect()
+        let ours = |graph: &ServiceGraph, now_s: i64| {
+            rank(tracks, graph, since_s, now_s).into_iter().map(|it| it.service).collect()
         };
+        let step_s = tracks.iter().map(|it| i64::from(it.step_s)).max().unwrap_or(0);
         match self {
             Self::NSigma => by_largest(tracks, since_s, n_sigma),
             Self::Robust => by_largest(tracks, since_s, robust),
-            Self::Alone => ours(&ServiceGraph::default()),
-            Self::Graph => ours(graph),
+            Self::Alone => ours(&ServiceGraph::default(), i64::MAX),
+            Self::GraphSoon => ours(graph, since_s.saturating_add(SOON_SLOTS * step_s)),
+            Self::Graph => ours(graph, i64::MAX),
         }
     }
 }

@@ -76,3 +76,21 @@ fn all_rankers_name_the_only_one_that_changed_and_the_beginning_is_found_where_n
     let case = &case(&complaint).unwrap()[0];
     assert_eq!(beginning(case, &tracks, 35 * 60), Some(2_400));
 }
+
+#[test]
+fn the_early_ranking_does_not_see_what_changes_later() {
+    let mut late = rows(true);
+    late[40..44].copy_from_slice(&rows(false)[40..44]);
+    let wide = Wide {
+        columns: [("cart", "cpu"), ("mail", "cpu")]
+            .map(|(service, metric)| (service.into(), metric.into()))
+            .to_vec(),
+        times_s: (0..46).map(|row| row * 60).collect(),
+        values: vec![late, rows(false)],
+    };
+    let score = |ranker: RankerName| ranker.rank(&wide.tracks(60), &ServiceGraph::default(), 2_400);
+    assert_eq!(score(RankerName::Graph)[0], "cart");
+    let quiet = Wide { values: vec![rows(false), rows(false)], ..wide.clone() };
+    let of_quiet = RankerName::GraphSoon.rank(&quiet.tracks(60), &ServiceGraph::default(), 2_400);
+    assert_eq!(score(RankerName::GraphSoon), of_quiet);
+}
