@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::eval::{csv_of, manifest, series, write};
 use super::failure::{Failure, Kind};
 use super::output::{Console, Piece, Table};
-use crate::eval::{AheadFigures, ForecasterName, ahead_figures, foresee};
+use crate::eval::{AheadFigures, Answers, ForecasterName, ahead_figures, foresee};
 
 #[derive(Debug, Args)]
 pub struct Ahead {
@@ -33,6 +33,12 @@ struct Line {
     mase: f64,
     /// Of the interval for nine of ten.
     coverage: Option<f64>,
+    sure: usize,
+    sure_said: Option<f64>,
+    sure_came: Option<f64>,
+    likely: usize,
+    likely_said: Option<f64>,
+    likely_came: Option<f64>,
 }
 
 /// Looks ahead and judges, and prints a line for each data set, distance and forecaster.
@@ -93,13 +99,44 @@ fn measured(folder: &Path, datasets: &[String]) -> Result<Vec<Line>, Failure> {
 }
 
 fn line(dataset: &str, ahead_s: u32, name: ForecasterName, it: AheadFigures) -> Line {
-    let AheadFigures { series, rows, mase, coverage } = it;
-    Line { dataset: dataset.to_owned(), ahead_s, forecaster: name.as_str(), series, rows, mase, coverage }
+    let AheadFigures { series, rows, mase, coverage, sure, likely } = it;
+    let of = |it: Answers| it.said_and_came().unzip();
+    let ((sure_said, sure_came), (likely_said, likely_came)) = (of(sure), of(likely));
+    Line {
+        dataset: dataset.to_owned(),
+        ahead_s,
+        forecaster: name.as_str(),
+        series,
+        rows,
+        mase,
+        coverage,
+        sure: sure.count,
+        sure_said,
+        sure_came,
+        likely: likely.count,
+        likely_said,
+        likely_came,
+    }
 }
 
-pub const HEADERS: [&str; 7] = ["DATASET", "AHEAD", "FORECASTER", "SERIES", "ROWS", "MASE", "COVERAGE"];
+pub const HEADERS: [&str; 13] = [
+    "DATASET",
+    "AHEAD",
+    "FORECASTER",
+    "SERIES",
+    "ROWS",
+    "MASE",
+    "COVERAGE",
+    "SURE",
+    "SAID",
+    "CAME",
+    "LIKELY",
+    "L-SAID",
+    "L-CAME",
+];
 
 fn cells(line: &Line) -> Vec<String> {
+    let share = |it: Option<f64>| it.map_or_else(|| "-".to_owned(), |it| format!("{it:.3}"));
     vec![
         line.dataset.clone(),
         format!("{}m", line.ahead_s / 60),
@@ -107,7 +144,13 @@ fn cells(line: &Line) -> Vec<String> {
         line.series.to_string(),
         line.rows.to_string(),
         format!("{:.3}", line.mase),
-        line.coverage.map_or_else(|| "-".to_owned(), |it| format!("{it:.3}")),
+        share(line.coverage),
+        line.sure.to_string(),
+        share(line.sure_said),
+        share(line.sure_came),
+        line.likely.to_string(),
+        share(line.likely_said),
+        share(line.likely_came),
     ]
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::quantile::quantile;
 use super::read::{Labelled, SeriesEntry};
 use crate::detect::forecast::{Ahead, Forecaster};
+use crate::model::forecast::Crossing;
 
 /// A coarser grid has no value between now and what is asked for.
 const INTERVAL_S_MAX: u32 = 600;
@@ -38,9 +40,47 @@ impl ForecasterName {
     }
 }
 
+/// How probable limits are is asked every so many rows.
+const ASK_EVERY: usize = 10;
+/// Limits are at these quantiles of what came before the judged part, to be crossed on the outer side.
+const LIMITS_AT: [f64; 4] = [0.01, 0.1, 0.9, 0.99];
+/// From here on an answer is sure, as policies ask unless they say otherwise; and from here on it is likely.
+const SURE: f64 = 0.9;
+const LIKELY: f64 = 0.5;
+
+/// Answers of a kind: that a limit is crossed with some probability; and what came.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Answers {
+    pub count: usize,
+    said: f64,
+    came: usize,
+}
+
+impl Answers {
+    fn note(&mut self, probability: f64, came: bool) {
+        self.count += 1;
+        self.said += probability;
+        self.came += usize::from(came);
+    }
+
+    fn and(self, other: Self) -> Self {
+        let (count, came) = (self.count + other.count, self.came + other.came);
+        Self { count, said: self.said + other.said, came }
+    }
+
+    /// Mean probability that was said, and share of what came; `None`: nothing was said.
+    #[must_use]
+    pub fn said_and_came(&self) -> Option<(f64, f64)> {
+        let count = self.count as f64;
+        (self.count > 0).then(|| (self.said / count, self.came as f64 / count))
+    }
+}
+
 /// What one forecaster came to on one series.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Foreseen {
+    sure: Answers,
+    likely: Answers,
     rows: usize,
     off: f64,
     off_yesterday: f64,
@@ -59,6 +99,25 @@ impl Foreseen {
         }
     }
 
+    /// Asks for the limits that are not crossed `now`; what comes in the time that is asked for are `extremes`.
+    fn ask(&mut self, forecaster: &Forecaster, limits: &[Crossing], now: f64, extremes: Option<(f64, f64)>) {
+        let Some((lowest, highest)) = extremes else { return };
+        for crossing in limits {
+            let crosses = |low: f64, high: f64| match *crossing {
+                Crossing::Above(limit) => high >= limit,
+                Crossing::Below(limit) => low <= limit,
+            };
+            let Some(probability) = forecaster.probability(*crossing).filter(|_| !crosses(now, now)) else {
+                continue;
+            };
+            match probability {
+                SURE.. => self.sure.note(probability, crosses(lowest, highest)),
+                LIKELY.. => self.likely.note(probability, crosses(lowest, highest)),
+                _ => {}
+            }
+        }
+    }
+
     /// Error against the same minute of the day before; `None` where that was never wrong, or too few rows were judged.
     fn mase(&self) -> Option<f64> {
         (self.rows >= ROWS_LEAST && self.off_yesterday > 0.0).then(|| self.off / self.off_yesterday)
@@ -74,6 +133,9 @@ pub struct AheadFigures {
     pub mase: f64,
     /// Share of the rows, of those with an interval; `None`: nothing was promised.
     pub coverage: Option<f64>,
+    /// Of all series, also of those that are not judged by their error.
+    pub sure: Answers,
+    pub likely: Answers,
 }
 
 /// Walks the series once with every forecaster, `horizon_s` ahead; `None` when its grid is too coarse to look so far ahead.
@@ -90,10 +152,15 @@ pub fn foresee(entry: &SeriesEntry, series: &Labelled, horizon_s: u32) -> Option
     let mut recent = 0.0;
     let mut found = vec![Foreseen::default(); ForecasterName::ALL.len()];
     let judged_from = grid.slot_of(series.times_s.get(entry.score_from).copied().unwrap_or(i64::MAX));
+    let limits = grid.limits(judged_from);
+    let tars = ForecasterName::ALL.len() - 1;
     for (slot, now) in grid.values.iter().enumerate() {
         let Some(now) = *now else { continue };
         recent += (now - recent) / (horizon as f64).min(slot as f64 + 1.0);
         forecaster.push((grid.first + slot) as u64, now);
+        if slot >= judged_from && slot % ASK_EVERY == 0 {
+            found[tars].ask(&forecaster, &limits, now, grid.extremes(slot, horizon));
+        }
         let (truth, yesterday) = (grid.at(slot + horizon), grid.before(slot + horizon, day));
         let (Some(truth), Some(yesterday), true) = (truth, yesterday, slot >= judged_from) else { continue };
         // All are judged on the same rows: those on which the one that may stay silent speaks.
@@ -144,6 +211,26 @@ impl Grid {
         usize::try_from(at_s.saturating_sub(self.start_s) / self.interval_s).unwrap_or_default()
     }
 
+    /// At quantiles of what came before `slot`; none where nothing did.
+    fn limits(&self, slot: usize) -> Vec<Crossing> {
+        let mut before: Vec<f64> = self.values.iter().take(slot).copied().flatten().collect();
+        before.retain(|it| it.is_finite());
+        before.sort_unstable_by(f64::total_cmp);
+        let limit = |share: f64| match share < 0.5 {
+            true => Crossing::Below(quantile(&before, share)),
+            false => Crossing::Above(quantile(&before, share)),
+        };
+        if before.is_empty() { Vec::new() } else { LIMITS_AT.map(limit).to_vec() }
+    }
+
+    /// The smallest and the largest of the `count` slots after `slot`; `None` where one of them is a gap, or after the end.
+    fn extremes(&self, slot: usize, count: usize) -> Option<(f64, f64)> {
+        let mut coming = self.values.get(slot + 1..slot + 1 + count)?.iter().copied();
+        coming.try_fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| {
+            it.map(|it| (low.min(it), high.max(it)))
+        })
+    }
+
     fn at(&self, slot: usize) -> Option<f64> {
         self.values.get(slot).copied().flatten()
     }
@@ -169,6 +256,8 @@ pub fn ahead_figures(found: &[(&str, Vec<Foreseen>)]) -> BTreeMap<String, Vec<Ah
             rows: sum(|it| it.rows),
             mase: each.iter().filter_map(Foreseen::mase).sum::<f64>() / each.len().max(1) as f64,
             coverage: (promised > 0).then(|| kept as f64 / promised as f64),
+            sure: all.iter().map(|it| it[index].sure).fold(Answers::default(), Answers::and),
+            likely: all.iter().map(|it| it[index].likely).fold(Answers::default(), Answers::and),
         }
     };
     let of_set = |all: &Vec<&[Foreseen]>| {
@@ -226,6 +315,27 @@ mod tests {
         assert!((0.86..=0.95).contains(&covered), "{covered}");
         assert_eq!((noisy[0].coverage, noisy[1].coverage), (None, None));
         assert_eq!(noisy[0].rows, noisy[2].rows, "all are judged on the same rows");
+    }
+
+    #[test]
+    fn what_was_said_of_limits_is_held_against_what_came() {
+        let asked = figures_of(|it| 100.0 + 10.0 * (it as f64 / 40.0).sin() + noise(it));
+        let (said, came) = asked[2].sure.said_and_came().unwrap();
+        assert!(said >= SURE && (said - came).abs() < 0.15, "{said} {came}");
+        let (said, _) = asked[2].likely.said_and_came().unwrap();
+        assert!((LIKELY..SURE).contains(&said), "{said}");
+        assert_eq!(asked[0].sure.said_and_came(), None, "nobody asks who gives no probability");
+    }
+
+    #[test]
+    fn a_limit_comes_from_the_past_and_what_comes_is_known_only_without_a_gap() {
+        let (_, mut rows) = series(|it| it as f64);
+        rows.values[7] = None;
+        let grid = Grid::of(&rows, INTERVAL_S);
+        assert_eq!(grid.limits(0), []);
+        assert_eq!(grid.limits(2)[2], Crossing::Above(0.9));
+        assert_eq!([grid.extremes(0, 3), grid.extremes(5, 3)], [Some((1.0, 3.0)), None]);
+        assert_eq!(grid.extremes(grid.values.len() - 3, 3), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod vus;
 #[cfg(test)]
 mod tests;
 
-pub use ahead::{AheadFigures, ForecasterName, ahead_figures, foresee};
+pub use ahead::{AheadFigures, Answers, ForecasterName, ahead_figures, foresee};
 pub use candidates::{CandidateName, Meta};
 pub use causes::{
     Case, CauseFigures, Placed, RankerName, Wide, beginning, cause_figures, read_calls, read_cases, read_wide,
