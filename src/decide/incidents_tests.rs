@@ -251,7 +251,7 @@ fn an_anomaly_lasts_while_its_episode_is_open_and_was_as_bad_as_the_trigger_asks
     let mut trigger = policy().triggers.remove(0);
     let worst = |score: f64| Score::new(score).unwrap();
     let lull = |worst: Score, end: Option<Timestamp>| Anomaly {
-        episode: Some(Episode { start: at(-300), peak: at(-200), worst, end }),
+        episode: Some(Episode { start: at(-300), peak: at(-200), worst, end, adopted: false }),
         ..anomaly(signal("backend", "latency_p95"), 0.79, at(0))
     };
     let open = lull(worst(0.9), None);

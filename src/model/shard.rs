@@ -292,7 +292,13 @@ mod tests {
     #[test]
     fn a_lull_of_an_anomaly_is_listed_and_what_is_over_is_not() {
         let lull = |service, end| Anomaly {
-            episode: Some(Episode { start: at(-300), peak: at(-200), worst: score(0.9), end }),
+            episode: Some(Episode {
+                start: at(-300),
+                peak: at(-200),
+                worst: score(0.9),
+                end,
+                adopted: false,
+            }),
             ..anomaly(signal(service, "latency"), 0.7, at(0))
         };
         let scored = [lull("open", None), lull("over", Some(at(-60)))];

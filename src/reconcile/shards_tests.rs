@@ -65,7 +65,7 @@ impl ShardSource for Detectors {
             if *self.lull.lock().unwrap() {
                 let worst = scored.score;
                 scored.score = Score::clamped(0.79);
-                scored.episode = Some(Episode { start: now, peak: now, worst, end: None });
+                scored.episode = Some(Episode { start: now, peak: now, worst, end: None, adopted: false });
             }
             let own: Vec<_> = (ordinal == home(&signal(), 2)).then_some(scored).into_iter().collect();
             let report = ShardReport::new(Shard::new(ordinal, 2).unwrap(), now, vec![read], &own, own.len());
