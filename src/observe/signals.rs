@@ -348,10 +348,15 @@ impl SignalWindows {
                 waiting.push_back((index, asked.0));
             }
         }
+        self.give_up(&unanswered, &slow, deadline);
+    }
+
+    /// Nothing new is known of these signals, and of the slow ones not for want of a turn.
+    fn give_up(&mut self, unanswered: &BTreeSet<usize>, slow: &BTreeSet<usize>, after: Duration) {
         for index in unanswered {
-            if let Some(watched) = self.watched.get_mut(index) {
-                let is_slow = slow.contains(&index);
-                watched.failed(if is_slow { SourceError::Slow(deadline) } else { SourceError::OutOfTime });
+            let is_slow = slow.contains(index);
+            if let Some(watched) = self.watched.get_mut(*index) {
+                watched.failed(if is_slow { SourceError::Slow(after) } else { SourceError::OutOfTime });
             }
         }
     }
