@@ -321,10 +321,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = config(web());
         let mut killed = Recording::of(folder.path()).unwrap();
-        let manifest_before = std::fs::read(folder.path().join("manifest.json")).unwrap();
+        let manifest = folder.path().join("manifest.json");
+        let before = files::read_bounded(&manifest, 10_000).unwrap();
         killed.take(&config, part(&[series("web", "a", &[(0, 1.0)])])).unwrap();
         save(folder.path(), &killed.recorded, std::iter::once("latency/web.csv")).unwrap();
-        std::fs::write(folder.path().join("manifest.json"), manifest_before).unwrap();
+        files::write_durable(&manifest, &before).unwrap();
         let mut next = Recording::of(folder.path()).unwrap();
         next.take(&config, part(&[series("web", "a", &[(30, 2.0)])])).unwrap();
         assert_eq!(next.finish()[0].rows, 2);

@@ -4,6 +4,7 @@
 //! once the stream of the detector has learned from the rest of it. Named later, its past is read again, a part at a time
 //! beside what is new; what was pushed cannot be asked for, and its window grows from what is there.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -388,10 +389,13 @@ pub fn by_service(series: Vec<FoundSeries>, label: &str) -> Services {
     let mut ambiguous = BTreeSet::new();
     for FoundSeries { labels, samples } in series {
         let Ok(service) = SignalName::new(labels.get(label)) else { continue };
-        if found.contains_key(&service) {
-            ambiguous.insert(service);
-        } else {
-            found.insert(service, samples);
+        match found.entry(service) {
+            Entry::Occupied(first) => {
+                ambiguous.insert(first.key().clone());
+            }
+            Entry::Vacant(place) => {
+                place.insert(samples);
+            }
         }
     }
     found.retain(|service, _| !ambiguous.contains(service));

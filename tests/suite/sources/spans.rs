@@ -95,7 +95,10 @@ fn latency_of_spans_and_the_calls_between_services_are_read() {
     let calls = world.ask(&["source", "calls"]);
     let web = calls.iter().find(|it| it["parent"] == "web" && it["child"] == "db");
     assert_eq!(web.map(|it| it["callCount"].as_u64()), Some(Some(90)), "{calls:#?}");
+    the_loop_watches_them(&mut world);
+}
 
+fn the_loop_watches_them(world: &mut World) {
     world.start_tars();
     for (signal, service) in [("pay_p50", "web"), ("whole_p50", "web"), ("each_p50", "GET:20/pay")] {
         let line = format!("tars_signal_age_seconds{{signal=\"{signal}\",service=\"{service}\"}}");
