@@ -18,9 +18,8 @@ const HALVING: u32 = 65_536;
 /// The range shrinks to what was seen since the last halving, if that is less than this share of it: even the deepest
 /// cuts see one bin then.
 const SHRINK_BELOW: f32 = 1.0 / 16.0;
-/// Values in the rolling mean and deviation, and hours of the level.
+/// Values in the rolling mean and deviation.
 const ROLLING: f32 = 10.0;
-const LEVEL_H: f32 = 96.0;
 /// Rarity varies by this much without a reason: counts are approximate.
 const RARITY_NOISE: f32 = 0.1;
 
@@ -157,7 +156,6 @@ pub struct Isolation {
     recent: Range,
     mean: f32,
     variance: f32,
-    level: f32,
     pairs: [[Tail; 2]; 2],
     tails: [Tail; 3],
     /// Of steps and of shapes.
@@ -175,7 +173,6 @@ impl Default for Isolation {
             recent: none,
             mean: 0.0,
             variance: 0.0,
-            level: 0.0,
             pairs: [[Tail::default(); 2]; 2],
             tails: [Tail::default(); 3],
             newness: [Newness::default(); 2],
@@ -188,11 +185,11 @@ pub const FEATURES: [&str; 5] =
     ["difference", "value", "deviation", "value after the one before", "mean with deviation"];
 
 impl Isolation {
-    /// The surprises, and how new this step and this shape are.
-    pub fn step(&mut self, point: &Point, logs: &[f32; 256]) -> ([f32; 5], [f32; 2]) {
+    /// The surprises, and how new this step and this shape are; `off_level` is how far the value is from the long run.
+    pub fn step(&mut self, point: &Point, off_level: f32, logs: &[f32; 256]) -> ([f32; 5], [f32; 2]) {
         let value = point.value;
         if point.count <= 1.0 {
-            (self.mean, self.level) = (value, value);
+            self.mean = value;
             (self.range, self.recent) = (Range::at(value), Range::at(value));
         }
         let deviation = self.variance.max(0.0).sqrt();
@@ -209,9 +206,7 @@ impl Isolation {
         let new =
             [self.newness[0].step(&step.newness[1..]), self.newness[1].step(&shape.newness[..DEPTHS - 1])];
         self.count_visit();
-        let off_level = value - self.level;
         let first = 1.0 / point.count;
-        self.level += super::rate_of_hours(LEVEL_H, point.step_h).max(first) * off_level;
         let (alpha, off) = (rate(ROLLING).max(first), value - self.mean);
         self.mean += alpha * off;
         self.variance = (1.0 - alpha) * (self.variance + alpha * off * off);
@@ -264,7 +259,7 @@ impl Isolation {
                 pack.f32(&mut span.high);
             }
         }
-        for value in [&mut self.mean, &mut self.variance, &mut self.level] {
+        for value in [&mut self.mean, &mut self.variance] {
             pack.f32(value);
         }
         self.pairs.iter_mut().flatten().chain(&mut self.tails).for_each(|tail| tail.pack(pack));

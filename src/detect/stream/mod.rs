@@ -154,12 +154,13 @@ impl Detector {
     fn update(&self, state: &mut State, point: &Point) -> bool {
         state.expected = state.seasons.band(point.at_s, point.step_s);
         if self.settings.period_s.is_none()
-            && let Some(period_s) = state.ring.step(state.seasons.off_level(point.value), point)
+            && let Some(period_s) = state.ring.step(state.seasons.off_anchor(point.value), point)
         {
             state.seasons.found(period_s);
         }
+        let off_level = state.seasons.off_level(point);
         let (seasonal, adopts) = state.seasons.step(point);
-        let (isolation, newness) = state.isolation.step(point, &self.logs);
+        let (isolation, newness) = state.isolation.step(point, off_level, &self.logs);
         let averages = state.averages.step(point, adopts);
         let (length, worth) = Blocks::length(point.step_s);
         let is_flat = state.flat >= FLAT_POINTS && !state.seasons.is_outside(point.step_s);

@@ -167,7 +167,7 @@ impl Seasons {
         if point.count <= 1.0 {
             (self.level, self.anchor) = (point.value, point.value);
         }
-        let deviation = point.value - self.level;
+        let deviation = self.off_level(point);
         let off_anchor = point.value - self.anchor;
         let said = self.said(point.at_s, point.step_s);
         let (_, season) = self.best(said);
@@ -181,8 +181,9 @@ impl Seasons {
             (self.anchor, self.held) = (self.level + self.remainder, 0.0);
         }
         self.trend += rate(TREND).max(first) * off;
-        self.level += rate_of_hours(LEVEL_H, point.step_h).max(first) * deviation;
-        self.anchor += rate_of_hours(LEVEL_H, point.step_h).max(first) * (point.value - self.anchor);
+        let slow = rate_of_hours(LEVEL_H, point.step_h).max(first);
+        self.level += slow * deviation;
+        self.anchor += slow * (point.value - self.anchor);
         let surprises = [
             of_pair(&mut self.pairs[0], off, point.floor),
             of_pair(&mut self.pairs[1], left, point.floor),
@@ -257,8 +258,13 @@ impl Seasons {
         (self.anchor + season + self.held, self.noise.sqrt())
     }
 
-    /// Deviation of a value from the level.
-    pub fn off_level(&self, value: f32) -> f32 {
+    /// Deviation of a value from the long run; of the first one none.
+    pub fn off_level(&self, point: &Point) -> f32 {
+        if point.count <= 1.0 { 0.0 } else { point.value - self.level }
+    }
+
+    /// Deviation of a value from the level that seasons are of.
+    pub fn off_anchor(&self, value: f32) -> f32 {
         value - self.anchor
     }
 
