@@ -15,6 +15,7 @@ use crate::model::services::{DeclaredCalls, ServiceGraph};
 use crate::observe::calls::{CallSource, SeenCalls};
 use crate::observe::metrics::SourceError;
 use crate::telemetry::events::Event;
+use crate::telemetry::failures::Failures;
 
 /// Calls older than this are not asked for, seconds.
 pub const LOOK_BACK_S: u32 = 86_400;
@@ -25,8 +26,6 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 pub const START_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Most services that are taken from what was seen: the whole past of each is kept and compared.
 const SERVICES_SEEN_MAX: usize = 200;
-/// What the log calls it.
-const STAGE: &str = "calls between services";
 
 type Answer = Result<Result<SeenCalls, SourceError>, JoinError>;
 
@@ -43,8 +42,7 @@ pub struct Calls {
     asked: JoinSet<Result<SeenCalls, SourceError>>,
     /// When, and how long it is enough; `None`: never.
     asked_at: Option<(Timestamp, SignedDuration)>,
-    /// Questions that failed since the last that did not.
-    failed: u64,
+    failures: Failures,
     /// Services that policies named when the part was taken; `None`: it has to be taken anew.
     named: Option<BTreeSet<String>>,
 }
@@ -59,7 +57,7 @@ impl Calls {
             seen: SeenCalls::default(),
             asked: JoinSet::new(),
             asked_at: None,
-            failed: 0,
+            failures: Failures::of("calls between services"),
             named: None,
         }
     }
@@ -103,17 +101,14 @@ impl Calls {
     fn take(&mut self, answer: Answer) {
         match answer {
             Ok(Ok(seen)) => self.hear(seen),
-            Ok(Err(error)) => self.fail(&error),
-            Err(error) => self.fail(&error),
+            Ok(Err(error)) => self.failures.note(Some(&error)),
+            Err(error) => self.failures.note(Some(&error)),
         }
     }
 
     fn hear(&mut self, seen: SeenCalls) {
         self.asked_at = self.asked_at.map(|(at, _)| (at, ASK_EACH));
-        if self.failed > 0 {
-            Event::Recovered { stage: STAGE, failed: self.failed }.emit();
-            self.failed = 0;
-        }
+        self.failures.note(None);
         // That there is no call any more says more about who keeps the traces than about the services.
         if seen.calls.is_empty() || seen == self.seen {
             return;
@@ -122,14 +117,6 @@ impl Calls {
         self.named = None;
         Event::CallsSeen { calls: seen.calls.len(), names_left_out: seen.names_left_out }.emit();
         self.seen = seen;
-    }
-
-    /// An outage is told when it begins and when it ends.
-    fn fail(&mut self, error: &dyn std::error::Error) {
-        if self.failed == 0 {
-            Event::Failed { stage: STAGE, error }.emit();
-        }
-        self.failed += 1;
     }
 }
 

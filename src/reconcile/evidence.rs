@@ -63,6 +63,23 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// What was read, and nothing that follows from it.
+    #[must_use]
+    pub fn read(at: Timestamp, signals: Vec<SignalState>, troubles: Vec<Trouble>) -> Self {
+        Self {
+            at,
+            signals: signals.into_iter().map(|it| (it.key.clone(), it)).collect(),
+            troubles,
+            anomalies: Vec::new(),
+            gathered: None,
+            forecasts: Vec::new(),
+            alerts: Arc::default(),
+            promql: Vec::new(),
+            correlations: Correlations::default(),
+            outside_clock: None,
+        }
+    }
+
     #[must_use]
     pub fn series(&self, key: &SignalKey) -> Option<Series> {
         self.state(key).map(SignalState::series)
@@ -189,19 +206,7 @@ impl Observer {
 
     /// What was read, before anybody scores it.
     pub(super) fn evidence(&self, signals: Vec<SignalState>, now: Timestamp) -> Evidence {
-        let signals = signals.into_iter().map(|it| (it.key.clone(), it)).collect();
-        Evidence {
-            at: now,
-            signals,
-            troubles: self.windows.troubles(),
-            anomalies: Vec::new(),
-            gathered: None,
-            forecasts: Vec::new(),
-            alerts: Arc::default(),
-            promql: Vec::new(),
-            correlations: Correlations::default(),
-            outside_clock: None,
-        }
+        Evidence::read(now, signals, self.windows.troubles())
     }
 
     /// Everything that decisions about `policies` and `records` need; both are those of the last look at the repository.
@@ -385,18 +390,7 @@ mod tests {
             meaning: Meaning([0; 16]),
             error: None,
         };
-        Evidence {
-            at: at(30),
-            signals: BTreeMap::from([(key.clone(), state)]),
-            troubles: Vec::new(),
-            anomalies: Vec::new(),
-            gathered: None,
-            forecasts: Vec::new(),
-            alerts: Arc::default(),
-            promql: Vec::new(),
-            correlations: Correlations::default(),
-            outside_clock: None,
-        }
+        Evidence::read(at(30), vec![state], Vec::new())
     }
 
     #[test]

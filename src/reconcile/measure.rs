@@ -281,12 +281,11 @@ mod tests {
     use crate::observe::metrics::SourceError;
     use crate::observe::signals::{Meaning, SignalState};
     use crate::observe::window::Window;
-    use crate::reconcile::correlate::Correlations;
 
-    fn state(key: SignalKey, stale: bool) -> (SignalKey, SignalState) {
+    fn state(key: SignalKey, stale: bool) -> SignalState {
         let series = Series { key: key.clone(), start: at(0), step_s: 30, values: vec![Some(1.0)] };
-        let state = SignalState {
-            key: key.clone(),
+        SignalState {
+            key,
             window: Arc::new(Window::of(&series)),
             age_s: Some(0),
             stale,
@@ -294,8 +293,7 @@ mod tests {
             period: None,
             meaning: Meaning([0; 16]),
             error: None,
-        };
-        (key, state)
+        }
     }
 
     fn by_label(signal: &str) -> SignalConfig {
@@ -308,24 +306,6 @@ mod tests {
             window_s: 3_600,
             period: None,
             staleness_s: 120,
-        }
-    }
-
-    fn evidence(
-        troubles: Vec<Trouble>,
-        signals: impl IntoIterator<Item = (SignalKey, SignalState)>,
-    ) -> Evidence {
-        Evidence {
-            at: at(0),
-            signals: signals.into_iter().collect(),
-            troubles,
-            anomalies: Vec::new(),
-            gathered: None,
-            forecasts: Vec::new(),
-            alerts: Arc::default(),
-            promql: Vec::new(),
-            correlations: Correlations::default(),
-            outside_clock: None,
         }
     }
 
@@ -352,7 +332,8 @@ mod tests {
         let all_read: Vec<_> = configs.iter().map(|it| trouble(it, None)).collect();
         let failed = trouble(&configs[0], Some(SourceError::OutOfTime));
         let ill = [vec![failed], all_read[1..].to_vec()].concat();
-        let ill = evidence(ill, [state(signal("a", "errors"), false), state(signal("web", "p95"), true)]);
+        let states = vec![state(signal("a", "errors"), false), state(signal("web", "p95"), true)];
+        let ill = Evidence::read(at(0), states, ill);
         assert_eq!(
             told(&ill),
             [
@@ -365,9 +346,9 @@ mod tests {
             ]
         );
         let fresh = [signal("a", "errors"), signal("b", "load"), signal("web", "p95")];
-        let well = evidence(all_read, fresh.map(|it| state(it, false)));
+        let well = Evidence::read(at(0), fresh.map(|it| state(it, false)).to_vec(), all_read);
         assert!(told(&well).iter().all(|it| it.ends_with(" 0")) && told(&well).len() == 6);
-        assert_eq!(told(&evidence(Vec::new(), [])), [""; 0]);
+        assert_eq!(told(&Evidence::read(at(0), Vec::new(), Vec::new())), [""; 0]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod projection;
 pub mod pushgateway;
 pub mod refresh;
 pub mod remote_write;
-mod rounds;
 
 #[cfg(feature = "cluster-tests")]
 #[cfg(test)]

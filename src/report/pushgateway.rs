@@ -4,12 +4,12 @@
 
 use thiserror::Error;
 
-use super::rounds::Rounds;
 use crate::model::ids::InstanceId;
 use crate::model::signal::SignalKey;
 use crate::outside::http::{Http, HttpError, HttpRequest, Method, Scheme};
 use crate::outside::secret::Secret;
-use crate::telemetry::names::Metrics;
+use crate::telemetry::failures::{Failures, error_of};
+use crate::telemetry::names::{Metrics, Push};
 
 /// Text exposition format, version 0.0.4: the one every Pushgateway reads.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -29,7 +29,7 @@ pub struct Pushgateway {
     http: Http,
     url: String,
     bearer: Option<Secret>,
-    rounds: Rounds,
+    failures: Failures,
 }
 
 impl Pushgateway {
@@ -39,7 +39,7 @@ impl Pushgateway {
         // An instance id has only characters that need no escape in a path, but "." and ".." are path
         // segments of their own, so it never stands alone.
         let url = format!("{}/metrics/job/tars/instance/tars-{instance}", base_url.trim_end_matches('/'));
-        Self { http, url, bearer, rounds: Rounds::new("pushgateway") }
+        Self { http, url, bearer, failures: Failures::of("pushgateway") }
     }
 
     /// Pushes the scores that `metrics` holds now, and counts the outcome there. A Pushgateway keeps what it has, and an
@@ -47,12 +47,13 @@ impl Pushgateway {
     pub async fn push(&self, metrics: &Metrics) {
         let text = text(&metrics.scores());
         let outcome = self.send(Method::Put, Some((TEXT_FORMAT, text.as_bytes()))).await;
-        metrics.count_gateway_push(self.rounds.note(outcome));
+        self.failures.note(error_of(&outcome));
+        metrics.count_gateway_push(Push::of(&outcome));
     }
 
     /// Takes the group away: this process scores no more.
     pub async fn end(&self) {
-        self.rounds.note(self.send(Method::Delete, None).await);
+        self.failures.note(error_of(&self.send(Method::Delete, None).await));
     }
 
     async fn send(&self, method: Method, body: Option<(&str, &[u8])>) -> Result<(), PushError> {

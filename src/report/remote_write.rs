@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::rounds::Rounds;
 use crate::model::ids::InstanceId;
 use crate::model::pushed::STALE_NAN;
 use crate::model::signal::SignalKey;
 use crate::outside::http::{Http, HttpError, HttpRequest, Method, Scheme};
 use crate::outside::protobuf::Writer;
 use crate::outside::secret::Secret;
-use crate::telemetry::names::Metrics;
+use crate::telemetry::failures::{Failures, error_of};
+use crate::telemetry::names::{Metrics, Push};
 
 /// Most series of one request, as Prometheus itself sends.
 const SERIES_MAX: usize = 2_000;
@@ -46,7 +46,7 @@ pub struct RemoteWrite {
     tenant: Option<String>,
     instance: InstanceId,
     bearer: Option<Secret>,
-    rounds: Rounds,
+    failures: Failures,
     /// Which part a round begins with: the first that the one before did not come to, so that a slow receiver gets each in its turn.
     first: AtomicUsize,
 }
@@ -67,7 +67,7 @@ impl RemoteWrite {
             tenant,
             instance,
             bearer,
-            rounds: Rounds::new("remote write"),
+            failures: Failures::of("remote write"),
             first: AtomicUsize::new(0),
         }
     }
@@ -77,14 +77,16 @@ impl RemoteWrite {
     pub async fn push(&self, metrics: &Metrics, now: Timestamp, within: Duration) {
         let scores = metrics.scores();
         if !scores.is_empty() {
-            metrics.count_score_write(self.rounds.note(self.round(&scores, now, within).await));
+            let outcome = self.round(&scores, now, within).await;
+            self.failures.note(error_of(&outcome));
+            metrics.count_score_write(Push::of(&outcome));
         }
     }
 
     /// Ends every series: this process scores no more.
     pub async fn end(&self, metrics: &Metrics, now: Timestamp, within: Duration) {
         let ended: Vec<_> = metrics.scores().into_iter().map(|(key, _)| (key, None)).collect();
-        self.rounds.note(self.round(&ended, now, within).await);
+        self.failures.note(error_of(&self.round(&ended, now, within).await));
     }
 
     async fn round(

@@ -48,6 +48,15 @@ label_values!(
     /// How one push of the ledger ended.
     Push { Accepted = "accepted", Rejected = "rejected", Unknown = "unknown", Failed = "failed", }
 );
+
+impl Push {
+    /// How one ended of which no more is asked.
+    #[must_use]
+    pub fn of<E>(outcome: &Result<(), E>) -> Self {
+        if outcome.is_ok() { Self::Accepted } else { Self::Failed }
+    }
+}
+
 label_values!(
     /// Which budget a line is about.
     Budget {

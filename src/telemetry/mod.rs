@@ -3,6 +3,7 @@
 //! nothing here decides, reads or writes anything else.
 
 pub mod events;
+pub mod failures;
 mod labels;
 pub mod names;
 pub mod setup;
