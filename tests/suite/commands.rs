@@ -225,6 +225,22 @@ fn two_people_at_once_and_a_busy_branch_lose_nothing() {
 }
 
 #[test]
+fn a_stop_holds_in_a_clone_whose_last_fetch_was_killed_after_the_first_object() {
+    let home = world();
+    let dir = home.path();
+    shell(
+        dir,
+        "git clone -q repo.git third && cd third && git config user.name c && git config user.email c@x && \
+         echo more >> apps/backend.yaml && git commit -qam more && git push -q && \
+         git cat-file commit HEAD | git -C ../ann hash-object -t commit -w --stdin",
+    )
+    .ok();
+    let head = git(&dir.join("repo.git"), &["rev-parse", "main"]);
+    assert!(!shell(dir, &format!("git -C ann ls-tree {head}")).err.is_empty(), "the tree is not there");
+    says(&tars(dir, &["suspend", "--reason", "incident", "-C", "ann"]), 0, &["suspended: nothing merges"]);
+}
+
+#[test]
 fn where_the_branch_is_protected_the_stop_waits_on_a_branch_and_says_so() {
     let home = world();
     let dir = home.path();

@@ -114,12 +114,12 @@ impl Person {
         let Some((head, _)) = rows.into_iter().find(is_it) else {
             return Ok(None);
         };
-        if !self.objects.has(head)? {
-            // Objects alone: neither a branch of the clone nor FETCH_HEAD moves, so two of these do not meet.
-            let fetch = ["fetch", "--no-tags", "--no-write-fetch-head", "--refmap=", "--no-auto-maintenance"];
-            let what = ["--no-recurse-submodules", "--quiet", "--end-of-options", remote, branch];
-            self.reach("fetch from", &[&fetch[..], &what].concat()).await?;
-        }
+        // Even where the commit is here: of another fetch that is under way, or was killed, it may be all that is. Git looks
+        // whether everything below it is, and asks for nothing then.
+        // Objects alone: neither a branch of the clone nor FETCH_HEAD moves, so two of these do not meet.
+        let fetch = ["fetch", "--no-tags", "--no-write-fetch-head", "--refmap=", "--no-auto-maintenance"];
+        let what = ["--no-recurse-submodules", "--quiet", "--end-of-options", remote, branch];
+        self.reach("fetch from", &[&fetch[..], &what].concat()).await?;
         Ok(Some(head.to_owned()))
     }
 
