@@ -485,12 +485,13 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
             main: settings.branch.clone(),
             ledger: settings.ledger_branch.clone(),
         },
-        memory: Memory::new(
+        memory: Memory::open(
             allowed,
             settings.repo_id.clone(),
             instance(&settings.watching)?,
             &settings.state_dir,
-        ),
+        )
+        .map_err(|error| failed("what was last seen of the ledger")(error.into()).hint(STATE_HINT))?,
     })
 }
 

@@ -217,7 +217,7 @@ impl World {
     }
 
     pub fn reconciler_with(&self, instance: &str, change: impl FnOnce(&mut Parts)) -> Reconciler {
-        let state_dir = self.temp.path().join(format!("state-{instance}"));
+        let state_dir = self.state_dir(instance);
         let config = SignalConfig {
             signal: signal().signal,
             service: ServiceOf::Named(signal().service),
@@ -243,7 +243,6 @@ impl World {
             email: "tars@example.org".to_owned(),
             token,
         };
-        let allowed = AllowedSigners::load(Some(&self.temp.path().join("allowed")), None).unwrap();
         let mut parts = Parts {
             clock: Arc::new(self.clock.clone()),
             observer: Observer::new(
@@ -259,12 +258,7 @@ impl World {
                 main: BranchName::new("main").unwrap(),
                 ledger: BranchName::new("tars/ledger").unwrap(),
             },
-            memory: Memory::new(
-                allowed,
-                RepoId::new("test").unwrap(),
-                InstanceId::new(instance).unwrap(),
-                &state_dir,
-            ),
+            memory: self.memory(instance),
             git,
             repository: Repository::new(RepoPath::new("policies").unwrap()),
             policies: None,
@@ -285,6 +279,17 @@ impl World {
         };
         change(&mut parts);
         Reconciler::new(parts)
+    }
+
+    /// What `instance` knows of the ledger when it starts.
+    pub fn memory(&self, instance: &str) -> Memory {
+        let allowed = AllowedSigners::load(Some(&self.temp.path().join("allowed")), None).unwrap();
+        let (repo, id) = (RepoId::new("test").unwrap(), InstanceId::new(instance).unwrap());
+        Memory::open(allowed, repo, id, &self.state_dir(instance)).unwrap()
+    }
+
+    fn state_dir(&self, instance: &str) -> PathBuf {
+        self.temp.path().join(format!("state-{instance}"))
     }
 
     /// A key of somebody who may not write the ledger.

@@ -5,6 +5,7 @@ use super::harness::*;
 use crate::model::action::{ActionState as S, MergedBy};
 use crate::model::ids::{BranchName, ObjectId};
 use crate::model::reason::ReasonCode;
+use crate::outside::clock::Clock as _;
 
 /// A second deployment under a second policy, both fine; it sorts behind the first.
 fn good() -> [(&'static str, String); 2] {
@@ -170,6 +171,17 @@ async fn a_rewritten_ledger_is_called_so_by_a_process_that_just_started() {
     let report = world.tick(&mut tars).await;
     assert!(matches!(report.errors[..], [TurnError::Rewritten(_)]), "{:?}", report.errors);
     assert_eq!(world.head(ledger), Some(genesis));
+}
+
+#[tokio::test]
+async fn what_another_process_saw_after_this_one_fetched_is_no_rewriting() {
+    let world = World::new(&latency_policy("Propose"));
+    let mut late = world.memory("a");
+    let mut tars = world.reconciler("a");
+    world.run(&mut tars, 2).await;
+    let fetched = world.entries()[0].commit.clone();
+    assert_ne!(world.head("refs/heads/tars/ledger"), Some(fetched.clone()));
+    late.refresh(&world.objects(), Some(fetched.as_str()), world.clock.now()).unwrap();
 }
 
 #[tokio::test]

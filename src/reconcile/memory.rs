@@ -31,6 +31,7 @@ const README_TEXT: &str = "# The ledger of tars\n\nOne signed commit per state o
     here; a rewritten branch stops every automatic merge. Check it with `tars audit verify`.\n";
 /// Name of the file that remembers the newest entry this machine has seen.
 const LAST_SEEN_FILE: &str = "ledger-last-seen";
+const LAST_SEEN_BYTES_MAX: usize = 200;
 
 /// Reads one commit of the ledger branch as an entry.
 ///
@@ -136,6 +137,9 @@ fn check_files(
 pub struct Memory {
     history: History,
     head: Option<ObjectId>,
+    /// The newest entry that the branch must have: of this process, or of those before it. Read before anything was fetched, because
+    /// what another process sees afterwards is newer than the fetch.
+    seen: Option<ObjectId>,
     allowed: AllowedSigners,
     repo: RepoId,
     instance: InstanceId,
@@ -227,17 +231,26 @@ pub struct Appended {
 }
 
 impl Memory {
-    #[must_use]
-    pub fn new(
+    /// Empty, but for the newest entry that any process with this `state_dir` saw.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn open(
         allowed: AllowedSigners,
         repo: RepoId,
         instance: InstanceId,
         state_dir: &std::path::Path,
-    ) -> Self {
+    ) -> Result<Self, TurnError> {
         let last_seen = state_dir.join(LAST_SEEN_FILE);
-        Self {
+        let seen = match files::read_bounded(&last_seen, LAST_SEEN_BYTES_MAX) {
+            Ok(bytes) => Some(ObjectId::new(String::from_utf8_lossy(&bytes).trim())?),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(TurnError::LastSeen(error)),
+        };
+        Ok(Self {
             history: History::default(),
             head: None,
+            seen,
             allowed,
             repo,
             instance,
@@ -245,7 +258,7 @@ impl Memory {
             proposed: BTreeSet::new(),
             ended: Vec::new(),
             last_seen,
-        }
+        })
     }
 
     #[must_use]
@@ -296,7 +309,7 @@ impl Memory {
         now: Timestamp,
     ) -> Result<(), TurnError> {
         let Some(remote) = remote else {
-            if let Some(seen) = self.newest_seen()? {
+            if let Some(seen) = &self.seen {
                 return Err(TurnError::Rewritten(format!("the branch is gone; it was at {seen}")));
             }
             return Ok(());
@@ -305,7 +318,7 @@ impl Memory {
         if self.head.as_ref() == Some(&remote) {
             return Ok(());
         }
-        if let Some(seen) = self.newest_seen()? {
+        if let Some(seen) = &self.seen {
             // A fresh clone does not even have an entry that was cut off.
             let follows = objects.has(seen.as_str()).map_err(TurnError::Objects)?
                 && objects.is_ancestor(seen.as_str(), remote.as_str()).map_err(TurnError::Objects)?;
@@ -358,19 +371,8 @@ impl Memory {
         Ok(entries)
     }
 
-    fn newest_seen(&self) -> Result<Option<ObjectId>, TurnError> {
-        if let Some(head) = &self.head {
-            return Ok(Some(head.clone()));
-        }
-        match files::read_bounded(&self.last_seen, 200) {
-            Ok(bytes) => Ok(Some(ObjectId::new(String::from_utf8_lossy(&bytes).trim())?)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(TurnError::LastSeen(error)),
-        }
-    }
-
     fn remember(&mut self, head: &ObjectId) -> Result<(), TurnError> {
-        self.head = Some(head.clone());
+        (self.head, self.seen) = (Some(head.clone()), Some(head.clone()));
         files::write_durable(&self.last_seen, head.as_str().as_bytes()).map_err(TurnError::LastSeen)
     }
 

@@ -181,7 +181,7 @@ fn reconciler(
             main: known(BranchName::new("main"))?,
             ledger: known(BranchName::new("tars/ledger"))?,
         },
-        memory: Memory::new(allowed, known(RepoId::new("demo"))?, instance, &state_dir),
+        memory: known(Memory::open(allowed, known(RepoId::new("demo"))?, instance, &state_dir))?,
         git,
         repository: Repository::new(world::policies_path()?),
         policies: None,
