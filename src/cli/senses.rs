@@ -34,6 +34,20 @@ const COUNTER_ENDS: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
 /// What every Prometheus can answer.
 const PROBE_QUERY: &str = "vector(1)";
 
+/// What to look at when a source gave no answer.
+fn what_to_do(error: &SourceError, source: SourceKind) -> String {
+    let what = source.as_str();
+    match (error, source) {
+        (SourceError::Refused { status: 401 | 403, .. }, SourceKind::Jaeger) => {
+            format!("set {what}.bearer_token_file")
+        }
+        (SourceError::Refused { status: 401 | 403, .. }, _) => {
+            format!("set {what}.bearer_token_file, or {what}.tenant where several share the server")
+        }
+        _ => format!("check {what}.url and the query"),
+    }
+}
+
 /// What can be asked of every signal, and what is pushed.
 ///
 /// # Errors
@@ -64,7 +78,7 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
         });
         match answer {
             Err(error) => {
-                let fix = format!("check {what}.url and the query");
+                let fix = what_to_do(&error, signal.source);
                 lines.push(fail(what, format!("{name}: {}", causes(&error)), fix));
             }
             Ok((usable, Some(lost))) => {

@@ -27,7 +27,8 @@ pub struct RawSettings {
     pub signing: SigningKeys,
     pub sops: Sops,
     pub forge: Forge,
-    /// Prometheus, or what has its API: the base URL. Needed by signals without another source, `sync.kind: metric` and
+    /// Prometheus, or what has its API: the base URL (of a Mimir with `/prometheus` at its end; of Thanos that of the querier; a VictoriaMetrics
+    /// is 30 s behind by its `-search.latencyOffset`). Needed by signals without another source, `sync.kind: metric` and
     /// PromQL triggers of policies.
     pub prometheus: Server,
     /// Loki, for signals that count log lines: the base URL.

@@ -21,6 +21,10 @@ impl Process {
         Self { name, child }
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// SIGKILL, and gone on return.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

@@ -1,9 +1,6 @@
 //! Ten thousand series of a real Prometheus as one signal: one query for each look, whatever the number of series.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
-use super::world::World;
+use super::world::{World, exporter};
 use crate::live::process;
 use crate::support::parts;
 use crate::support::ports::free_port;
@@ -11,28 +8,12 @@ use crate::support::program::tars;
 
 const SERIES: usize = 10_000;
 
-/// Serves the current second under ten thousand labels; its thread ends with the process.
-fn exporter() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 4_096]);
-            let page: String =
-                (0..SERIES).map(|n| format!("fleet{{app=\"app-{n:05}\"}} {}\n", n % 97)).collect();
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
-            let length = page.len();
-            let _ = stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{page}").as_bytes());
-        }
-    });
-    port
-}
-
 #[test]
 fn ten_thousand_series_are_one_query_for_each_look() {
     const TEST: &str = "ten_thousand_series_are_one_query_for_each_look";
     let Some(prometheus) = parts::find("prometheus", TEST) else { return };
-    let (port, target) = (free_port(), exporter());
+    let page = || (0..SERIES).map(|n| format!("fleet{{app=\"app-{n:05}\"}} {}\n", n % 97)).collect();
+    let (port, target) = (free_port(), exporter(page));
     let signal = "signals:\n  - {signal: fleet, service_label: app, query: fleet, step: 5s, window: 2m}\n";
     let mut world = World::new(port, signal);
     world.write(

@@ -1,6 +1,8 @@
 //! A folder with keys, a repository and settings, in which `tars run` and the programs around it run until the test ends.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -65,6 +67,12 @@ impl World {
         self.running.push(Process::of(name, command.spawn().unwrap()));
     }
 
+    /// Ends the program of that name in the orderly way.
+    pub(super) fn stop(&mut self, name: &str) {
+        let process = self.running.iter_mut().find(|it| it.name() == name).unwrap();
+        assert!(process.stop().success(), "{name}");
+    }
+
     pub(super) fn start_tars(&mut self) {
         self.start("tars", &support::tars(), &["run", "--config", "tars.yaml"]);
         self.wait("tars answers", || (process::get(self.port, "/healthz")?.0 == 200).then_some(()));
@@ -83,7 +91,7 @@ impl World {
     pub(super) fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let looked = std::panic::AssertUnwindSafe(|| wait_for(what, PATIENCE, &mut look));
         std::panic::catch_unwind(looked).unwrap_or_else(|panic| {
-            for name in ["tars", "prometheus", "loki", "jaeger"] {
+            for name in ["tars", "prometheus", "loki", "jaeger", "gateway", "vmagent", "store", "querier"] {
                 let log = fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!("--- end of {name}.log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
@@ -115,13 +123,35 @@ impl World {
 
     /// The number that a query gives on a Prometheus, now.
     pub(super) fn measure(port: u16, query: &str) -> Option<f64> {
+        Self::measure_below(port, "", "", query)
+    }
+
+    /// The same where the interface is below a path, and asks for headers.
+    pub(super) fn measure_below(port: u16, path: &str, headers: &str, query: &str) -> Option<f64> {
         let encode = |byte: u8| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         };
         let query: String = query.bytes().map(encode).collect();
-        let (_, body) = process::get(port, &format!("/api/v1/query?query={query}"))?;
+        let path = format!("{path}/api/v1/query?query={query}");
+        let (_, body) = process::http(port, "GET", &path, headers, "")?;
         let answer: Value = serde_json::from_str(&body).ok()?;
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
+}
+
+/// Serves what `page` says, to a scraper; its thread ends with the process.
+pub(super) fn exporter(page: fn() -> String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4_096]);
+            let page = page();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+            let length = page.len();
+            let _ = stream.write_all(format!("{head}Content-Length: {length}\r\n\r\n{page}").as_bytes());
+        }
+    });
+    port
 }
