@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 
 use super::eval_ahead::{self, Ahead};
@@ -29,6 +29,7 @@ const FILES_MAX: usize = 10_000;
 const PICTURES: usize = 10;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("calls").args(["causes", "report"]).multiple(true))]
 pub struct Eval {
     /// Where the labelled series are
     pub folder: PathBuf,

@@ -28,7 +28,7 @@ pub struct Causes {
     #[arg(long, conflicts_with_all = ["models", "every", "no_vus", "scores", "report"])]
     pub causes: bool,
     /// With --causes or --report: settings file whose `services` are the calls of cases that come without a graph
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "calls")]
     pub services: Option<PathBuf>,
     /// Write the ranking with the graph to this file as well: case, rank, service
     #[arg(long, value_name = "FILE", requires = "causes")]

@@ -194,6 +194,8 @@ impl Jaeger {
         let lookback_ms = (u64::from(lookback_s) * 1_000).to_string();
         let reply = self.ask("dependencies", &[("endTs", &end_ms), ("lookback", &lookback_ms)]).await?;
         let mut edges: Vec<Edge> = decode::<Edge>(&reply.body)?;
+        // Of too many those go that were called least.
+        edges.sort_by(|one, other| other.call_count.cmp(&one.call_count).then_with(|| one.cmp(other)));
         edges.truncate(EDGES_MAX);
         edges.sort();
         Ok(edges)

@@ -218,6 +218,16 @@ async fn calls_are_read_and_sorted() {
     );
 }
 
+#[tokio::test]
+async fn of_too_many_calls_the_rarest_are_left_out() {
+    let edge = |n: usize| format!("{{\"parent\":\"web\",\"child\":\"c{n:05}\",\"callCount\":{n}}}");
+    let all: Vec<String> = (0..EDGES_MAX + 2).map(edge).collect();
+    let body = format!("{{\"data\":[{}]}}", all.join(","));
+    let (address, _serving) = server(vec![Act::Answer(200, body)]).await;
+    let edges = Jaeger::new(http(), &address, None).calls(at(0), 60).await.unwrap();
+    assert_eq!((edges.len(), edges[0].child.as_str()), (EDGES_MAX, "c00002"));
+}
+
 #[test]
 fn a_selector_says_which_service_and_which_quantile() {
     for (text, word) in [

@@ -167,4 +167,10 @@ fn the_false_alarms_that_are_allowed_move_the_threshold_and_not_the_order_of_the
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.code() == Some(2) && said.contains("use 0.01 to 100"), "{rate}: {said}");
     }
+    let out = run(home.path(), "stream", &["--services", "services.yaml"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        out.status.code() == Some(2) && said.contains("<--causes|--report <FILE>>"),
+        "of no use alone: {said}"
+    );
 }
