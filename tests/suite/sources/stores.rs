@@ -160,7 +160,6 @@ fn mimir_is_read_and_written_for_its_tenant() {
     let settings = std::fs::read_to_string(world.path("tars.yaml")).unwrap();
     world.write("tars.yaml", &settings.replace(", tenant: shop", ""));
     let said = tars(&world.path(""), &["check", "--config", "tars.yaml"]);
-    println!("{said:#?}");
     assert!(said.code == 1 && said.out.contains("tenant"), "{said:#?}");
 }
 
