@@ -104,6 +104,26 @@ fn latency_scaleout_merges_one_field_verifies_it_and_proposes_the_way_back() {
 }
 
 #[test]
+fn what_the_demo_explains_names_the_models_the_band_and_the_cause_with_its_victim() {
+    let played = play(&[]);
+    let id = values(&played.repo, "main")[0].clone();
+    let explained = tars(&played.home, &["explain", &id, "-C", "kept/repo.git"]).ok();
+    for told in [&played.out, &explained] {
+        for words in [
+            "stl 0.",
+            "isolation-forest 0.",
+            "ewma 0.",
+            "expected 176",
+            "backend, where latency_p95 left its past by ",
+            "frontend is in trouble too and calls it",
+        ] {
+            let plain: String = told.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(plain.contains(words), "{words:?} is missing: {told}");
+        }
+    }
+}
+
+#[test]
 fn latency_scaleout_with_approval_ends_where_it_began() {
     let played = play(&["--approve"]);
     let repo = &played.repo;

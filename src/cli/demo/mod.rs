@@ -27,7 +27,8 @@ use crate::model::action::{ActionState, RemediationAction};
 use crate::model::ids::{BranchName, InstanceId, RepoId, SignalName, WorkloadRef};
 use crate::model::limits::GlobalLimits;
 use crate::model::policy::Mode;
-use crate::model::signal::{ServiceOf, SignalKey, SourceKind};
+use crate::model::services::ServiceGraph;
+use crate::model::signal::{ServiceOf, SourceKind};
 use crate::observe::repository::Repository;
 use crate::observe::signals::{SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
@@ -123,8 +124,17 @@ fn known<T, E: std::error::Error + Send + Sync + 'static>(made: Result<T, E>) ->
     made.map_err(|error| Failure::new(Kind::No, "could not prepare the demo").because(error))
 }
 
-fn key(signal: &str) -> Result<SignalKey, Failure> {
-    Ok(SignalKey { signal: known(SignalName::new(signal))?, service: known(SignalName::new("backend"))? })
+/// The signals of the example's settings that the workload has: name, service, and what answers it.
+const SIGNALS: [(&str, &str, Measure); 3] = [
+    ("latency_p95", "backend", Measure::LatencyP95Ms),
+    ("error_ratio", "backend", Measure::ErrorRatio),
+    ("latency_p95", "frontend", Measure::FrontendLatencyP95Ms),
+];
+/// Who calls whom, as there.
+const CALL: (&str, &str) = ("frontend", "backend");
+
+fn query(name: &str, service: &str) -> String {
+    format!("{service}:{name}")
 }
 
 fn after(start: Timestamp, minutes: i64) -> Timestamp {
@@ -139,20 +149,19 @@ fn reconciler(
     instance: &str,
 ) -> Result<Reconciler, Failure> {
     let state_dir = world.folder.join(format!("state-{instance}"));
-    let signal = |name: &str, query: &str| -> Result<SignalConfig, Failure> {
-        let SignalKey { signal, service } = key(name)?;
+    let signal = |(name, service, _): (&str, &str, Measure)| -> Result<SignalConfig, Failure> {
         Ok(SignalConfig {
-            signal,
-            service: ServiceOf::Named(service),
+            signal: known(SignalName::new(name))?,
+            service: ServiceOf::Named(known(SignalName::new(service))?),
             source: SourceKind::Prometheus,
-            query: query.to_owned(),
+            query: query(name, service),
             step_s: STEP_S,
             window_s: 86_400,
             period: Some(3_600 / STEP_S),
             staleness_s: 300,
         })
     };
-    let configs = vec![signal("latency_p95", "latency_p95")?, signal("error_ratio", "error_ratio")?];
+    let configs = SIGNALS.into_iter().map(signal).collect::<Result<_, _>>()?;
     let allowed = known(AllowedSigners::load(Some(&world.allowed_signers), None))?;
     let instance = known(InstanceId::new(instance))?;
     let git = GitSettings {
@@ -172,7 +181,8 @@ fn reconciler(
             Sources::only(Arc::new(source.clone())),
             known(SignalWindows::new(configs))?,
             EnsembleSettings::default(),
-        ),
+        )
+        .with_graph(ServiceGraph::of([CALL])),
         spool: Arc::new(known(Spool::open(&state_dir.join("inbox"), 86_400))?),
         writer: Writer {
             signer: known(SigningKey::load(&world.signing_key))?,
@@ -204,10 +214,7 @@ fn reconciler(
 }
 
 fn queries() -> BTreeMap<String, Measure> {
-    BTreeMap::from([
-        ("latency_p95".to_owned(), Measure::LatencyP95Ms),
-        ("error_ratio".to_owned(), Measure::ErrorRatio),
-    ])
+    SIGNALS.into_iter().map(|(name, service, measure)| (query(name, service), measure)).collect()
 }
 
 impl<'c> Stage<'c> {

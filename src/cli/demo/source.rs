@@ -18,6 +18,7 @@ use crate::outside::clock::{Clock, OutsideClock, VirtualClock};
 pub enum Measure {
     LatencyP95Ms,
     ErrorRatio,
+    FrontendLatencyP95Ms,
 }
 
 /// The workload behind the metric API. Shared: the demo changes what runs, the reconciler asks.
@@ -55,6 +56,7 @@ impl Simulated {
         self.with(|workload| match measure {
             Measure::LatencyP95Ms => workload.latency_p95_ms(at),
             Measure::ErrorRatio => workload.error_ratio(at),
+            Measure::FrontendLatencyP95Ms => workload.frontend_latency_p95_ms(at),
         })
     }
 

@@ -32,7 +32,7 @@ pub struct Story<'c> {
     held: Vec<String>,
 }
 
-/// `180 ms`, `7.9 %`: the demo knows the units of its own two signals.
+/// `180 ms`, `7.9 %`: the demo knows the units of its own signals.
 fn measured(key: &SignalKey, value: f64) -> String {
     match key.signal.as_str() {
         "latency_p95" => format!("{value:.0} ms"),
@@ -223,6 +223,10 @@ impl<'c> Story<'c> {
         for field in record.spec.change.iter().flat_map(|change| &change.fields) {
             let (from, to) = (field.from.as_deref().unwrap_or("-"), field.to.as_deref().unwrap_or("-"));
             self.more(format!("{}: {} {from} → {to}", field.file, field.field))?;
+        }
+        let cause = record.spec.cause.correlation.iter().flat_map(render::correlation);
+        for (index, line) in cause.enumerate() {
+            self.more(format!("{:<7}{line}", if index == 0 { "cause:" } else { "" }))?;
         }
         for hold in &record.status.holds {
             self.line(

@@ -23,6 +23,8 @@ const RAMP_S: f64 = 150.0;
 /// Share of requests that fail without any bad release.
 const ERROR_BASE: f64 = 0.002;
 const ERROR_BAD: f64 = 0.083;
+/// P95 of what the front end adds to the backend it waits for, milliseconds.
+const FRONTEND_P95_MS: f64 = 38.0;
 
 /// What ran from a moment on.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +112,12 @@ impl Workload {
         let drain = f64::from(servers) / SERVICE_S;
         let waiting_ms = waiting_p95(self.rate(at), servers) / drain * 1000.0;
         (SERVICE_P95_MS + waiting_ms) * (1.0 + 0.012 * noise(self.seed, at.as_second(), 2))
+    }
+
+    /// The same of the front end, which answers when the backend did.
+    #[must_use]
+    pub fn frontend_latency_p95_ms(&self, at: Timestamp) -> f64 {
+        self.latency_p95_ms(at) + FRONTEND_P95_MS * (1.0 + 0.05 * noise(self.seed, at.as_second(), 4))
     }
 
     /// Share of requests that fail, 0..=1.
