@@ -491,7 +491,10 @@ pub fn git_side(settings: &Settings) -> Result<GitSide, Failure> {
             instance(&settings.watching)?,
             &settings.state_dir,
         )
-        .map_err(|error| failed("what was last seen of the ledger")(error.into()).hint(STATE_HINT))?,
+        .map_err(|error| {
+            let hint = error.hint();
+            failed("the memory of the ledger")(error.into()).hint(hint)
+        })?,
     })
 }
 

@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use thiserror::Error;
 
 use super::error::TurnError;
 use crate::ledger::{self, Rule};
 use crate::model::action::{ActionState, RemediationAction};
 use crate::model::entry::{Entry, EntryKind, Envelope, Signer};
 use crate::model::history::History;
-use crate::model::ids::{ActionId, EntryId, InstanceId, ObjectId, RepoId};
+use crate::model::ids::{ActionId, EntryId, InstanceId, InvalidName, ObjectId, RepoId};
 use crate::model::request::Request;
-use crate::outside::files;
+use crate::outside::files::{self, FileError};
 use crate::outside::git::{Edit, Mirror, Objects, PushOutcome, RefUpdate};
 use crate::outside::random;
 use crate::outside::sign::{AllowedSigners, SignatureCheck};
@@ -32,6 +33,32 @@ const README_TEXT: &str = "# The ledger of tars\n\nOne signed commit per state o
 /// Name of the file that remembers the newest entry this machine has seen.
 const LAST_SEEN_FILE: &str = "ledger-last-seen";
 const LAST_SEEN_BYTES_MAX: usize = 200;
+
+/// Why it is not known which entry was seen here last.
+#[derive(Debug, Error)]
+pub enum LastSeenError {
+    #[error("cannot read which entry was seen here last")]
+    Unreadable(#[source] FileError),
+    #[error("{} does not hold the id of a commit", .file.display())]
+    NoCommit {
+        file: PathBuf,
+        #[source]
+        source: InvalidName,
+    },
+}
+
+impl LastSeenError {
+    /// What a person can do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "may tars read the files below `repository.state_dir`?",
+            Self::NoCommit { .. } => {
+                "run `tars audit verify` on a fresh clone; if that is well, remove the file"
+            }
+        }
+    }
+}
 
 /// Reads one commit of the ledger branch as an entry.
 ///
@@ -234,18 +261,21 @@ impl Memory {
     /// Empty, but for the newest entry that any process with this `state_dir` saw.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// [`LastSeenError`]; without it a rewritten ledger would go unnoticed.
     pub fn open(
         allowed: AllowedSigners,
         repo: RepoId,
         instance: InstanceId,
         state_dir: &std::path::Path,
-    ) -> Result<Self, TurnError> {
+    ) -> Result<Self, LastSeenError> {
         let last_seen = state_dir.join(LAST_SEEN_FILE);
         let seen = match files::read_bounded(&last_seen, LAST_SEEN_BYTES_MAX) {
-            Ok(bytes) => Some(ObjectId::new(String::from_utf8_lossy(&bytes).trim())?),
+            Ok(bytes) => Some(
+                ObjectId::new(String::from_utf8_lossy(&bytes).trim())
+                    .map_err(|source| LastSeenError::NoCommit { file: last_seen.clone(), source })?,
+            ),
             Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(TurnError::LastSeen(error)),
+            Err(error) => return Err(LastSeenError::Unreadable(error)),
         };
         Ok(Self {
             history: History::default(),

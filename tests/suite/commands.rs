@@ -297,6 +297,12 @@ fn quiet_is_recorded_once_seen_by_everybody_and_can_be_ended() {
     ] {
         says(&tars(dir, args), code, &[words]);
     }
+    std::fs::write(dir.join("state/ledger-last-seen"), "half a commi").unwrap();
+    says(
+        &tars(dir, &ask),
+        2,
+        &["state/ledger-last-seen does not hold the id of a commit", "tars audit verify"],
+    );
 }
 
 #[test]
