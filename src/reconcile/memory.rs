@@ -164,9 +164,9 @@ fn check_files(
 pub struct Memory {
     history: History,
     head: Option<ObjectId>,
-    /// The newest entry that the branch must have: of this process, or of those before it. Read before anything was fetched, because
-    /// what another process sees afterwards is newer than the fetch.
-    seen: Option<ObjectId>,
+    /// The newest entry that a process before this one saw. Read before anything was fetched, because what another process sees
+    /// afterwards is newer than the fetch.
+    seen_before: Option<ObjectId>,
     allowed: AllowedSigners,
     repo: RepoId,
     instance: InstanceId,
@@ -269,7 +269,7 @@ impl Memory {
         state_dir: &std::path::Path,
     ) -> Result<Self, LastSeenError> {
         let last_seen = state_dir.join(LAST_SEEN_FILE);
-        let seen = match files::read_bounded(&last_seen, LAST_SEEN_BYTES_MAX) {
+        let seen_before = match files::read_bounded(&last_seen, LAST_SEEN_BYTES_MAX) {
             Ok(bytes) => Some(
                 ObjectId::new(String::from_utf8_lossy(&bytes).trim())
                     .map_err(|source| LastSeenError::NoCommit { file: last_seen.clone(), source })?,
@@ -280,7 +280,7 @@ impl Memory {
         Ok(Self {
             history: History::default(),
             head: None,
-            seen,
+            seen_before,
             allowed,
             repo,
             instance,
@@ -339,7 +339,7 @@ impl Memory {
         now: Timestamp,
     ) -> Result<(), TurnError> {
         let Some(remote) = remote else {
-            if let Some(seen) = &self.seen {
+            if let Some(seen) = self.newest_seen() {
                 return Err(TurnError::Rewritten(format!("the branch is gone; it was at {seen}")));
             }
             return Ok(());
@@ -348,7 +348,7 @@ impl Memory {
         if self.head.as_ref() == Some(&remote) {
             return Ok(());
         }
-        if let Some(seen) = &self.seen {
+        if let Some(seen) = self.newest_seen() {
             // A fresh clone does not even have an entry that was cut off.
             let follows = objects.has(seen.as_str()).map_err(TurnError::Objects)?
                 && objects.is_ancestor(seen.as_str(), remote.as_str()).map_err(TurnError::Objects)?;
@@ -401,8 +401,13 @@ impl Memory {
         Ok(entries)
     }
 
+    /// What the branch must have.
+    fn newest_seen(&self) -> Option<&ObjectId> {
+        self.head.as_ref().or(self.seen_before.as_ref())
+    }
+
     fn remember(&mut self, head: &ObjectId) -> Result<(), TurnError> {
-        (self.head, self.seen) = (Some(head.clone()), Some(head.clone()));
+        self.head = Some(head.clone());
         files::write_durable(&self.last_seen, head.as_str().as_bytes()).map_err(TurnError::LastSeen)
     }
 
