@@ -4,11 +4,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use super::world::World;
+use super::world::{TOKEN, World};
 use crate::support::metric_stub::now_s;
 use crate::support::program::{git, tars};
-
-const TOKEN: &str = "a-token-of-the-source-tests";
 
 /// `load` is 0 at this second: a message of one series with one sample, stored by snappy as it is.
 fn message(at_s: i64) -> Vec<u8> {

@@ -19,13 +19,7 @@ fn a_pushgateway_has_the_scores_of_a_running_tars_and_none_of_one_that_was_stopp
         ),
     );
     let target = exporter(|| "load{shard=\"a\"} 3\nload{shard=\"b\"} 5\n".to_owned());
-    world.write(
-        "prometheus.yml",
-        &format!(
-            "scrape_configs:\n\
-             \x20 - {{job_name: shop, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}\n"
-        ),
-    );
+    world.scrape("prometheus.yml", target);
     world.start_prometheus(&prometheus, port, &[]);
     world.start("gateway", &program, &[&format!("--web.listen-address=127.0.0.1:{gateway}")]);
     world.wait("the Pushgateway is ready", || (process::get(gateway, "/-/ready")?.0 == 200).then_some(()));

@@ -1,6 +1,6 @@
 //! A real Prometheus pushes to tars, in both versions of remote write, and takes the scores back the same way.
 
-use super::world::World;
+use super::world::{TOKEN, World};
 use crate::support::parts;
 use crate::support::ports::free_port;
 
@@ -26,7 +26,7 @@ fn pushes(program: &str, test: &str, version: &str) {
          \x20 - {{signal: load, service_label: shard, query: 'load', source: push, step: 1s, window: 1m}}\n"
     );
     let mut world = World::new(port, &settings);
-    world.write("secret", "a-token-of-the-source-tests");
+    world.write("secret", TOKEN);
     world.write(
         "prometheus.yml",
         &format!(
@@ -36,7 +36,7 @@ scrape_configs:
   - {{job_name: self, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}
 remote_write:
   - url: http://127.0.0.1:{tars}/api/v1/write
-    basic_auth: {{username: prom, password: a-token-of-the-source-tests}}
+    basic_auth: {{username: prom, password: {TOKEN}}}
     queue_config: {{batch_send_deadline: 1s, min_backoff: 100ms}}
 {version}",
             tars = world.port

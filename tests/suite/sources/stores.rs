@@ -3,14 +3,12 @@
 
 use std::path::Path;
 
-use super::world::{World, exporter};
+use super::world::{TOKEN, World, exporter};
 use crate::live::process;
 use crate::support::metric_stub::now_s;
 use crate::support::parts;
 use crate::support::ports::free_port;
 use crate::support::program::tars;
-
-const TOKEN: &str = "a-token-of-the-source-tests";
 
 /// How one kind of store is spoken to.
 struct Store {
@@ -34,7 +32,7 @@ impl Store {
     /// The world of a tars that reads from this store, writes to it, and is pushed to.
     fn world(&self) -> World {
         let tenant = self.tenant.map_or_else(String::new, |it| format!(", tenant: {it}"));
-        let (port, reads) = (self.port, self.reads);
+        let prometheus = format!("url: 'http://127.0.0.1:{}{}'{tenant}", self.port, self.reads);
         let settings = format!(
             "push: {{enabled: true, secret_file: secret}}\n\
              remote_write: {{url: 'http://127.0.0.1:{}{}'{tenant}}}\n\
@@ -43,12 +41,8 @@ impl Store {
              \x20 - {{signal: pushed, service_label: shard, query: load, source: push, step: 5s, window: 2m}}\n",
             self.write_port, self.writes,
         );
-        let world = World::new(port, &settings);
+        let world = World::asking(&prometheus, &settings);
         world.write("secret", TOKEN);
-        let settings = std::fs::read_to_string(world.path("tars.yaml")).unwrap();
-        let address = format!("'http://127.0.0.1:{port}'");
-        let whole = format!("'http://127.0.0.1:{port}{reads}'{tenant}");
-        world.write("tars.yaml", &settings.replacen(&address, &whole, 1));
         world
     }
 }
@@ -59,13 +53,7 @@ fn serves(store: &Store, world: &mut World, vmagent: &Path, more: &[&str]) {
         let now_s = now_s();
         format!("load{{shard=\"a\"}} {now_s}\nload{{shard=\"b\"}} {now_s}\n")
     });
-    world.write(
-        "scrape.yml",
-        &format!(
-            "scrape_configs:\n\
-             \x20 - {{job_name: shop, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}\n"
-        ),
-    );
+    world.scrape("scrape.yml", target);
     world.start_tars();
     let own = free_port();
     let header = store.tenant.map_or_else(|| "X-Nobody:none".to_owned(), |it| format!("X-Scope-OrgID:{it}"));

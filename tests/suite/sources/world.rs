@@ -17,6 +17,9 @@ use crate::support::program::{git, shell, tars};
 /// Programs get this long to answer for the first time, and samples to arrive; a busy machine is slow.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
+/// What senders present.
+pub(super) const TOKEN: &str = "a-token-of-the-source-tests";
+
 pub(super) struct World {
     /// Before the folder they write into.
     running: Vec<Process>,
@@ -27,6 +30,11 @@ pub(super) struct World {
 impl World {
     /// Keys and a repository with one commit; `settings` stand below what every tars needs.
     pub(super) fn new(prometheus_port: u16, settings: &str) -> Self {
+        Self::asking(&format!("url: 'http://127.0.0.1:{prometheus_port}'"), settings)
+    }
+
+    /// The same with all that the settings say of `prometheus`.
+    pub(super) fn asking(prometheus: &str, settings: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tars-sources.").tempdir().unwrap();
         let dir = folder.path();
         shell(dir, "ssh-keygen -q -t ed25519 -N '' -f key && sed 's/^/tars@example.com /' key.pub > allowed")
@@ -41,7 +49,7 @@ impl World {
         let text = format!(
             "repository: {{url: {dir}/repo.git, state_dir: {dir}/state}}\n\
              signing: {{key_file: {dir}/key, allowed_signers_file: {dir}/allowed}}\n\
-             prometheus: {{url: 'http://127.0.0.1:{prometheus_port}'}}\n\
+             prometheus: {{{prometheus}}}\n\
              webhook: {{enabled: false}}\nlisten: 127.0.0.1:{port}\ntick: 1s\n{settings}",
             dir = dir.display(),
         );
@@ -76,6 +84,14 @@ impl World {
     pub(super) fn start_tars(&mut self) {
         self.start("tars", &support::tars(), &["run", "--config", "tars.yaml"]);
         self.wait("tars answers", || (process::get(self.port, "/healthz")?.0 == 200).then_some(()));
+    }
+
+    /// Has what `target` exports scraped every second, by whatever reads the file `name`.
+    pub(super) fn scrape(&self, name: &str, target: u16) {
+        let job = format!(
+            "{{job_name: shop, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{target}']}}]}}"
+        );
+        self.write(name, &format!("scrape_configs:\n  - {job}\n"));
     }
 
     /// Starts a Prometheus with `prometheus.yml` of this folder.
