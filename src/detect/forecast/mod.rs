@@ -7,6 +7,7 @@
 //! Before there are enough of them it says nothing: "no forecast" is neither yes nor no.
 
 mod average;
+mod course;
 mod errors;
 mod experts;
 mod regression;
@@ -62,8 +63,6 @@ pub struct Ahead {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forecaster {
     horizon: usize,
-    /// Position of the newest value on the grid, counted from any midnight UTC.
-    slot: u64,
     experts: Experts,
     regression: Regression,
     losses: [f64; EXPERTS],
@@ -84,7 +83,6 @@ impl Forecaster {
         let horizon = horizon.max(1);
         Self {
             horizon,
-            slot: 0,
             experts: Experts::new(horizon, day.max(1)),
             regression: Regression::new(),
             losses: [0.0; EXPERTS],
@@ -101,9 +99,12 @@ impl Forecaster {
         (self.horizon / SAMPLES_PER_HORIZON).max(1)
     }
 
-    /// The next value, at `slot` of the grid; slots only grow, and one that is left out is a gap.
+    /// The next value, at `slot` of the grid, counted from any midnight UTC; slots only grow, and one that is left out is a gap.
     pub fn push(&mut self, slot: u64, value: f64) {
-        if value.is_nan() || value.abs() > MAX_SIZE || (self.experts.has_values() && slot <= self.slot) {
+        if value.is_nan()
+            || value.abs() > MAX_SIZE
+            || (self.experts.has_values() && slot <= self.experts.slot)
+        {
             return;
         }
         for pending in &mut self.pending {
@@ -116,7 +117,6 @@ impl Forecaster {
                 self.judge(&pending, value);
             }
         }
-        self.slot = slot;
         self.experts.push(slot, value);
         if self.remembered.is_none_or(|it| slot - it >= self.stride() as u64) {
             self.remembered = Some(slot);
@@ -125,11 +125,11 @@ impl Forecaster {
     }
 
     fn remember(&mut self, value: f64) {
-        let (guesses, features, unit) = self.experts.guesses(self.slot, &self.regression);
+        let (guesses, features, unit) = self.experts.guesses(&self.regression);
         let ahead = mixed(&guesses, &self.losses);
         let interval = self.interval(ahead, unit);
         self.pending.push_back(Pending {
-            due: self.slot + self.horizon as u64,
+            due: self.experts.slot + self.horizon as u64,
             guesses,
             features,
             value,
@@ -172,7 +172,7 @@ impl Forecaster {
     /// What is expected at the end of the look-ahead time; `None` before there is enough history.
     #[must_use]
     pub fn ahead(&self) -> Option<Ahead> {
-        let (guesses, _, unit) = self.experts.guesses(self.slot, &self.regression);
+        let (guesses, _, unit) = self.experts.guesses(&self.regression);
         let expected = mixed(&guesses, &self.losses);
         Some(Ahead { expected, interval: self.interval(expected, unit)? })
     }
@@ -181,7 +181,7 @@ impl Forecaster {
     /// is enough history. Never surer than the number of independent errors allows.
     #[must_use]
     pub fn probability(&self, crossing: Crossing) -> Option<f64> {
-        let (guesses, _, unit) = self.experts.guesses(self.slot, &self.regression);
+        let (guesses, _, unit) = self.experts.guesses(&self.regression);
         let (ahead, value) = (self.ahead()?.expected, guesses[experts::LAST]);
         let share = match crossing {
             Crossing::Above(limit) => self.above.share(|it| value.max(ahead) + unit * it >= limit),

@@ -94,6 +94,52 @@ fn a_flat_line_is_forecast_flat_and_crosses_nothing() {
     assert!(forecaster.probability(Crossing::Below(4.0)).unwrap() < 0.05);
 }
 
+/// A disk that fills by 0.77 in each look-ahead time; three times a day two scrapes fail, and the value before them is repeated.
+fn rising(slot: u64) -> f64 {
+    let read_at = if slot % (DAY as u64 / 3) < 3 { slot - slot % (DAY as u64 / 3) } else { slot };
+    20.0 + 0.77 * read_at as f64 / HORIZON as f64 + 0.35 * noise(read_at)
+}
+
+#[test]
+fn what_rises_every_day_is_foreseen_to_rise_as_much_when_its_first_days_end() {
+    // The first value comes at any time of the day, and what is usual at a time of the day is known a day after it.
+    for started in [0, 13, 500, 1_430] {
+        let mut forecaster = Forecaster::new(HORIZON, DAY);
+        let (mut sure, mut came, mut inside, mut asked) = (0, 0, 0, 0);
+        for slot in started..started + (4 * DAY) as u64 {
+            forecaster.push(slot, rising(slot));
+            let Some(ahead) = forecaster.ahead().filter(|_| slot > started + 12 * 60) else { continue };
+            let due = rising(slot + HORIZON as u64);
+            assert!((ahead.expected - due).abs() < 1.5, "{slot} from {started}: {} {due}", ahead.expected);
+            asked += 1;
+            inside += u32::from((ahead.interval.0..=ahead.interval.1).contains(&due));
+            let highest = (1..=HORIZON as u64).map(|it| rising(slot + it)).fold(0.0, f64::max);
+            for above in [0.4, 0.8, 1.2, 1.6, 2.4] {
+                let limit = rising(slot) + above;
+                let is_sure = forecaster.probability(Crossing::Above(limit)).unwrap() >= 0.9;
+                sure += u32::from(is_sure);
+                came += u32::from(is_sure && highest >= limit);
+            }
+        }
+        assert!(sure > 100 && f64::from(came) >= 0.9 * f64::from(sure), "{came} of {sure} from {started}");
+        assert!(f64::from(inside) > 0.86 * f64::from(asked), "{inside} of {asked} from {started}");
+    }
+}
+
+#[test]
+fn a_shift_of_the_level_is_not_expected_again_at_the_same_time_of_the_next_days() {
+    let shifted = |slot: u64| if slot < 3 * DAY as u64 + 700 { daily(slot) } else { daily(slot) + 300.0 };
+    let mut forecaster = Forecaster::new(HORIZON, DAY);
+    for slot in 0..6 * DAY as u64 {
+        forecaster.push(slot, shifted(slot));
+        if slot > 4 * DAY as u64 {
+            let expected = forecaster.ahead().unwrap().expected;
+            let due = shifted(slot + HORIZON as u64);
+            assert!((expected - due).abs() < 25.0, "{slot}: {expected} {due}");
+        }
+    }
+}
+
 fn series(from: usize, to: usize) -> Series {
     let values = (from..to).map(|slot| (slot % 37 != 5).then(|| daily(slot as u64))).collect();
     Series { key: signal("backend", "latency_p95"), start: at(from as i64 * 60), step_s: 60, values }
