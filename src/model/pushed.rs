@@ -23,7 +23,7 @@ pub struct Tally {
     pub out_of_order: u64,
     /// There was one of that time already; the first one stays.
     pub repeated: u64,
-    /// Too old to be of use.
+    /// Too old to be of use: nothing is learned of what came before a quarter of an hour ago.
     pub late: u64,
     /// Too far ahead of the clock.
     pub ahead: u64,

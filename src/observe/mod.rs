@@ -11,6 +11,7 @@ pub mod jaeger;
 pub mod landing;
 pub mod metrics;
 pub mod owners;
+pub mod past;
 pub mod policies;
 pub mod prometheus;
 pub mod prometheus_wire;

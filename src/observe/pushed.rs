@@ -16,8 +16,8 @@ use crate::model::selector::{NAME_LABEL, Selector};
 use crate::model::signal::Sample;
 use crate::outside::clock::OutsideClock;
 
-/// Samples older than the newest of their series by more than this are late, milliseconds. Longer than any pause
-/// between two ticks that is not an outage.
+/// Samples older than the newest of their series, or than the clock, by more than this are late, milliseconds: no tick asks
+/// for them. Longer than any pause between two ticks that is not an outage.
 const KEPT_MS: i64 = 15 * 60 * 1_000;
 /// Samples further ahead of the clock than this are refused, milliseconds: one of them would make all others late.
 const AHEAD_MS: i64 = 10 * 60 * 1_000;
@@ -197,7 +197,8 @@ impl Ring {
             return;
         }
         let newest_ms = self.points.back().map_or(i64::MIN, |it| it.at_ms);
-        if point.at_ms < newest_ms.saturating_sub(KEPT_MS) {
+        let clock_ms = latest_ms.saturating_sub(AHEAD_MS);
+        if point.at_ms < newest_ms.max(clock_ms).saturating_sub(KEPT_MS) {
             tally.late += 1;
             return;
         }

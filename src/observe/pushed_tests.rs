@@ -82,6 +82,10 @@ async fn samples_out_of_order_find_their_slot_and_are_counted() {
     let ahead = send(&pushed, 100, BACKEND, &[point(100 + AHEAD_MS / 1_000 + 1, 1.0)]);
     assert_eq!(ahead, Tally { ahead: 1, ..Tally::default() });
     assert_eq!(slots(&pushed, QUERY, 30, 90, 30).await.len(), 3, "neither moved anything");
+    // A sender that comes back after an hour sends all of it, oldest first.
+    let hour: Vec<Point> = (0..=120).map(|it| point(3_600 - 30 * (120 - it), 1.0)).collect();
+    let many = send(&pushed, 3_600, BACKEND, &hour);
+    assert_eq!(many, Tally { kept: 31, late: 90, ..Tally::default() });
 }
 
 #[tokio::test]
@@ -148,7 +152,7 @@ fn of_a_message_that_breaks_off_nothing_is_taken() {
     let pushed = pushed(&[QUERY]);
     let send = |message: &[u8]| {
         let body = snap::raw::Encoder::new().compress_vec(message).unwrap();
-        pushed.take(WriteVersion::One, &body, at(0))
+        pushed.take(WriteVersion::One, &body, Timestamp::UNIX_EPOCH)
     };
     let broken = send(&[&whole[..], &[0x0a, 9]].concat());
     assert!(matches!(broken, Err(WriteError::Malformed(_))), "{broken:?}");

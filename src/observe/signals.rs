@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::metrics::{MetricSource, RangeResult, SourceError};
+use super::past::Past;
 use super::sources::Sources;
 use super::watched::{Reading, Room, Watched};
 use super::window::{Span, Window};
@@ -267,6 +268,27 @@ impl SignalWindows {
             let watched = self.by_signal.get(&key.signal).and_then(|at| self.watched.get_mut(*at));
             if let Some(watched) = watched {
                 watched.learned(&key.service);
+            }
+        }
+    }
+
+    /// What no source can be asked for again, for the next process.
+    pub fn pasts(&self) -> impl Iterator<Item = Past> {
+        self.watched.iter().flat_map(Watched::pasts)
+    }
+
+    /// Goes on from what the process before this one had; before the first round.
+    pub fn restore(&mut self, pasts: Vec<Past>) {
+        let places = self.watched.iter().enumerate();
+        let only: BTreeMap<SignalKey, usize> =
+            places.filter_map(|(at, it)| Some((it.config.only()?, at))).collect();
+        let mut room = self.room();
+        for past in pasts {
+            let at = self.by_signal.get(&past.key.signal).or_else(|| only.get(&past.key));
+            if let Some(watched) = at.and_then(|at| self.watched.get_mut(*at)) {
+                let before = watched.len();
+                watched.restore(past, (&self.keep, room));
+                room.series -= watched.len() - before;
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A series that somebody names keeps its whole window. Of any other the window is as short as its newest values need,
 //! once the stream of the detector has learned from the rest of it. Named later, its past is read again, a part at a time
-//! beside what is new; what was pushed cannot be asked for, and its window grows from what is there.
+//! beside what is new; what was pushed cannot be asked for, and its window grows from what is there: after a restart from
+//! what the process before had of it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::metrics::{FoundSeries, RangeResult, SourceError};
+use super::past::Past;
 use super::signals::{Keep, MAX_SERIES, MAX_SERIES_ALL, Meaning, SignalConfig, SignalState};
 use super::window::{Span, Window};
 use crate::model::causes::causes;
@@ -64,7 +66,7 @@ impl Kept {
 
 /// The past of series that were named when their windows were short already.
 #[derive(Debug)]
-struct Past {
+struct Recalled {
     progress: Window,
     windows: BTreeMap<SignalName, Window>,
 }
@@ -78,7 +80,7 @@ pub struct Watched {
     windows: BTreeMap<SignalName, Kept>,
     /// Services whose series keep their whole windows.
     named: BTreeSet<SignalName>,
-    past: Option<Past>,
+    recalled: Option<Recalled>,
     /// Slots of the next part of what is asked for, beside those that overlap: as many as the newest answer lets expect to fit.
     part_slots: usize,
     /// Services that the newest answer has and nobody watches: two series claim to be the same, or there was no room.
@@ -102,7 +104,7 @@ impl Watched {
             progress,
             windows,
             named: BTreeSet::new(),
-            past: None,
+            recalled: None,
             part_slots: FIRST_SLOTS,
             unwatched: BTreeSet::new(),
             error: None,
@@ -160,6 +162,32 @@ impl Watched {
         self.recall(new);
     }
 
+    /// The windows that no source has, for the next process.
+    pub fn pasts(&self) -> impl Iterator<Item = Past> {
+        let kept = self.windows.iter().filter(|_| self.config.source == SourceKind::Push);
+        kept.map(|(service, kept)| Past {
+            key: self.key(service),
+            meaning: self.meaning,
+            window: Window::clone(&kept.window),
+        })
+    }
+
+    /// Goes on from where the process before this one ended. One that does not fit, or that there is no room for, is let go.
+    pub fn restore(&mut self, past: Past, (keep, room): (&Keep, Room)) {
+        let Past { key, meaning, window } = past;
+        let is_new = !self.windows.contains_key(&key.service);
+        let has_room = !is_new || (room.series > 0 && self.windows.len() < MAX_SERIES);
+        let fits = meaning == self.meaning && window.step_s() == self.config.step_s && keep.has(&key);
+        let Some(end_s) = window.end_s().filter(|_| fits && has_room) else { return };
+        if self.config.source != SourceKind::Push || *self.progress.end_s().get_or_insert(end_s) != end_s {
+            return;
+        }
+        let mut whole = self.empty_window();
+        whole.go_on_from(window);
+        self.windows.insert(key.service, Kept::new(whole));
+        self.progress.absorb(Span { start_s: end_s, end_s }, &[]);
+    }
+
     /// The stream has learned all that the window of this series holds.
     pub fn learned(&mut self, service: &SignalName) {
         if let Some(kept) = self.windows.get_mut(service) {
@@ -173,10 +201,10 @@ impl Watched {
         if new.is_empty() || self.progress.end_s().is_none() || self.config.source == SourceKind::Push {
             return;
         }
-        let unfinished = self.past.take().map(|it| it.windows).unwrap_or_default();
+        let unfinished = self.recalled.take().map(|it| it.windows).unwrap_or_default();
         let names = new.into_iter().chain(unfinished.into_keys());
         let windows = names.map(|it| (it, self.empty_window())).collect();
-        self.past = Some(Past { progress: self.empty_window(), windows });
+        self.recalled = Some(Recalled { progress: self.empty_window(), windows });
     }
 
     /// What to ask for next: all that is missing of one series, or as much of many as fits an answer.
@@ -191,7 +219,7 @@ impl Watched {
 
     /// What to ask for next of the past, up to where everything is read.
     pub fn wanted_past(&self) -> Option<Span> {
-        let (past, end_s) = (self.past.as_ref()?, self.progress.end_s()?);
+        let (past, end_s) = (self.recalled.as_ref()?, self.progress.end_s()?);
         Some(self.part(past.progress.wanted(Timestamp::from_second(end_s).ok()?)?))
     }
 
@@ -328,7 +356,9 @@ impl Watched {
     }
 
     fn absorb_past(&mut self, span: Span, answer: RangeResult) {
-        let (Some(past), ServiceOf::Label(label)) = (&mut self.past, &self.config.service) else { return };
+        let (Some(past), ServiceOf::Label(label)) = (&mut self.recalled, &self.config.service) else {
+            return;
+        };
         let found = by_service(answer.series, label).found;
         for (service, window) in &mut past.windows {
             window.absorb(span, found.get(service).map_or(&[][..], Vec::as_slice));
@@ -337,7 +367,7 @@ impl Watched {
         if past.progress.end_s() != self.progress.end_s() {
             return;
         }
-        for (service, past) in self.past.take().into_iter().flat_map(|it| it.windows) {
+        for (service, past) in self.recalled.take().into_iter().flat_map(|it| it.windows) {
             if let Some(kept) = self.windows.get_mut(&service) {
                 Arc::make_mut(&mut kept.window).precede(&past);
             }

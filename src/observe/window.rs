@@ -74,6 +74,21 @@ impl Window {
         Self { step_s: i64::from(series.step_s), slots, end_s, values }
     }
 
+    /// A window as [`super::past`] had kept it; `None` of a grid that no window has. It has as many slots as it can hold.
+    #[must_use]
+    pub fn restored(step_s: u32, end_s: i64, values: impl Iterator<Item = f64>) -> Option<Self> {
+        let step_s = i64::from(step_s);
+        let is_grid = step_s > 0 && end_s.rem_euclid(step_s) == 0 && Timestamp::from_second(end_s).is_ok();
+        let values: VecDeque<f64> = values.map(|it| if it.is_finite() { it } else { f64::NAN }).collect();
+        let spans = is_grid && end_s.checked_sub(step_s * values.len() as i64).is_some();
+        spans.then_some(Self { step_s, slots: values.len(), end_s: Some(end_s), values })
+    }
+
+    /// Its slots, oldest first; a gap is a NaN.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().copied()
+    }
+
     fn on_grid(&self, time_s: i64) -> i64 {
         time_s - time_s.rem_euclid(self.step_s)
     }
@@ -155,6 +170,13 @@ impl Window {
             // A few slots come before the next time.
             self.values.shrink_to(slots + slots / 8);
         }
+    }
+
+    /// Goes on from where `past` ended, with as many slots as before.
+    pub fn go_on_from(&mut self, past: Self) {
+        (self.end_s, self.values) = (past.end_s, past.values);
+        let surplus = self.values.len().saturating_sub(self.slots);
+        self.values.drain(..surplus);
     }
 
     /// Takes in what `past` has of the time before it, and of slots that are gaps here.

@@ -172,7 +172,7 @@ impl Observer {
 
     /// Writes that file now.
     pub fn keep(&self) {
-        self.scores.keep();
+        self.scores.keep(self.windows.pasts());
     }
 
     /// From now on others score, and windows are kept of what is decided and judged by.
@@ -198,9 +198,13 @@ impl Observer {
 
     /// Reads what is new and scores every signal whose newest slot holds a value. Nobody else is asked.
     pub async fn scan(&mut self, now: Timestamp) -> Evidence {
+        self.windows.restore(self.scores.restore());
         let signals = self.windows.tick(&self.sources, now).await;
         let anomalies = self.scores.look(&signals, now);
         self.windows.learned(self.scores.learned(&signals));
+        if self.scores.keeps(now) {
+            self.keep();
+        }
         Evidence { anomalies, ..self.evidence(signals, now) }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! A state is fed up to the newest slot with a value. What arrives later for an older slot changes the window, not the
 //! state. After a restart the state goes on where it was written, from the window that is read anyway; without a file,
-//! the window is all it learns from.
+//! the window is all it learns from. Windows that were pushed are in the file too: nobody could be asked for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use crate::detect::{self, EnsembleSettings, RECENT};
 use crate::model::anomaly::Anomaly;
 use crate::model::ids::SignalName;
 use crate::model::signal::SignalKey;
+use crate::observe::past::Past;
 use crate::observe::signals::{MAX_SERIES_ALL, SignalState};
 use crate::telemetry::events::Event;
 
@@ -79,16 +80,8 @@ impl Scores {
 
     /// What the newest value of every signal is; nothing for one whose newest slot is a gap.
     pub fn look(&mut self, signals: &[SignalState], now: Timestamp) -> Vec<Anomaly> {
-        self.read();
         let anomalies = self.turn(signals, now, (FEED_MAX, BATCH_SLOTS_MAX));
         self.forget(now, STATES_MAX);
-        if self.kept_at.is_none_or(|at| now.duration_since(at).abs() >= KEEP_EVERY) {
-            // A process that ends at once wrote nothing, and a first look has nothing worth it.
-            if self.kept_at.is_some() {
-                self.keep();
-            }
-            self.kept_at = Some(now);
-        }
         anomalies
     }
 
@@ -147,11 +140,11 @@ impl Scores {
     fn judge(&mut self, signal: &SignalState, now: Timestamp, feed_left: &mut usize) -> Option<Anomaly> {
         let step_s = signal.window.step_s();
         let period_s = signal.period.map(|slots| slots.saturating_mul(step_s));
-        let EnsembleSettings { weights, warm_up_samples, false_alarms_per_week, .. } = self.ensemble;
-        let detector = self.detectors.entry(period_s).or_insert_with(|| {
-            let warm_up_samples = u32::try_from(warm_up_samples).unwrap_or(u32::MAX);
-            Detector::new(&Settings { weights, warm_up_samples, period_s, false_alarms_per_week })
-        });
+        let ensemble = self.ensemble;
+        let detector = self
+            .detectors
+            .entry(period_s)
+            .or_insert_with(|| Detector::new(&Settings { period_s, ..ensemble.streaming(step_s) }));
         let goes_on = |known: &&mut Known| {
             let ahead_s = known.state.last_s().map_or(0, |last_s| last_s.saturating_sub(now.as_second()));
             known.meaning == signal.meaning && known.state.step_s() == step_s && ahead_s <= AHEAD_MAX_S
@@ -173,11 +166,7 @@ impl Scores {
     /// The batch ensemble on the window alone.
     fn alone(&self, signal: &SignalState) -> Option<Anomaly> {
         let period = signal.period.or(self.ensemble.period);
-        let mut anomaly = detect::score(&signal.series(), &EnsembleSettings { period, ..self.ensemble })?;
-        for model in &mut anomaly.models {
-            model.evidence.push_str(", from the window alone");
-        }
-        Some(anomaly)
+        detect::score(&signal.series(), &EnsembleSettings { period, ..self.ensemble })
     }
 
     fn forget(&mut self, now: Timestamp, states_max: usize) {
@@ -194,22 +183,38 @@ impl Scores {
         }
     }
 
-    fn read(&mut self) {
+    /// Reads the file, before the first look; the windows in it come back, for they are no business of this one.
+    pub fn restore(&mut self) -> Vec<Past> {
         if std::mem::replace(&mut self.is_read, true) {
-            return;
+            return Vec::new();
         }
         match self.file.as_ref().map(StatesFile::read) {
-            Some(Ok(states)) => self.states = states,
-            Some(Err(error)) => Event::Unlearned { error: &error }.emit(),
-            None => {}
+            Some(Ok((states, pasts))) => {
+                self.states = states;
+                pasts
+            }
+            Some(Err(error)) => {
+                Event::Unlearned { error: &error }.emit();
+                Vec::new()
+            }
+            None => Vec::new(),
         }
     }
 
-    /// Writes the states; what goes wrong is told and no failure.
-    pub fn keep(&self) {
+    /// Is it time to write the file, as of the look at `now`?
+    pub fn keeps(&mut self, now: Timestamp) -> bool {
+        if self.kept_at.is_some_and(|at| now.duration_since(at).abs() < KEEP_EVERY) {
+            return false;
+        }
+        // A process that ends at once wrote nothing, and a first look has nothing worth it.
+        self.kept_at.replace(now).is_some()
+    }
+
+    /// Writes the states, and windows that nobody could ask for again; what goes wrong is told and no failure.
+    pub fn keep(&self, pasts: impl Iterator<Item = Past>) {
         // What was never read must not be replaced by nothing.
         let Some(file) = self.file.as_ref().filter(|_| self.is_read) else { return };
-        if let Err(error) = file.write(&self.states) {
+        if let Err(error) = file.write(&self.states, pasts) {
             Event::Unlearned { error: &error }.emit();
         }
     }

@@ -7,16 +7,16 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::eval::{CandidateName, Meta};
-use crate::model::anomaly::{FALSE_ALARMS_PER_WEEK, ModelName, Weights};
+use crate::model::anomaly::{FALSE_ALARMS_PER_WEEK, Method, ModelName, Weights};
 use crate::model::fixtures::{at, signal};
 use crate::model::signal::{Sample, Series, ServiceOf, SignalKey, SourceKind};
-use crate::observe::metrics::{InstantResult, MetricSource, RangeResult, SourceError};
+use crate::observe::metrics::{FoundSeries, InstantResult, Labels, MetricSource, RangeResult, SourceError};
 use crate::observe::signals::{Meaning, SignalConfig, SignalWindows};
 use crate::observe::sources::Sources;
 use crate::observe::window::Window;
 use crate::outside::clock::{Clock as _, OutsideClock};
 use crate::outside::files;
-use crate::reconcile::evidence::Observer;
+use crate::reconcile::evidence::{Evidence, Observer};
 use crate::reconcile::harness::{self, World, latency_policy};
 
 const STEP_S: i64 = 30;
@@ -56,6 +56,7 @@ fn key() -> SignalKey {
 }
 
 fn look(scores: &mut Scores, end: i64) -> Option<Anomaly> {
+    scores.restore();
     scores.look(&[state(key(), end)], at(end * STEP_S)).pop()
 }
 
@@ -64,7 +65,7 @@ fn scores() -> Scores {
 }
 
 fn is_from_stream(anomaly: &Anomaly) -> bool {
-    anomaly.models.iter().all(|it| !it.evidence.ends_with("from the window alone"))
+    anomaly.method == Method::Stream
 }
 
 #[test]
@@ -218,7 +219,7 @@ fn a_process_that_restarts_goes_on_where_the_last_one_was_even_behind_the_window
     for slot in [3_001, 4_003, 4_998] {
         assert_eq!(look(&mut first, slot), look(&mut continuous, slot));
     }
-    first.keep();
+    first.keep(std::iter::empty());
     let mut second = scores().kept_in(file.clone());
     for slot in 4_999..5_010 {
         assert_eq!(look(&mut second, slot), look(&mut continuous, slot));
@@ -237,9 +238,16 @@ fn a_broken_file_is_no_failure_and_is_replaced_and_states_are_kept_every_hour() 
     files::write_durable(&file, b"not ours").unwrap();
     let mut scores = scores().kept_in(file.clone());
     assert!(look(&mut scores, 3_001).is_some());
-    assert_eq!(files::read_bounded(&file, 100).unwrap(), b"not ours", "a first look has nothing to keep");
-    look(&mut scores, 3_001 + 120);
-    assert!(StatesFile::new(file).read().unwrap() == scores.states);
+    assert_eq!(files::read_bounded(&file, 100).unwrap(), b"not ours");
+    let keeps = |scores: &mut Scores, slot: i64| scores.keeps(at(slot * STEP_S));
+    assert_eq!(
+        [3_001, 3_002, 3_001 + 119].map(|slot| keeps(&mut scores, slot)),
+        [false; 3],
+        "nothing new to keep"
+    );
+    assert!(keeps(&mut scores, 3_001 + 120) && !keeps(&mut scores, 3_001 + 121));
+    scores.keep(std::iter::empty());
+    assert!(StatesFile::new(file).read().unwrap().0 == scores.states);
 }
 
 /// Answers with [`value`].
@@ -311,13 +319,89 @@ async fn a_restart_in_the_middle_of_the_loop_changes_no_score() {
     assert!(world.clock.now() > at(86_400));
 }
 
+/// Has what was pushed to a process that started at this slot, of two services.
+#[derive(Debug)]
+struct Pushes(i64);
+
+impl MetricSource for Pushes {
+    fn range<'a>(
+        &'a self,
+        _: &'a str,
+        start: Timestamp,
+        end: Timestamp,
+        step_s: u32,
+    ) -> BoxFuture<'a, Result<RangeResult, SourceError>> {
+        let series = |(service, later): (&str, i64)| {
+            let times = (start.as_second()..=end.as_second()).step_by(step_s as usize);
+            let sample = |second: i64| {
+                let slot = (second - at(0).as_second()).div_euclid(STEP_S);
+                let at = Timestamp::from_second(second).ok()?;
+                (slot >= self.0).then_some(Sample { at, value: value(slot + later)? })
+            };
+            FoundSeries {
+                labels: Labels::of(vec![("app".to_owned(), service.to_owned())]),
+                samples: times.filter_map(sample).collect(),
+            }
+        };
+        let series = [("backend", 0), ("web", 7)].map(series).into();
+        std::future::ready(Ok(RangeResult { series, warnings: Vec::new() })).boxed()
+    }
+
+    fn instant<'a>(&'a self, _: &'a str, _: Timestamp) -> BoxFuture<'a, Result<InstantResult, SourceError>> {
+        std::future::ready(Ok(InstantResult { non_empty: false, value: None })).boxed()
+    }
+
+    fn outside_clock(&self) -> Option<OutsideClock> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn what_was_pushed_outlives_the_process_before_its_stream_is_settled_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |file: &str, slot: i64, query: &str| {
+        let config = SignalConfig {
+            signal: key().signal,
+            service: ServiceOf::Label("app".to_owned()),
+            source: SourceKind::Push,
+            query: query.to_owned(),
+            step_s: STEP_S as u32,
+            window_s: 86_400,
+            period: None,
+            staleness_s: 300,
+        };
+        let windows = SignalWindows::new(vec![config]).unwrap();
+        let sources = Sources { push: Some(Arc::new(Pushes(slot))), ..Sources::only(Arc::new(Wave)) };
+        Observer::new(sources, windows, EnsembleSettings::default()).kept_in(folder.path().join(file))
+    };
+    // Of a settled one more or less of the past is kept.
+    let newest = |series: &Series| series.values.iter().rev().copied().take(110).collect::<Vec<_>>();
+    let (mut whole, mut restarted) = (start("whole", 0, "wave"), start("states", 0, "wave"));
+    for slot in 0..620 {
+        if [150, 250, 600].contains(&slot) {
+            restarted.keep();
+            // What no look has asked for yet is sent again.
+            restarted = start("states", slot - 1, "wave");
+        }
+        let now = at(slot * STEP_S);
+        let (one, other) = (whole.scan(now).await, restarted.scan(now).await);
+        assert_eq!(one.anomalies, other.anomalies, "slot {slot}");
+        let windows = |of: &Evidence| of.signals.values().map(|it| newest(&it.series())).collect::<Vec<_>>();
+        assert_eq!(windows(&one), windows(&other), "slot {slot}");
+    }
+    // What was pushed for another query says nothing about this one.
+    restarted.keep();
+    let mut other = start("states", 620, "another");
+    assert!(other.scan(at(620 * STEP_S)).await.signals.values().all(|it| it.series().values.len() < 100));
+}
+
 #[test]
 fn other_settings_of_the_score_keep_what_was_learned_and_mean_something_else_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("states");
     let mut before = scores().kept_in(file.clone());
     look(&mut before, 5_010);
-    before.keep();
+    before.keep(std::iter::empty());
     let changed = EnsembleSettings {
         weights: Weights::in_proportion(1.0, 0.0, 0.0).unwrap(),
         warm_up_samples: 1_000,

@@ -1,5 +1,6 @@
-//! The states of the streaming detector in a file, so that a restart forgets nothing. States go in, bytes come out, and
-//! back. A file that is not as it should be is as good as none: what a window shows is learned anew from it.
+//! The states of the streaming detector in a file, with the windows that no source has, so that a restart forgets nothing.
+//! States and windows go in, bytes come out, and back. A file that is not as it should be is as good as none: what a window
+//! shows is learned anew from it.
 //! Never: a part of a file, or a state for a signal that means something else now.
 
 use std::collections::BTreeMap;
@@ -12,15 +13,20 @@ use thiserror::Error;
 use crate::detect::stream::State;
 use crate::model::ids::SignalName;
 use crate::model::signal::SignalKey;
+use crate::observe::past::{self, Past};
 use crate::observe::signals::Meaning;
 use crate::outside::files::{self, FileError};
 
 /// First line of the file; another layout has another one.
-const MAGIC: &[u8] = b"tars detector states 1\n";
+const MAGIC: &[u8] = b"tars detector states 2\n";
 const DIGEST_BYTES: usize = 32;
+/// First byte of what follows: a state, or the window of a series.
+const STATE: u8 = 0;
+const WINDOW: u8 = 1;
 /// What a file without a state holds.
 const FRAME_BYTES: u64 = (MAGIC.len() + DIGEST_BYTES) as u64;
-/// Largest file. All series that are watched at most fit: their states take some 3,600 bytes each, names included.
+/// Largest file. All series that are watched at most fit: their states take some 3,600 bytes each, names included. Windows
+/// have what is left.
 pub const BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// What is known of one series.
@@ -44,9 +50,10 @@ pub enum StatesError {
     #[error("cannot keep what the detector has learned; after a restart it learns again from the windows")]
     Unwritten(#[source] FileError),
     #[error(
-        "no room to keep what was learned of {0} series; after a restart it is learned again from the windows"
+        "no room to keep what was learned of {states} series and what was pushed of {windows}; after a restart it is \
+         learned again from what comes then"
     )]
-    TooMany(usize),
+    TooMany { states: usize, windows: usize },
 }
 
 /// Where states outlive the process.
@@ -59,14 +66,14 @@ impl StatesFile {
         Self(path)
     }
 
-    /// The states of the last process; none when there was none.
+    /// What the last process knew; nothing when there was none.
     ///
     /// # Errors
     /// [`StatesError`] when the file cannot be used.
-    pub fn read(&self) -> Result<States, StatesError> {
+    pub fn read(&self) -> Result<(States, Vec<Past>), StatesError> {
         match files::open_bounded(&self.0, BYTES_MAX) {
             Ok((reader, bytes)) => decode(reader, bytes).ok_or_else(|| StatesError::Foreign(self.0.clone())),
-            Err(error) if error.is_not_found() => Ok(States::new()),
+            Err(error) if error.is_not_found() => Ok(<(States, Vec<Past>)>::default()),
             Err(error) => Err(StatesError::Unread(error)),
         }
     }
@@ -75,64 +82,94 @@ impl StatesFile {
     ///
     /// # Errors
     /// [`StatesError`] when it cannot be written, or some had no room in it; those that had are written.
-    pub fn write(&self, states: &States) -> Result<(), StatesError> {
-        let mut left_out = 0;
+    pub fn write(&self, states: &States, pasts: impl Iterator<Item = Past>) -> Result<(), StatesError> {
+        let (mut left_out, mut pasts) = ((0, 0), Some(pasts));
         files::write_durable_by(&self.0, |file| {
-            left_out = encode(states, file, BYTES_MAX)?;
+            left_out = encode(states, pasts.take().into_iter().flatten(), file, BYTES_MAX)?;
             Ok(())
         })
         .map_err(StatesError::Unwritten)?;
-        if left_out > 0 { Err(StatesError::TooMany(left_out)) } else { Ok(()) }
+        match left_out {
+            (0, 0) => Ok(()),
+            (states, windows) => Err(StatesError::TooMany { states, windows }),
+        }
     }
 }
 
-/// Writes `bytes_max` bytes at most, one state at a time, and says how many states have no room in them.
-fn encode(states: &States, file: &mut dyn Write, bytes_max: u64) -> io::Result<usize> {
-    let mut digest = Sha256::new();
-    let mut left = bytes_max.saturating_sub(FRAME_BYTES);
-    let mut write = |bytes: &[u8]| {
-        digest.update(bytes);
-        file.write_all(bytes)
-    };
-    write(MAGIC)?;
-    let (mut written, mut entry) = (0, Vec::new());
-    for (key, known) in states {
-        entry.clear();
-        let state = known.state.encode();
-        for part in
-            [key.signal.as_str().as_bytes(), key.service.as_str().as_bytes(), &known.meaning.0, &state]
-        {
-            entry.extend_from_slice(&u16::try_from(part.len()).unwrap_or(u16::MAX).to_le_bytes());
-            entry.extend_from_slice(part);
-        }
-        let Some(rest) = left.checked_sub(entry.len() as u64) else { break };
-        write(&entry)?;
-        (left, written) = (rest, written + 1);
+/// Writes `bytes_max` bytes at most, one entry at a time, and says how many states and windows have no room in them.
+fn encode(
+    states: &States,
+    pasts: impl Iterator<Item = Past>,
+    file: &mut dyn Write,
+    bytes_max: u64,
+) -> io::Result<(usize, usize)> {
+    let mut out = Bounded { digest: Sha256::new(), left: bytes_max.saturating_sub(FRAME_BYTES), file };
+    out.write(MAGIC)?;
+    let mut left_out = (0, 0);
+    for (key, Known { meaning, state }) in states {
+        left_out.0 += usize::from(!out.entry(STATE, (key, *meaning), &state.encode())?);
     }
-    file.write_all(&digest.finalize())?;
-    Ok(states.len() - written)
+    for Past { key, meaning, window } in pasts {
+        if let Some(window) = past::encode(&window) {
+            left_out.1 += usize::from(!out.entry(WINDOW, (&key, meaning), &window)?);
+        }
+    }
+    out.file.write_all(&out.digest.finalize())?;
+    Ok(left_out)
 }
 
 /// What `bytes` bytes of a reader hold; `None` when any of them is not as it was written.
-fn decode(reader: impl Read, bytes: u64) -> Option<States> {
+fn decode(reader: impl Read, bytes: u64) -> Option<(States, Vec<Past>)> {
     let mut entries =
         Digested { left: bytes.checked_sub(DIGEST_BYTES as u64)?, digest: Sha256::new(), reader };
     if entries.take(MAGIC.len())? != MAGIC {
         return None;
     }
-    let mut states = States::new();
+    let (mut states, mut pasts) = (States::new(), Vec::new());
     while entries.left > 0 {
         let name = |part: Vec<u8>| SignalName::new(std::str::from_utf8(&part).ok()?).ok();
-        let signal = name(entries.part()?)?;
-        let service = name(entries.part()?)?;
-        let meaning = Meaning(entries.part()?.try_into().ok()?);
-        let state = Box::new(State::decode(&entries.part()?).ok()?);
-        states.insert(SignalKey { signal, service }, Known { meaning, state });
+        let kind = entries.take(1)?;
+        let key = SignalKey { signal: name(entries.part()?)?, service: name(entries.part()?)? };
+        let (meaning, body) = (Meaning(entries.part()?.try_into().ok()?), entries.part()?);
+        match kind.as_slice() {
+            [STATE] => {
+                states.insert(key, Known { meaning, state: Box::new(State::decode(&body).ok()?) });
+            }
+            [WINDOW] => pasts.push(Past { key, meaning, window: past::decode(&body)? }),
+            _ => return None,
+        }
     }
     let Digested { digest, mut reader, .. } = entries;
     let mut written = [0; DIGEST_BYTES];
     reader.read_exact(&mut written).ok()?;
-    (digest.finalize().as_slice() == written).then_some(states)
+    (digest.finalize().as_slice() == written).then_some((states, pasts))
+}
+
+/// A file of so many bytes, and the digest of what is in it.
+struct Bounded<'a> {
+    file: &'a mut dyn Write,
+    left: u64,
+    digest: Sha256,
+}
+
+impl Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    /// False when there is no room for it: nothing was written.
+    fn entry(&mut self, kind: u8, (key, meaning): (&SignalKey, Meaning), body: &[u8]) -> io::Result<bool> {
+        let mut entry = vec![kind];
+        for part in [key.signal.as_str().as_bytes(), key.service.as_str().as_bytes(), &meaning.0, body] {
+            entry.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            entry.extend_from_slice(part);
+        }
+        let Some(left) = self.left.checked_sub(entry.len() as u64) else { return Ok(false) };
+        self.left = left;
+        self.write(&entry)?;
+        Ok(true)
+    }
 }
 
 /// The part of a file that its digest is of.
@@ -153,8 +190,8 @@ impl<R: Read> Digested<R> {
     }
 
     fn part(&mut self) -> Option<Vec<u8>> {
-        let length = self.take(2)?;
-        self.take(usize::from(u16::from_le_bytes(length.try_into().ok()?)))
+        let length = self.take(4)?;
+        self.take(usize::try_from(u32::from_le_bytes(length.try_into().ok()?)).ok()?)
     }
 }
 
@@ -164,8 +201,10 @@ mod tests {
 
     use super::*;
     use crate::detect::stream::{Detector, Settings};
-    use crate::model::fixtures::signal;
+    use crate::model::fixtures::{at, signal};
+    use crate::model::signal::Series;
     use crate::observe::signals::MAX_SERIES_ALL;
+    use crate::observe::window::Window;
 
     fn states(count: usize) -> States {
         let detector = Detector::new(&Settings::default());
@@ -182,8 +221,8 @@ mod tests {
 
     fn encoded(states: &States, bytes_max: u64) -> (Vec<u8>, usize) {
         let mut bytes = Vec::new();
-        let left_out = encode(states, &mut bytes, bytes_max).unwrap();
-        (bytes, left_out)
+        let left_out = encode(states, std::iter::empty(), &mut bytes, bytes_max).unwrap();
+        (bytes, left_out.0)
     }
 
     /// Names as long as they may be and all series that are watched at most: the file holds them.
@@ -201,10 +240,10 @@ mod tests {
     fn what_was_written_is_read_and_the_file_of_nobody_is_no_trouble() {
         let folder = tempfile::tempdir().unwrap();
         let file = StatesFile::new(folder.path().join("states"));
-        assert_eq!(file.read().unwrap(), States::new());
+        assert_eq!(file.read().unwrap().0, States::new());
         let states = states(3);
-        file.write(&states).unwrap();
-        assert_eq!(file.read().unwrap(), states);
+        file.write(&states, std::iter::empty()).unwrap();
+        assert_eq!(file.read().unwrap().0, states);
         assert_eq!(files::exposed(&folder.path().join("states")).unwrap(), None, "nobody else reads it");
     }
 
@@ -231,8 +270,21 @@ mod tests {
         assert_eq!((none, encoded(&states, all.len() as u64)), (0, (all.clone(), 0)), "to the last byte");
         let (bytes, left_out) = encoded(&states, all.len() as u64 - 1);
         assert_eq!((left_out, bytes.len() < all.len()), (1, true));
-        let kept = decode(bytes.as_slice(), bytes.len() as u64).unwrap();
+        let (kept, _) = decode(bytes.as_slice(), bytes.len() as u64).unwrap();
         assert!(kept.len() == 4 && kept.iter().all(|(key, known)| states[key] == *known));
+        let long = Series {
+            key: signal("web", "latency"),
+            start: at(0),
+            step_s: 1,
+            values: vec![Some(1.0); 40_000],
+        };
+        let past = || Past { key: long.key.clone(), meaning: Meaning([7; 16]), window: Window::of(&long) };
+        let mut bytes = Vec::new();
+        let left_out =
+            encode(&states, [past(), past()].into_iter(), &mut bytes, all.len() as u64 + 500_000).unwrap();
+        let (kept, pasts) = decode(bytes.as_slice(), bytes.len() as u64).unwrap();
+        assert_eq!((left_out, kept == states, pasts.len()), ((0, 1), true, 1), "windows have what is left");
+        assert_eq!(pasts[0].window.series(long.key.clone()), long);
     }
 
     proptest! {
