@@ -96,9 +96,13 @@ impl Backend for Inbox {
 /// Scores a series that somebody posted.
 ///
 /// # Errors
-/// When its newest point has no value.
+/// When its newest point has no value, or none to compare it with.
 pub fn score(series: &Series, settings: EnsembleSettings) -> Result<Anomaly, String> {
-    detect::score(series, &settings).ok_or_else(|| "the newest point holds no value to score".to_owned())
+    let refusal = match series.values.last() {
+        Some(Some(_)) => "one value has nothing to be compared with: send those before it too",
+        _ => "the newest point is a gap, and a gap is not scored",
+    };
+    detect::judge(series, &settings).ok_or_else(|| refusal.to_owned())
 }
 
 /// Takes in what is wanted of a message of remote write.

@@ -1,6 +1,6 @@
-//! Scores one window of one signal with the ensemble (STL, isolation forest, EWMA).
-//! A series comes in, an anomaly with evidence goes out. No clock, no random source, no memory between calls; the
-//! detector that remembers is in `stream`, its memory in the hands of the caller.
+//! Scores the newest value of a series: with the streaming detector in `stream`, whose memory is in the hands of the caller,
+//! or with the ensemble (STL, isolation forest, EWMA) on one window. A series comes in, an anomaly with evidence goes out.
+//! No clock, no random source, no memory between calls.
 
 pub mod cause;
 mod ewma;
@@ -19,7 +19,7 @@ mod story_tests;
 mod tests;
 
 use crate::model::anomaly::{
-    Anomaly, FALSE_ALARMS_PER_WEEK, ModelName, ModelScore, Score, Severity, Weights,
+    Anomaly, FALSE_ALARMS_PER_WEEK, Method, ModelName, ModelScore, Score, Severity, Weights,
 };
 use crate::model::signal::Series;
 
@@ -61,6 +61,31 @@ impl Default for EnsembleSettings {
     }
 }
 
+impl EnsembleSettings {
+    /// The same for the streaming detector of series with this distance of values, seconds.
+    #[must_use]
+    pub fn streaming(&self, step_s: u32) -> stream::Settings {
+        stream::Settings {
+            weights: self.weights,
+            warm_up_samples: u32::try_from(self.warm_up_samples).unwrap_or(u32::MAX),
+            period_s: self.period.map(|slots| slots.saturating_mul(step_s)),
+            false_alarms_per_week: self.false_alarms_per_week,
+        }
+    }
+}
+
+/// Scores the newest slot of a series that nobody knows anything of: a stream learns all of it, and where that is too little
+/// the window is judged alone.
+///
+/// `None` when that slot is a gap or there are fewer than two values: "no data" is not a score.
+#[must_use]
+pub fn judge(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
+    let detector = stream::Detector::new(&settings.streaming(series.step_s));
+    let mut state = detector.start(series.step_s);
+    detector.feed(&mut state, series, usize::MAX);
+    detector.judge(&state, series).or_else(|| score(series, settings))
+}
+
 /// What one model says about the newest value of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vote {
@@ -79,7 +104,7 @@ pub trait Model {
     fn score(&self, window: &Prepared) -> Vote;
 }
 
-/// Scores the newest slot of the last 24 hours of `series`.
+/// Scores the newest slot of the last 24 hours of `series` by these alone, and says so.
 ///
 /// `None` when that slot is a gap or there are fewer than two values: "no data" is not a score.
 #[must_use]
@@ -107,6 +132,7 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
     } else {
         agreement
     };
+    let models = explained(models, score);
     let (lower, upper) = votes.first().map_or((0.0, 0.0), |&(_, expected)| expected);
     let newest = series.values.len() - 1;
     Some(Anomaly {
@@ -117,12 +143,23 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
         score,
         confidence,
         severity: Severity::of(score),
+        method: Method::Window,
         warming_up,
         models,
         period,
         recent: recent(series),
         episode: None,
     })
+}
+
+/// Votes with their part of `score`.
+fn explained(models: Vec<ModelScore>, score: Score) -> Vec<ModelScore> {
+    let share = |of: &ModelScore| 100.0 * of.weight * of.score.get() / score.get().max(f64::MIN_POSITIVE);
+    let explained = |mut model: ModelScore| {
+        model.evidence.push_str(&format!(", {:.0} % of the score, from the window alone", share(&model)));
+        model
+    };
+    models.into_iter().map(explained).collect()
 }
 
 /// The newest values, for a sparkline.
@@ -162,6 +199,7 @@ fn calibrated(z: f64) -> Score {
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
+        f64::INFINITY => "beyond 1.8e308".into(),
         size if !(1e-3..1e6).contains(&size) => format!("{value:.2e}"),
         size if size >= 1000.0 => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.1}"),

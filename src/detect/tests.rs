@@ -252,7 +252,7 @@ fn evidence_names_numbers_in_the_unit_of_the_signal() {
     let anomaly = scored(&values);
     assert_eq!(
         anomaly.models[0].evidence,
-        "residual 200.0 is 200.0 sigma from 0 (expected 100.0, no season)"
+        "residual 200.0 is 200.0 sigma from 0 (expected 100.0, no season), 42 % of the score, from the window alone"
     );
     assert_eq!(anomaly.expected, (97.0, 103.0));
 }
@@ -346,5 +346,23 @@ proptest! {
         for model in [&Stl { period } as &dyn Model, &Forest { seed }, &Ewma {}] {
             prop_assert!((0.0..1.0).contains(&model.score(&window).score.get()));
         }
+    }
+}
+
+#[test]
+fn a_series_of_which_nobody_knows_anything_is_judged_by_a_stream_of_all_of_it_and_a_short_one_by_itself() {
+    let wave = |slot: usize| 100.0 + 40.0 * (slot as f64 / 60.0 * std::f64::consts::TAU).sin();
+    let judged = |values: Vec<f64>| {
+        judge(&Series { step_s: 60, ..series(&values) }, &EnsembleSettings::default()).unwrap()
+    };
+    let calm = judged((0..2_000).map(wave).collect());
+    assert_eq!((calm.method, calm.period), (Method::Stream, Some(60)));
+    assert!(calm.score.get() < 0.2, "{calm:?}");
+    let surge = judged((0..2_000).map(wave).chain([400.0]).collect());
+    assert!(surge.score.get() > 0.9, "{surge:?}");
+    let short = judged((0..150).map(wave).chain([400.0]).collect());
+    assert_eq!(short.method, Method::Window);
+    for model in surge.models.iter().chain(&short.models).filter(|it| it.score.get() > 0.1) {
+        assert!(model.evidence.contains("% of the score"), "{model:?}");
     }
 }

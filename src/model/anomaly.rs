@@ -194,6 +194,26 @@ impl fmt::Display for Episode {
     }
 }
 
+/// Who came to a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The streaming detector: 0.8 is as rare as the settings say, whatever the series.
+    Stream,
+    /// The ensemble on one window, before a stream has seen enough: 0.8 is six sigma from what it expects.
+    Window,
+}
+
+impl Method {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Window => "window",
+        }
+    }
+}
+
 /// A scored signal. Every scored signal is one of these; it *is* an anomaly when the score reaches the
 /// threshold of the policy that looks at it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -208,6 +228,7 @@ pub struct Anomaly {
     /// 1 - standard deviation of the model scores.
     pub confidence: Score,
     pub severity: Severity,
+    pub method: Method,
     /// Fewer samples so far than all models take: the score is the EWMA's alone.
     pub warming_up: bool,
     pub models: Vec<ModelScore>,

@@ -175,6 +175,7 @@ pub fn anomaly(key: SignalKey, score: f64, when: Timestamp) -> Anomaly {
         score,
         confidence: Score::new(0.95).unwrap(),
         severity: Severity::of(score),
+        method: Method::Stream,
         warming_up: false,
         models: Vec::new(),
         period: None,

@@ -36,7 +36,9 @@ impl Posted {
     /// A 400 when the body is no JSON object, otherwise a 422 that names the field.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+            let hint =
+                if has_no_number(body) { "; JSON has no NaN and no Infinity: a gap is null" } else { "" };
+            Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}{hint}"))
         })?;
         let Value::Object(mut request) = value else {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
@@ -70,6 +72,11 @@ impl Posted {
         }
         Ok(Self::Many(requests))
     }
+}
+
+/// What other languages write for what is no number.
+fn has_no_number(body: &[u8]) -> bool {
+    ["NaN", "Inf"].iter().any(|it| body.windows(3).any(|three| three == it.as_bytes()))
 }
 
 /// A checked series with what is known of it.
@@ -232,6 +239,8 @@ pub struct Prediction {
     score: f64,
     confidence: f64,
     severity: &'static str,
+    /// `stream`: learned from all values; `window`: too few for that.
+    method: &'static str,
     warming_up: bool,
     expected: Expected,
     period: Option<u32>,
@@ -268,6 +277,7 @@ impl Prediction {
             score: anomaly.score.get(),
             confidence: anomaly.confidence.get(),
             severity: anomaly.severity.as_str(),
+            method: anomaly.method.as_str(),
             warming_up: anomaly.warming_up,
             expected: Expected { lower: anomaly.expected.0, upper: anomaly.expected.1 },
             period: anomaly.period,

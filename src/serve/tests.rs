@@ -309,7 +309,7 @@ async fn a_series_is_scored_with_every_models_vote() {
     let answer = json_body(&reply);
     let expected = serde_json::json!({
         "signal": "latency_p95", "service": "backend", "value": 520.0, "score": 0.876, "confidence": 0.95,
-        "severity": "high", "warming_up": false, "expected": {"lower": 150.0, "upper": 230.0}, "period": 1440,
+        "severity": "high", "method": "stream", "warming_up": false, "expected": {"lower": 150.0, "upper": 230.0}, "period": 1440,
         "models": [{"model": "ewma", "score": 0.9, "weight": 1.0, "evidence": "far away"}]
     });
     assert_eq!(answer, expected);

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::detect::number;
-use crate::model::anomaly::{Anomaly, Episode, ModelName, ModelScore, Severity};
+use crate::model::anomaly::{Anomaly, Episode, Method, ModelName, ModelScore, Severity};
 use crate::model::signal::SignalKey;
 
 use super::season::{BAND, Season};
@@ -32,6 +32,7 @@ impl Detector {
             score,
             confidence: self.confidence(state),
             severity: Severity::of(score),
+            method: Method::Stream,
             warming_up: self.warms_up(state),
             models: self.models(state),
             period: self.period(state),
