@@ -4,7 +4,7 @@
 use super::robust::{Spread, quantile, sorted};
 
 /// Full cycles that must be seen before a season is believed: two similar halves are a coincidence.
-const CYCLES: usize = 3;
+pub const CYCLES: usize = 3;
 
 /// The shortest season, slots, and the fewest values worth a look.
 const SHORTEST: usize = 3;
@@ -16,11 +16,16 @@ const APART: u32 = 3;
 /// Seasons that are looked for: hours, days and weeks.
 const SEASONS: usize = 3;
 
+/// What a season leaves of the values is rounding below this share of what they reach.
+const NOTHING_LEFT: f64 = 1e-9;
+
 /// Lags up to this are tried one by one; longer ones on averages of several slots first.
 const FINE_LAGS: usize = 48;
 
-/// Averages that stand for the window in the search for long seasons.
+/// Averages that stand for the window in the search for long seasons. Where they are of many slots, seasons between the fine
+/// lags and those that they can tell apart are looked for on averages of so many slots each time more.
 const COARSE_VALUES: usize = 480;
+const FINER: usize = 4;
 
 /// Candidates that are looked at closely.
 const CANDIDATES: usize = 8;
@@ -39,17 +44,20 @@ const NEARLY: f64 = 0.92;
 /// over one candidate cycle, which removes whatever is slower, and must repeat over one and over two cycles.
 #[must_use]
 pub fn find_period(values: &[f64]) -> Option<u32> {
-    season_up_to(values, values.len() / CYCLES)
+    season_within(values, SHORTEST, values.len() / CYCLES)
 }
 
-/// The same among lags up to `longest`.
-fn season_up_to(values: &[f64], longest: usize) -> Option<u32> {
+/// The same among lags from `shortest` to `longest`.
+fn season_within(values: &[f64], shortest: usize, longest: usize) -> Option<u32> {
     if values.len() < VALUES || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
     let values = flattened(values)?;
-    let mut judged: Vec<(usize, f64)> =
-        candidates(&values, longest).into_iter().filter_map(|lag| refined(&values, lag, longest)).collect();
+    let candidates = candidates(&values, longest).into_iter();
+    let mut judged: Vec<(usize, f64)> = candidates
+        .filter_map(|it| refined(&values, it, longest))
+        .filter(|(lag, _)| *lag >= shortest)
+        .collect();
     judged.sort_unstable_by_key(|&(lag, _)| lag);
     let best = judged.iter().map(|&(_, strength)| strength).fold(0.0, f64::max);
     let (lag, _) = judged.into_iter().find(|&(_, strength)| strength >= NEARLY * best)?;
@@ -62,19 +70,28 @@ fn season_up_to(values: &[f64], longest: usize) -> Option<u32> {
 pub fn find_periods(values: &[f64]) -> Vec<u32> {
     let Some(first) = find_period(values) else { return Vec::new() };
     // The season that explains most may be a long one that hides a short one.
-    let shortest = season_up_to(values, (first / APART) as usize).unwrap_or(first);
+    let shortest = season_within(values, SHORTEST, (first / APART) as usize).unwrap_or(first);
     let (mut found, mut rest) = (vec![shortest], values.to_vec());
-    let mut last = shortest;
+    let (mut last, all) = (shortest, reach(values));
     while found.len() < SEASONS {
         rest = without_season(&rest, last as usize);
-        let longer = find_period(&rest).filter(|it| *it >= last.saturating_mul(APART));
-        let Some(longer) = longer else { break };
+        if reach(&rest) < NOTHING_LEFT * all {
+            break;
+        }
+        let Some(longer) = season_within(&rest, (last * APART) as usize, rest.len() / CYCLES) else { break };
         // A weak season is told to half a percent; seasons of what people do fit into each other.
         let whole = (longer + last / 2) / last * last;
         last = if whole.abs_diff(longer) <= longer / 200 { whole } else { longer };
         found.push(last);
     }
     found
+}
+
+/// From the smallest to the largest.
+fn reach(values: &[f64]) -> f64 {
+    let (low, high) =
+        values.iter().fold((f64::MAX, f64::MIN), |(low, high), it| (low.min(*it), high.max(*it)));
+    high - low
 }
 
 /// The values without the mean of each slot of the season.
@@ -152,23 +169,26 @@ fn flattened(values: &[f64]) -> Option<Vec<f64>> {
     Some(rest.iter().map(|value| (value.clamp(low, high) - spread.centre) / unit).collect())
 }
 
-/// Lags at which the autocorrelation peaks, the highest peaks only.
-fn candidates(values: &[f64], longest: usize) -> Vec<usize> {
+/// Lags at which the autocorrelation peaks, the highest peaks only, and how far off they may be.
+fn candidates(values: &[f64], longest: usize) -> Vec<(usize, usize)> {
     let width = values.len().div_ceil(COARSE_VALUES);
+    if width == 1 {
+        return peaks(&minus_moving_average(values, longest), 1, longest);
+    }
     let mut found = peaks(&minus_moving_average(values, longest), 1, FINE_LAGS.min(longest));
-    if longest > FINE_LAGS && width > 1 {
+    let finer = std::iter::successors(Some(FINER), |it| it.checked_mul(FINER));
+    let finer = finer.take_while(|it| 2 * it <= width).map(|it| (it, FINE_LAGS * it));
+    for (width, most) in finer.chain([(width, longest)]) {
+        let most = most.min(longest);
         let coarse: Vec<f64> =
             values.chunks_exact(width).map(|chunk| chunk.iter().sum::<f64>() / width as f64).collect();
-        let coarse = minus_moving_average(&coarse, longest / width);
-        found.extend(peaks(&coarse, width, longest / width));
-    } else if longest > FINE_LAGS {
-        found = peaks(&minus_moving_average(values, longest), 1, longest);
+        found.extend(peaks(&minus_moving_average(&coarse, most / width), width, most / width));
     }
     found
 }
 
-/// Lags (times `width`) of local maxima of the autocorrelation among 1..=longest, highest first.
-fn peaks(values: &[f64], width: usize, longest: usize) -> Vec<usize> {
+/// Lags (times `width`) of local maxima of the autocorrelation among 1..=longest, highest first, with their `width`.
+fn peaks(values: &[f64], width: usize, longest: usize) -> Vec<(usize, usize)> {
     let at: Vec<f64> = (0..=longest + 1).map(|lag| autocorrelation(values, lag)).collect();
     let mut peaks: Vec<usize> =
         (2..=longest).filter(|&lag| at[lag] > at[lag - 1] && at[lag] >= at[lag + 1]).collect();
@@ -178,13 +198,11 @@ fn peaks(values: &[f64], width: usize, longest: usize) -> Vec<usize> {
     peaks.sort_by(|&a, &b| at[b].total_cmp(&at[a]));
     peaks.truncate(CANDIDATES);
     peaks.extend(first);
-    peaks.into_iter().filter(|&lag| at[lag] > 0.0).map(|lag| lag * width).collect()
+    peaks.into_iter().filter(|&lag| at[lag] > 0.0).map(|lag| (lag * width, width)).collect()
 }
 
-/// The best lag near `lag` and the part of the variance that repeats; `None` when too little does.
-fn refined(values: &[f64], lag: usize, longest: usize) -> Option<(usize, f64)> {
-    let width = values.len().div_ceil(COARSE_VALUES);
-    let reach = if lag > FINE_LAGS { width } else { 1 };
+/// The best lag within `reach` of `lag` and the part of the variance that repeats; `None` when too little does.
+fn refined(values: &[f64], (lag, reach): (usize, usize), longest: usize) -> Option<(usize, f64)> {
     let detrended = minus_moving_average(values, lag);
     let near = lag.saturating_sub(reach).max(SHORTEST)..=(lag + reach).min(longest);
     let (lag, once) =

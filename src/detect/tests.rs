@@ -366,3 +366,17 @@ fn a_series_of_which_nobody_knows_anything_is_judged_by_a_stream_of_all_of_it_an
         assert!(model.evidence.contains("% of the score"), "{model:?}");
     }
 }
+
+#[test]
+fn a_short_season_in_a_long_window_is_told_and_not_a_multiple_of_it() {
+    // An hour of pulses, or of teeth, is no whole number of the averages that long seasons are looked for on.
+    let mut noise = Noise(5);
+    for days in [3, 5, 7] {
+        for shape in [|at: f64| f64::from(u8::from(at < 0.1)), |at: f64| at] {
+            let mut value =
+                |slot: usize| 100.0 + 40.0 * shape((slot % 120) as f64 / 120.0) + 4.0 * noise.gauss();
+            let values: Vec<f64> = (0..days * 2_880).map(&mut value).collect();
+            assert_eq!(find_periods(&values), [120], "{days} days");
+        }
+    }
+}
