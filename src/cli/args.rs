@@ -96,6 +96,13 @@ pub enum Verb {
     ///
     /// FOLDER holds manifest.json, or only CSV files with the columns timestamp (unix seconds), value (empty: missing)
     /// and label (0 or 1), in a folder per data set. Every detector sees the same rows in order and no label.
+    ///
+    /// Columns: F1, R@P85 (recall at precision 0.85), R@1FP (recall at one false page per series and week) and DF1 (F1 of
+    /// events that were found soon enough) at the best threshold for the data set; NAB is its standard score, VUS-PR and
+    /// AUC-PR are areas below precision and recall. ACT-P and ACT-R are precision and recall of what policies would act
+    /// on, ACT/WK how often a week and series; FEWER is what grouping saves of all alerts; US/PT are microseconds a value.
+    /// With @0.8 it is the threshold that policies have unless they say another; FP/WK and DELAY-S are false pages a week
+    /// and the median delay in seconds there.
     Eval(Eval),
     /// What the sources of signals hold
     #[command(subcommand)]

@@ -95,21 +95,21 @@ struct Line {
     model: String,
     series: usize,
     events: usize,
-    best_f1: f64,
-    recall_at_precision_85: f64,
-    recall_at_one_false_page: f64,
-    delayed_f1: f64,
-    delayed_f1_at_threshold: f64,
+    best_f1: Option<f64>,
+    recall_at_precision_85: Option<f64>,
+    recall_at_one_false_page: Option<f64>,
+    delayed_f1: Option<f64>,
+    delayed_f1_at_threshold: Option<f64>,
     nab: Option<f64>,
     nab_at_threshold: Option<f64>,
     vus_pr: Option<f64>,
     auc_pr: Option<f64>,
     incident_precision: Option<f64>,
-    incident_recall: f64,
+    incident_recall: Option<f64>,
     incidents_per_series_week: f64,
     noise_fewer: Option<f64>,
     us_per_point: f64,
-    f1_at_threshold: f64,
+    f1_at_threshold: Option<f64>,
     false_pages_per_series_week: f64,
     delay_median_s: Option<f64>,
 }
@@ -119,6 +119,9 @@ struct Line {
 /// # Errors
 /// Exit code 2 when the folder or a file in it cannot be used; 1 when it has no series of that name.
 pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
+    for file in [&args.csv, &args.scores, &args.report, &args.causes.ranks].into_iter().flatten() {
+        has_folder(file)?;
+    }
     if args.causes.causes {
         return eval_causes::run(&args.causes, &args.folder, &args.datasets, args.csv.as_ref(), console);
     }
@@ -146,6 +149,8 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
             lines.push(line(dataset, model, args.every, &figures(&judged)));
         }
     }
+    let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.model)).collect();
+    console.list(&table(&lines), &names, &lines, "no series")?;
     if let Some(file) = &args.csv {
         write(file, &csv_of(&HEADERS, lines.iter().map(cells)))?;
     }
@@ -155,8 +160,17 @@ pub fn run(args: &Eval, console: &Console) -> Result<(), Failure> {
     if let Some((file, clips)) = args.report.as_ref().zip(kept.clips) {
         report(file, args, &lines, &choose(&clips, PICTURES))?;
     }
-    let names: Vec<String> = lines.iter().map(|it| format!("{}/{}", it.dataset, it.model)).collect();
-    console.list(&table(&lines), &names, &lines, "no series")
+    Ok(())
+}
+
+/// Minutes of work are not to end with a path that never was one.
+fn has_folder(file: &Path) -> Result<(), Failure> {
+    let parent = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match files::names_in(parent, 0) {
+        Ok(_) if !file.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("{} is a folder; name a file", file.display()))),
+        Err(error) => Err(Failure::usage(format!("could not write {}", file.display())).because(error)),
+    }
 }
 
 fn candidate(name: DetectorArg) -> CandidateName {
@@ -205,6 +219,11 @@ pub(super) fn manifest_text(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// When there is neither.
 pub fn manifest(folder: &Path) -> Result<Manifest, Failure> {
+    if folder.is_file() {
+        return Err(
+            Failure::usage(format!("{} is a file", folder.display())).hint("name the folder that holds it")
+        );
+    }
     let path = folder.join("manifest.json");
     match files::read_bounded(&path, MANIFEST_BYTES_MAX) {
         Ok(bytes) => {
@@ -334,26 +353,28 @@ fn line(dataset: &str, model: CandidateName, every: u32, figures: &Figures) -> L
         2.. if model.refits() => format!("{} (every {every})", model.as_str()),
         _ => model.as_str().to_owned(),
     };
+    // Without events there is nothing to be found, and no share of it.
+    let of_events = |share: f64| (figures.event.events > 0).then_some(share);
     Line {
         dataset: dataset.to_owned(),
         model,
         series: figures.series,
         events: figures.event.events,
-        best_f1: figures.sweep.best_f1,
-        recall_at_precision_85: figures.sweep.recall_at_precision,
-        recall_at_one_false_page: figures.sweep.recall_at_one_page,
-        delayed_f1: figures.delayed.best_f1,
-        delayed_f1_at_threshold: figures.delayed.f1,
+        best_f1: of_events(figures.sweep.best_f1),
+        recall_at_precision_85: of_events(figures.sweep.recall_at_precision),
+        recall_at_one_false_page: of_events(figures.sweep.recall_at_one_page),
+        delayed_f1: of_events(figures.delayed.best_f1),
+        delayed_f1_at_threshold: of_events(figures.delayed.f1),
         nab: figures.nab.map(|it| it.best),
         nab_at_threshold: figures.nab.map(|it| it.at_threshold),
         vus_pr: figures.vus_pr,
         auc_pr: figures.auc_pr,
         incident_precision: figures.incident_precision,
-        incident_recall: figures.incident_recall,
+        incident_recall: of_events(figures.incident_recall),
         incidents_per_series_week: figures.incidents_per_week,
         noise_fewer: figures.noise_fewer,
         us_per_point: figures.us_per_point,
-        f1_at_threshold: figures.event.f1,
+        f1_at_threshold: of_events(figures.event.f1),
         false_pages_per_series_week: figures.event.false_pages_per_week,
         delay_median_s: figures.event.delay_median_s,
     }
@@ -375,20 +396,20 @@ fn cells(line: &Line) -> Vec<String> {
         line.model.clone(),
         line.series.to_string(),
         line.events.to_string(),
-        three(line.best_f1),
-        three(line.recall_at_precision_85),
-        three(line.recall_at_one_false_page),
-        three(line.delayed_f1),
+        maybe(line.best_f1),
+        maybe(line.recall_at_precision_85),
+        maybe(line.recall_at_one_false_page),
+        maybe(line.delayed_f1),
         one(line.nab),
         maybe(line.vus_pr),
         maybe(line.incident_precision),
-        three(line.incident_recall),
+        maybe(line.incident_recall),
         three(line.incidents_per_series_week),
         maybe(line.noise_fewer),
         format!("{:.2}", line.us_per_point),
         maybe(line.auc_pr),
-        three(line.f1_at_threshold),
-        three(line.delayed_f1_at_threshold),
+        maybe(line.f1_at_threshold),
+        maybe(line.delayed_f1_at_threshold),
         one(line.nab_at_threshold),
         three(line.false_pages_per_series_week),
         one(line.delay_median_s),
