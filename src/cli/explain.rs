@@ -11,7 +11,7 @@ use crate::crd;
 use crate::model::action::{ActionState, MergedBy, RemediationAction};
 use crate::model::ids::ObjectId;
 use crate::model::playbook::PlaybookName;
-use crate::model::policy::CLUSTER_FOLDER;
+use crate::model::policy::{CLUSTER_FOLDER, Mode};
 use crate::model::reason::ReasonCode;
 use crate::render;
 
@@ -97,7 +97,11 @@ fn explain(page: &mut Page, record: &RemediationAction, line: &[&RemediationActi
     fact(page, "risk", format!("{:?}: {}", spec.risk.class, spec.risk.reason));
     evidence(page, record);
     for line in &spec.budget {
-        let text = format!("{}: {} of {} this hour, this one included", line.name, line.used, line.limit);
+        let own = match spec.mode {
+            Mode::Observe => "if this one acted",
+            Mode::Propose | Mode::AutoMerge => "this one included",
+        };
+        let text = format!("{}: {} of {} this hour, {own}", line.name, line.used, line.limit);
         fact(page, "budget", text);
     }
     for field in spec.change.iter().flat_map(|change| &change.fields) {

@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::output::{Console, Piece, Table};
-use super::source::{Asked, Parts, asked, unanswered};
+use super::source::{Asked, Parts, Unread, asked, tell_pushed};
 use super::sourcing::Record;
 use super::{checklist, eval, settings};
 use crate::eval::{Labelled, SeriesEntry, manifest};
-use crate::model::causes::causes;
 use crate::model::signal::{ServiceOf, SignalKey};
 use crate::observe::metrics::{RangeResult, SourceError};
 use crate::observe::signals::{MAX_SERIES, SignalConfig};
@@ -48,15 +47,23 @@ async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sources = settings::feeds(&watching, &clock)?.sources;
     let mut recording = Recording::of(&args.folder)?;
-    let mut failed = None;
-    for it in asked(&watching, args.signal.as_deref())? {
-        if let Err(failure) = one(&mut recording, (&sources, &it, clock.now()), console).await {
-            failed = Some(failure);
+    let asked = asked(&watching, args.signal.as_deref())?;
+    let mut unread = Unread::of(&asked);
+    for it in &asked {
+        match one(&mut recording, (&sources, it, clock.now()), console).await {
+            Ok(()) => tell_pushed(it, console),
+            Err(Missed::Source(error)) => unread.note(it, error, console),
+            Err(Missed::Folder(failure)) => return Err(failure),
         }
+    }
+    if unread.is_all() && recording.added.is_empty() {
+        return unread.end();
     }
     let lines = recording.finish();
     let changed = lines.iter().filter(|it| it.added > 0).map(|it| it.file.as_str());
-    save(&args.folder, &recording.recorded, changed)?;
+    if !lines.is_empty() {
+        save(&args.folder, &recording.recorded, changed)?;
+    }
     let row = |it: &Line| -> Vec<Piece> {
         let numbers = [it.rows, it.added, it.events].map(|it| Piece::from(it.to_string()));
         std::iter::once(it.file.clone().into()).chain(numbers).collect()
@@ -68,7 +75,8 @@ async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
     };
     let names: Vec<String> = lines.iter().map(|it| it.file.clone()).collect();
     console.list(&table, &names, &lines, "nothing to record")?;
-    failed.map_or(Ok(()), Err)
+    unread.end()?;
+    if lines.is_empty() { Err(Failure::answered_no()) } else { Ok(()) }
 }
 
 /// Where the series of this key is kept.
@@ -87,20 +95,22 @@ fn as_name(text: &str) -> String {
     text.chars().enumerate().map(keep).collect()
 }
 
+/// Why a signal is not recorded.
+enum Missed {
+    Source(SourceError),
+    Folder(Failure),
+}
+
 /// Records one signal.
 async fn one(
     recording: &mut Recording<'_>,
     (sources, asked, now): (&Sources, &Asked, Timestamp),
     console: &Console,
-) -> Result<(), Failure> {
-    let failed = |error: SourceError| {
-        console.warn(&format!("{}: {}", asked.name, causes(&error)));
-        unanswered(&asked.name, error)
-    };
+) -> Result<(), Missed> {
     let mut warnings = BTreeSet::new();
-    let mut parts = Parts::of(sources, &asked.config, now).await.map_err(failed)?;
-    while let Some(part) = parts.next().await.map_err(failed)? {
-        warnings.extend(recording.take(&asked.config, part)?);
+    let mut parts = Parts::of(sources, &asked.config, now).await.map_err(Missed::Source)?;
+    while let Some(part) = parts.next().await.map_err(Missed::Source)? {
+        warnings.extend(recording.take(&asked.config, part).map_err(Missed::Folder)?);
     }
     warnings.iter().for_each(|it| console.warn(&format!("{}: {it}", asked.name)));
     Ok(())
@@ -115,12 +125,7 @@ struct Recording<'a> {
 
 impl<'a> Recording<'a> {
     fn of(folder: &'a Path) -> Result<Self, Failure> {
-        let recorded = load(folder)?;
-        if recorded.is_empty() {
-            // A run that ends before the first file must not leave a folder that looks like somebody else's.
-            save(folder, &recorded, std::iter::empty())?;
-        }
-        Ok(Self { folder, recorded, added: BTreeMap::new() })
+        Ok(Self { folder, recorded: load(folder)?, added: BTreeMap::new() })
     }
 
     /// Takes the samples of one part, series by series as the reconciler would, and says what it had to leave out.
@@ -230,6 +235,10 @@ pub fn save<'a>(
         files::create_private_dir(parent).map_err(failed)?;
         files::write_durable(&path, text.as_bytes()).map_err(failed)
     };
+    if files::names_in(folder, 1).is_ok_and(|it| it.is_empty()) {
+        // A run that is killed before the last file must not leave a folder that looks like somebody else's.
+        write("manifest.json", &manifest(&Recorded::new()))?;
+    }
     for file in changed {
         if let Some((_, labelled)) = recorded.get(file) {
             write(file, &labelled.csv())?;
@@ -316,16 +325,20 @@ mod tests {
         assert_eq!(files, ["latency/db.csv"]);
     }
 
+    /// The folder as a run leaves it that writes files and is killed.
+    fn forget_names(folder: &Path) {
+        let empty = manifest(&Recorded::new());
+        files::write_durable(&folder.join("manifest.json"), empty.as_bytes()).unwrap();
+    }
+
     #[test]
     fn rows_of_a_run_that_was_killed_before_its_manifest_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let config = config(web());
         let mut killed = Recording::of(folder.path()).unwrap();
-        let manifest = folder.path().join("manifest.json");
-        let before = files::read_bounded(&manifest, 10_000).unwrap();
         killed.take(&config, part(&[series("web", "a", &[(0, 1.0)])])).unwrap();
         save(folder.path(), &killed.recorded, std::iter::once("latency/web.csv")).unwrap();
-        files::write_durable(&manifest, &before).unwrap();
+        forget_names(folder.path());
         let mut next = Recording::of(folder.path()).unwrap();
         next.take(&config, part(&[series("web", "a", &[(30, 2.0)])])).unwrap();
         assert_eq!(next.finish()[0].rows, 2);
@@ -334,7 +347,9 @@ mod tests {
     #[test]
     fn a_run_that_was_killed_before_its_first_file_leaves_a_folder_that_can_be_used() {
         let folder = tempfile::tempdir().unwrap();
-        Recording::of(folder.path()).unwrap();
+        assert!(Recording::of(folder.path()).unwrap().finish().is_empty());
+        assert!(files::names_in(folder.path(), 10).unwrap().is_empty(), "nothing was read");
+        forget_names(folder.path());
         files::create_private_dir(&folder.path().join("latency")).unwrap();
         assert!(Recording::of(folder.path()).unwrap().recorded.is_empty());
     }

@@ -12,6 +12,7 @@ use super::checklist::{self, Line, fail, pass, warn};
 use super::failure::Failure;
 use super::output::counted;
 use super::settings;
+use super::source::what_to_do;
 use crate::config::{DetectionSettings, PushAuth, Watching};
 use crate::model::anomaly::ModelName;
 use crate::model::causes::causes;
@@ -33,20 +34,6 @@ const PROBE_STEP_S: u32 = 60;
 const COUNTER_ENDS: [&str; 4] = ["_total", "_count", "_sum", "_bucket"];
 /// What every Prometheus can answer.
 const PROBE_QUERY: &str = "vector(1)";
-
-/// What to look at when a source gave no answer.
-fn what_to_do(error: &SourceError, source: SourceKind) -> String {
-    let what = source.as_str();
-    match (error, source) {
-        (SourceError::Refused { status: 401 | 403, .. }, SourceKind::Jaeger) => {
-            format!("set {what}.bearer_token_file")
-        }
-        (SourceError::Refused { status: 401 | 403, .. }, _) => {
-            format!("set {what}.bearer_token_file, or {what}.tenant where several share the server")
-        }
-        _ => format!("check {what}.url and the query"),
-    }
-}
 
 /// What can be asked of every signal, and what is pushed.
 ///
@@ -98,7 +85,10 @@ pub async fn signals(watching: &Watching) -> Result<Vec<Line>, Failure> {
     if watching.prometheus.is_some() && asked.iter().all(|it| it.source != SourceKind::Prometheus) {
         lines.push(match sources.instant(PROBE_QUERY, clock.now()).await {
             Ok(_) => pass("prometheus", "answers; no signal asks it"),
-            Err(error) => fail("prometheus", causes(&error), "check prometheus.url"),
+            Err(error) => {
+                let fix = what_to_do(&error, SourceKind::Prometheus);
+                fail("prometheus", causes(&error), fix)
+            }
         });
     }
     // Without an answer the lines above have said everything.
@@ -234,10 +224,12 @@ pub fn detection(watching: &Watching) -> Line {
         (percent > 0.0).then(|| format!("{} {percent:.0} %", model.as_str()))
     };
     let shares: Vec<String> = ModelName::ALL.into_iter().filter_map(share).collect();
+    let is_pushed = settings::signals(watching).iter().any(|it| it.source == SourceKind::Push);
+    let pushed = if is_pushed { ", of what is pushed the window alone for the first 4 h" } else { "" };
     pass(
         "detection",
         format!(
-            "a score of 0.8 comes {} per series without faults; {}; ewma alone for the first {warm_up_samples} values",
+            "a score of 0.8 comes {} per series without faults; {}; ewma alone for the first {warm_up_samples} values{pushed}",
             rate(*false_alarms_per_week),
             shares.join(", "),
         ),

@@ -14,6 +14,7 @@ use super::settings;
 use super::sourcing::{SourceCalls, SourceQuery, SourceVerb};
 use crate::config::Watching;
 use crate::detect;
+use crate::model::causes::causes;
 use crate::model::duration;
 use crate::model::signal::{Sample, ServiceOf, SourceKind};
 use crate::observe::metrics::{FoundSeries, Labels, MetricSource, RangeResult, SourceError};
@@ -73,12 +74,7 @@ impl<'a> Parts<'a> {
         config: &'a SignalConfig,
         now: Timestamp,
     ) -> Result<Self, SourceError> {
-        // A selector is PromQL as well, and who pushes is asked for what it has.
-        let kind = match config.source {
-            SourceKind::Push => SourceKind::Prometheus,
-            other => other,
-        };
-        let source = sources.of(kind)?;
+        let source = sources.of(answering(config.source))?;
         let step_s = i64::from(config.step_s.max(1));
         let end_s = now.as_second() - now.as_second().rem_euclid(step_s);
         let start_s = end_s - (i64::from(config.window_s) / step_s - 1).max(0) * step_s;
@@ -123,6 +119,14 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Who answers for this source. A selector is PromQL as well: who pushes is asked for what it has.
+fn answering(source: SourceKind) -> SourceKind {
+    match source {
+        SourceKind::Push => SourceKind::Prometheus,
+        other => other,
+    }
+}
+
 /// All series of a signal over its window, and what the source warned of.
 ///
 /// # Errors
@@ -141,6 +145,7 @@ async fn read(
             all.entry(labels).or_default().extend(samples);
         }
     }
+    all.retain(|_, samples| !samples.is_empty());
     Ok((all.into_iter().map(|(labels, samples)| FoundSeries { labels, samples }).collect(), warnings))
 }
 
@@ -159,6 +164,8 @@ struct Line {
     newest: Option<String>,
     /// Lengths of the seasons that were found, the shortest first.
     periods_s: Vec<u64>,
+    /// The longest season that there are enough cycles of to be found; `None`: with so many gaps none is looked for.
+    periods_up_to_s: Option<u64>,
     least: Option<f64>,
     most: Option<f64>,
 }
@@ -183,18 +190,24 @@ async fn query(args: &SourceQuery, console: &Console) -> Result<(), Failure> {
         None => asked(&watching, args.signal.as_deref())?,
     };
     let mut lines = Vec::new();
-    let mut failed = None;
+    let (mut unread, mut is_empty) = (Unread::of(&asked), false);
     for it in &asked {
         match read(&sources, &it.config, clock.now()).await {
             Ok((found, warnings)) => {
+                tell_pushed(it, console);
                 lines.extend(found.iter().map(|series| line(it, series)));
                 warnings.iter().for_each(|warning| console.warn(&format!("{}: {warning}", it.name)));
+                if found.is_empty() {
+                    is_empty = true;
+                    let window = duration::format_s(it.config.window_s);
+                    console.warn(&format!("{}: no series in the last {window}", it.name));
+                }
             }
-            Err(error) => {
-                console.warn(&format!("{}: {}", it.name, crate::model::causes::causes(&error)));
-                failed = Some(unanswered(&it.name, error));
-            }
+            Err(error) => unread.note(it, error, console),
         }
+    }
+    if unread.is_all() {
+        return unread.end();
     }
     let rows = lines.iter().map(cells).collect();
     let headers = vec![
@@ -211,27 +224,97 @@ async fn query(args: &SourceQuery, console: &Console) -> Result<(), Failure> {
     ];
     let names: Vec<String> = lines.iter().map(|it| format!("{} {}", it.signal, it.series)).collect();
     console.list(&Table { headers, wide: 2, rows }, &names, &lines, "no series")?;
-    failed.map_or(Ok(()), Err)
+    unread.end()?;
+    if is_empty { Err(Failure::answered_no()) } else { Ok(()) }
+}
+
+/// Of what is pushed only the running tars knows; whoever pushes it mostly has it too.
+pub fn tell_pushed(asked: &Asked, console: &Console) {
+    if asked.config.source == SourceKind::Push {
+        console.warn(&format!(
+            "{}: what is pushed is known to the running tars alone (tars check asks it); this is what prometheus.url has \
+             of the same selector",
+            asked.name
+        ));
+    }
 }
 
 /// What could not be asked, for people.
-pub fn unanswered(name: &str, error: SourceError) -> Failure {
+pub fn unanswered(name: &str, source: SourceKind, error: SourceError) -> Failure {
     let kind = match &error {
-        SourceError::Unreachable { .. } | SourceError::OutOfTime => Kind::Unreachable,
+        SourceError::Unreachable { .. } | SourceError::OutOfTime | SourceError::Slow(_) => Kind::Unreachable,
         SourceError::Refused { status: 401 | 403, .. } => Kind::Denied,
-        SourceError::NotConfigured(_) => Kind::Usage,
+        SourceError::Refused { status: 400 | 422, .. }
+        | SourceError::BadQuery(_)
+        | SourceError::NotConfigured(_) => Kind::Usage,
         _ => Kind::No,
     };
-    let hint = match &error {
-        SourceError::NotConfigured(SourceKind::Prometheus) => {
-            Some("set prometheus.url; what is pushed is known to the running tars alone: tars check asks it")
+    let hint = what_to_do(&error, source);
+    Failure::new(kind, format!("could not read {name}")).because(error).hint(hint)
+}
+
+/// What to look at when a source gave no answer.
+pub fn what_to_do(error: &SourceError, source: SourceKind) -> String {
+    let what = source.as_str();
+    match (error, source) {
+        (SourceError::Refused { status: 401 | 403, .. }, SourceKind::Jaeger) => {
+            format!("set {what}.bearer_token_file")
         }
-        _ => None,
-    };
-    let failure = Failure::new(kind, format!("could not read {name}")).because(error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+        (SourceError::Refused { status: 401 | 403, .. }, _) => {
+            format!("set {what}.bearer_token_file, or {what}.tenant where several share the server")
+        }
+        (SourceError::NotConfigured(SourceKind::Prometheus), _) => {
+            "set prometheus.url; what is pushed is known to the running tars alone: tars check asks it"
+                .to_owned()
+        }
+        (SourceError::NotConfigured(kind), _) => format!("set {}.url", kind.as_str()),
+        (SourceError::Unreachable { .. } | SourceError::NotTheApi(_), _) => format!("check {what}.url"),
+        (SourceError::Refused { status: 400 | 422, .. } | SourceError::BadQuery(_), _) => {
+            "check the query".to_owned()
+        }
+        _ => format!("check {what}.url and the query"),
+    }
+}
+
+/// What could not be read of several signals: each is told when it happens, and all of them at the end.
+#[derive(Debug)]
+pub struct Unread {
+    asked: usize,
+    failed: Vec<Failure>,
+}
+
+impl Unread {
+    #[must_use]
+    pub fn of(asked: &[Asked]) -> Self {
+        Self { asked: asked.len(), failed: Vec::new() }
+    }
+
+    pub fn note(&mut self, asked: &Asked, error: SourceError, console: &Console) {
+        if self.asked > 1 {
+            console.warn(&format!("{}: {}", asked.name, causes(&error)));
+        }
+        self.failed.push(unanswered(&asked.name, answering(asked.config.source), error));
+    }
+
+    /// Was nothing read at all?
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.failed.len() == self.asked
+    }
+
+    /// The one failure of a single signal, or how many there were.
+    ///
+    /// # Errors
+    /// When there was one.
+    pub fn end(mut self) -> Result<(), Failure> {
+        let Some(last) = self.failed.pop() else { return Ok(()) };
+        if self.asked == 1 {
+            return Err(last);
+        }
+        let message = format!("{} of {} signals could not be read", self.failed.len() + 1, self.asked);
+        let kind = last.kind;
+        let hints: BTreeSet<String> = self.failed.into_iter().chain([last]).flat_map(|it| it.hints).collect();
+        Err(hints.into_iter().fold(Failure::new(kind, message), Failure::hint))
     }
 }
 
@@ -259,18 +342,27 @@ fn line(asked: &Asked, found: &FoundSeries) -> Line {
     let longest = values.split(Option::is_some).map(<[_]>::len).max().unwrap_or(0);
     let is_full = present.len() * 10 >= values.len() * 9;
     let periods = if is_full { detect::find_periods(&carried(&values)) } else { Vec::new() };
+    let length_s = |slots: usize| slots as u64 * u64::from(step_s);
     Line {
         signal: asked.name.clone(),
         series: found.labels.to_string(),
         samples: present.len(),
         step_s,
         missing: values.len() - present.len(),
-        longest_gap_s: longest as u64 * u64::from(step_s),
+        longest_gap_s: length_s(longest),
         newest: found.samples.iter().rfind(|it| it.value.is_finite()).map(|it| rfc3339(it.at)),
-        periods_s: periods.into_iter().map(|slots| u64::from(slots) * u64::from(step_s)).collect(),
+        periods_s: periods.into_iter().map(|slots| whole_s(length_s(slots as usize))).collect(),
+        periods_up_to_s: is_full.then(|| length_s(values.len() / detect::CYCLES)),
         least: present.iter().copied().reduce(f64::min),
         most: present.iter().copied().reduce(f64::max),
     }
+}
+
+/// What is about as long as a day or a week is one: some days have an hour more or less, and the detector keeps these two
+/// seasons for every series. The tides, at 24.8 hours, are farther off.
+fn whole_s(period_s: u64) -> u64 {
+    let is_near = |it: &u64| period_s.abs_diff(*it) * 32 <= *it;
+    [86_400, 604_800].into_iter().find(is_near).unwrap_or(period_s)
 }
 
 /// The samples slot by slot, from the first to the last.
@@ -301,8 +393,12 @@ fn carried(values: &[Option<f64>]) -> Vec<f64> {
 fn cells(line: &Line) -> Vec<Piece> {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| format!("{it:.4}"));
     let time = |seconds: u64| duration::format_s(u32::try_from(seconds).unwrap_or(u32::MAX));
-    let seasons: Vec<String> = line.periods_s.iter().copied().map(time).collect();
-    let seasons = if seasons.is_empty() { "-".to_owned() } else { seasons.join(", ") };
+    let found: Vec<String> = line.periods_s.iter().copied().map(time).collect();
+    let seasons = match line.periods_up_to_s {
+        None => "too many gaps".to_owned(),
+        Some(up_to_s) if found.is_empty() => format!("none up to {}", time(up_to_s)),
+        Some(_) => found.join(", "),
+    };
     let gap = if line.longest_gap_s == 0 { "-".to_owned() } else { time(line.longest_gap_s) };
     vec![
         line.signal.clone().into(),
@@ -323,7 +419,7 @@ async fn calls(args: &SourceCalls, console: &Console) -> Result<(), Failure> {
     let jaeger = settings::jaeger(&watching)?
         .ok_or_else(|| Failure::usage("the settings name no Jaeger").hint("set jaeger.url"))?;
     let edges = jaeger.calls(SystemClock.now(), args.window).await;
-    let edges = edges.map_err(|error| unanswered("the calls", error))?;
+    let edges = edges.map_err(|error| unanswered("the calls", SourceKind::Jaeger, error))?;
     let row = |it: &crate::observe::jaeger::Edge| -> Vec<Piece> {
         vec![it.parent.clone().into(), it.child.clone().into(), it.call_count.to_string().into()]
     };
@@ -445,7 +541,21 @@ mod tests {
         let found = line(&asked, &full);
         assert_eq!(found.periods_s, [3_600, 86_400]);
         assert!(format!("{:?}", cells(&found)[6]).contains("1h, 24h"), "{found:?}");
+        let labels = Labels::default;
+        let two_days = full.samples[..2 * 1440].iter().map(|it| Sample { value: it.value.signum(), ..*it });
+        let few = line(&asked, &FoundSeries { samples: two_days.collect(), labels: labels() });
+        assert!(format!("{:?}", cells(&few)[6]).contains("none up to 16h"), "{few:?}");
         let thin = full.samples.into_iter().step_by(2).collect();
-        assert!(line(&asked, &FoundSeries { samples: thin, labels: Labels::default() }).periods_s.is_empty());
+        let thin = line(&asked, &FoundSeries { samples: thin, labels: labels() });
+        assert!(
+            thin.periods_s.is_empty() && format!("{:?}", cells(&thin)[6]).contains("too many gaps"),
+            "{thin:?}"
+        );
+    }
+
+    #[test]
+    fn a_day_with_an_hour_more_is_still_a_day_and_the_tides_are_none() {
+        assert_eq!([85_680, 86_430, 83_700].map(whole_s), [86_400; 3]);
+        assert_eq!([603_000, 7_200, 89_400].map(whole_s), [604_800, 7_200, 89_400]);
     }
 }

@@ -93,7 +93,7 @@ pub struct LabelArgs {
 
 fn duration_s(text: &str) -> Result<u32, String> {
     match duration::parse_s(text) {
-        Ok(0) => Err("nothing is no time".to_owned()),
+        Ok(0) => Err("it must be longer than that".to_owned()),
         Ok(seconds) => Ok(seconds),
         Err(error) => Err(error.to_string()),
     }

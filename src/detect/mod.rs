@@ -23,7 +23,7 @@ use crate::model::anomaly::{
 };
 use crate::model::signal::Series;
 
-pub use period::{find_period, find_periods};
+pub use period::{CYCLES, find_period, find_periods};
 pub use prepared::Prepared;
 pub use sparkline::sparkline;
 
@@ -132,7 +132,11 @@ pub fn score(series: &Series, settings: &EnsembleSettings) -> Option<Anomaly> {
     } else {
         agreement
     };
-    let models = explained(models, score);
+    let mut models = explained(models, score);
+    if let (Some(given), None, false, Some(first)) = (settings.period, period, warming_up, models.first_mut())
+    {
+        first.evidence.push_str(&format!("; a season of {given} slots does not fit into it twice"));
+    }
     let (lower, upper) = votes.first().map_or((0.0, 0.0), |&(_, expected)| expected);
     let newest = series.values.len() - 1;
     Some(Anomaly {

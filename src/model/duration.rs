@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// The text is no duration; says what was given and how one looks.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{given:?} is not a duration such as `90s`, `10m` or `1h30m`")]
+#[error("{given:?} is not a duration such as `90s`, `10m` or `1h30m`; days are written in hours")]
 pub struct InvalidDuration {
     pub given: String,
 }

@@ -182,7 +182,7 @@ impl Jaeger {
             return Ok(reply);
         }
         let message = shown_text(&String::from_utf8_lossy(&reply.body));
-        Err(SourceError::Refused { status: reply.status, kind: "Jaeger".into(), message })
+        Err(SourceError::Refused { status: reply.status, kind: None, message })
     }
 
     /// Who called whom in the `lookback_s` seconds before `end`.
@@ -208,10 +208,7 @@ impl Jaeger {
         end: Timestamp,
         step_s: u32,
     ) -> Result<RangeResult, SourceError> {
-        let query = SpanQuery::parse(query).map_err(|message| {
-            let kind = "no selector of spans".into();
-            SourceError::Refused { status: 400, kind, message }
-        })?;
+        let query = SpanQuery::parse(query).map_err(SourceError::BadQuery)?;
         if step_s == 0 || end < start {
             return Err(SourceError::BadRange("the step is 0 or the end lies before the start"));
         }

@@ -105,16 +105,19 @@ pub(super) fn shown_text(text: &str) -> String {
 /// A question that got no usable answer.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    #[error("cannot reach the metric source{}", tries_note(*.tries))]
+    #[error("cannot reach the source{}", tries_note(*.tries))]
     Unreachable {
         tries: u32,
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The source answered and said no. `kind` and `message` are its own words, cut and escaped.
-    #[error("the metric source refused the query (HTTP {status}, {kind}): {message}")]
-    Refused { status: u16, kind: String, message: String },
-    #[error("the metric source answered something else than the Prometheus HTTP API does: {0}")]
+    #[error("the source refused the query (HTTP {status}{}): {message}", kind_note(kind.as_deref()))]
+    Refused { status: u16, kind: Option<String>, message: String },
+    /// Nobody was asked.
+    #[error("the query is none that this source has: {0}")]
+    BadQuery(String),
+    #[error("the source answered something else than the API that it should have: {0}")]
     NotTheApi(String),
     #[error(
         "the query gives {count} series and a signal must be one (aggregate it, for example with sum() or \
@@ -133,6 +136,10 @@ pub enum SourceError {
     NoService(usize, String),
     #[error("the settings name no {} to ask", .0.as_str())]
     NotConfigured(SourceKind),
+}
+
+fn kind_note(kind: Option<&str>) -> String {
+    kind.map_or_else(String::new, |kind| format!(", {kind}"))
 }
 
 fn tries_note(tries: u32) -> String {

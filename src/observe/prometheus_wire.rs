@@ -170,7 +170,7 @@ fn decode(status: u16, body: &[u8]) -> Result<(Data<'_>, Vec<String>), SourceErr
         // Proxies answer errors in their own words, and those are more useful than a parser's complaint.
         Err(_) if !(200..300).contains(&status) => {
             let message = shown_text(&String::from_utf8_lossy(body));
-            return Err(SourceError::Refused { status, kind: "no error type".into(), message });
+            return Err(SourceError::Refused { status, kind: None, message });
         }
         Err(error) => return Err(SourceError::NotTheApi(shown_text(&error.to_string()))),
     };
@@ -181,7 +181,7 @@ fn decode(status: u16, body: &[u8]) -> Result<(Data<'_>, Vec<String>), SourceErr
         }
         ("error", _) => Err(SourceError::Refused {
             status,
-            kind: shown_text(reply.error_type.as_deref().unwrap_or("no error type")),
+            kind: reply.error_type.as_deref().map(shown_text),
             message: shown_text(reply.error.as_deref().unwrap_or("no message")),
         }),
         _ => Err(SourceError::NotTheApi("neither a success with data nor an error".into())),
@@ -273,10 +273,7 @@ mod tests {
     fn a_refusal_carries_the_sources_own_words_on_one_line() {
         let body = br#"{"status":"error","errorType":"bad_data","error":"parse\nerror"}"#;
         let error = decode_range(400, body).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the metric source refused the query (HTTP 400, bad_data): parse\\nerror"
-        );
+        assert_eq!(error.to_string(), "the source refused the query (HTTP 400, bad_data): parse\\nerror");
         let error = decode_range(502, b"<html>bad gateway</html>").unwrap_err();
         assert!(error.to_string().contains("bad gateway"), "{error}");
     }

@@ -125,4 +125,11 @@ fn everything_may_be_pushed_and_check_says_where_to_and_what_came() {
         said.code == 1 && said.out.contains("prometheus   cannot reach"),
         "nothing but the policy asks it: {said:#?}"
     );
+    let asked = tars(&home, &["source", "query", "--config", "tars.yaml"]);
+    assert!(asked.code == 3 && asked.out.is_empty(), "{asked:#?}");
+    assert_eq!(asked.err.matches("cannot reach").count(), 1, "{asked:#?}");
+    assert!(asked.err.contains("check prometheus.url"), "{asked:#?}");
+    let recorded = tars(&home, &["record", "rec", "--config", "tars.yaml"]);
+    assert!(recorded.code == 3 && recorded.err == asked.err, "{recorded:#?}");
+    assert_eq!(std::fs::read_dir(world.path("rec")).unwrap().count(), 0, "nothing was read");
 }
