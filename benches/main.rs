@@ -44,6 +44,7 @@ mod observe {
     #[cfg(test)]
     mod loopback;
     pub mod metrics;
+    pub mod past;
     pub mod prometheus;
     pub mod prometheus_wire;
     pub mod pushed;

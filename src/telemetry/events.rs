@@ -207,7 +207,7 @@ impl Event<'_> {
             Self::PolicyRefused { problem } => warn!(text = %Clean::new(problem), "policy refused"),
             Self::TemplateRefused { problem } => warn!(text = %Clean::new(problem), "template refused"),
             Self::Unlearned { error } => {
-                warn!(error = %Clean::chain(*error), "what the detector learned does not outlive a restart")
+                warn!(error = %Clean::chain(*error), "what the detector learned does not outlive a restart");
             }
             Self::AlertsTruncated { count } => warn!(count, "Alertmanager left alerts out of a message"),
             Self::AlertsRefused { reason } => warn!(text = %Clean::new(reason), "alerts refused"),
