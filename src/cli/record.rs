@@ -48,12 +48,13 @@ async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
     let sources = settings::feeds(&watching, &clock)?.sources;
     let mut recording = Recording::of(&args.folder)?;
     let asked = asked(&watching, args.signal.as_deref())?;
-    let mut unread = Unread::of(&asked);
+    let (mut unread, mut unusable) = (Unread::of(&asked), None);
     for it in &asked {
         match one(&mut recording, (&sources, it, clock.now()), console).await {
             Ok(()) => tell_pushed(it, console),
             Err(Missed::Source(error)) => unread.note(it, error, console),
-            Err(Missed::Folder(failure)) => return Err(failure),
+            // What was read of the others is written.
+            Err(Missed::Folder(failure)) => unusable = Some(failure),
         }
     }
     if unread.is_all() && recording.added.is_empty() {
@@ -76,6 +77,7 @@ async fn record(args: &Record, console: &Console) -> Result<(), Failure> {
     let names: Vec<String> = lines.iter().map(|it| it.file.clone()).collect();
     console.list(&table, &names, &lines, "nothing to record")?;
     unread.end()?;
+    unusable.map_or(Ok(()), Err)?;
     if lines.is_empty() { Err(Failure::answered_no()) } else { Ok(()) }
 }
 

@@ -546,13 +546,10 @@ async fn deciding_observer(
         calls.first(clock.now(), START_WAIT_MAX).await;
         observer = observer.with_calls(calls);
     }
-    match &settings.detectors {
-        Some(at) => {
-            observer.hear(Arc::new(detectors::detectors(at)?));
-            Ok(observer)
-        }
-        None => Ok(observer.kept_in(settings.state_dir.join("detector.states"))),
+    if let Some(at) = &settings.detectors {
+        observer.hear(Arc::new(detectors::detectors(at)?));
     }
+    Ok(observer.kept_in(settings.state_dir.join("detector.states")))
 }
 
 /// What a process of any role watches, for verbs that only read.

@@ -198,14 +198,24 @@ impl Observer {
 
     /// Reads what is new and scores every signal whose newest slot holds a value. Nobody else is asked.
     pub async fn scan(&mut self, now: Timestamp) -> Evidence {
-        self.windows.restore(self.scores.restore());
-        let signals = self.windows.tick(&self.sources, now).await;
+        let signals = self.read(now).await;
         let anomalies = self.scores.look(&signals, now);
         self.windows.learned(self.scores.learned(&signals));
+        self.keep_in_time(now);
+        Evidence { anomalies, ..self.evidence(signals, now) }
+    }
+
+    /// The windows as of `now`, going on from what the process before this one had.
+    pub(super) async fn read(&mut self, now: Timestamp) -> Vec<SignalState> {
+        self.windows.restore(self.scores.restore());
+        self.windows.tick(&self.sources, now).await
+    }
+
+    /// What a crash would lose is written now and then.
+    pub(super) fn keep_in_time(&mut self, now: Timestamp) {
         if self.scores.keeps(now) {
             self.keep();
         }
-        Evidence { anomalies, ..self.evidence(signals, now) }
     }
 
     /// What was read, before anybody scores it.

@@ -123,8 +123,9 @@ impl Observer {
     ) -> Evidence {
         let (keys, services) = self.named(policies, records);
         self.windows.keep(Keep::Named { keys, services });
-        let reading = self.windows.tick(&self.sources, now);
-        let (signals, answers) = tokio::join!(reading, detectors.ask(floor(policies, &self.graph), now));
+        let asking = detectors.ask(floor(policies, &self.graph), now);
+        let (signals, answers) = tokio::join!(self.read(now), asking);
+        self.keep_in_time(now);
         let gathered = Gathered { answers, has_calls: !self.graph.is_empty() };
         let mut evidence = self.evidence(signals, now);
         evidence.anomalies = gathered.anomalies();

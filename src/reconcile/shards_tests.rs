@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::Reconciler;
-use super::evidence::Observer;
+use super::evidence::{Evidence, Observer};
 use super::harness::{POLICY, TICK, World, latency_policy, open, signal};
 use super::report::TickReport;
 use crate::detect::EnsembleSettings;
@@ -18,11 +18,14 @@ use crate::model::fixtures::anomaly;
 use crate::model::history::History;
 use crate::model::ids::SignalName;
 use crate::model::reason::ReasonCode;
+use crate::model::selector::Selector;
 use crate::model::services::ServiceGraph;
 use crate::model::shard::{Shard, ShardReport, SignalRead, home};
 use crate::model::signal::{ServiceOf, SignalKey, SourceKind};
+use crate::observe::metrics::MetricSource;
+use crate::observe::pushed::Pushed;
 use crate::observe::shards::{ShardError, ShardSource};
-use crate::observe::signals::{SignalConfig, SignalWindows};
+use crate::observe::signals::{SignalConfig, SignalState, SignalWindows};
 use crate::observe::sources::Sources;
 use crate::outside::clock::Clock as _;
 
@@ -250,6 +253,42 @@ async fn a_remediator_measures_what_it_verifies_and_nothing_else() {
     let (evidence, _) = tars.tick().await;
     let named = tars.memory().history().open.len();
     assert_eq!(evidence.signals.len(), named, "an action that is open is still judged");
+}
+
+/// It forecasts, finds causes and verifies by windows of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pushed_to_a_remediator_outlives_it() {
+    let world = World::new(&anomaly_policy("Observe"));
+    let folder = tempfile::tempdir().unwrap();
+    let start = |push: Arc<dyn MetricSource>| {
+        let config = SignalConfig {
+            signal: signal().signal,
+            service: ServiceOf::Named(signal().service),
+            source: SourceKind::Push,
+            query: "latency".to_owned(),
+            step_s: 30,
+            window_s: 2_400,
+            period: None,
+            staleness_s: 300,
+        };
+        world.reconciler_with("a", |parts| {
+            let windows = SignalWindows::new(vec![config]).unwrap();
+            let sources = Sources { push: Some(push), ..Sources::only(Arc::new(world.metrics.clone())) };
+            let observer = Observer::new(sources, windows, EnsembleSettings::default());
+            parts.observer = observer.kept_in(folder.path().join("detector.states"));
+            parts.observer.hear(Arc::new(Detectors::default()));
+        })
+    };
+    let mut before = start(Arc::new(world.metrics.clone()));
+    world.run(&mut before, 3).await;
+    let (seen, _) = before.tick().await;
+    before.keep();
+    drop(before);
+    let nothing_yet = Pushed::new([("latency".to_owned(), Selector::parse("latency").unwrap())]);
+    let (goes_on, _) = start(Arc::new(nothing_yet)).tick().await;
+    let last = |evidence: &Evidence| evidence.state(&signal()).and_then(SignalState::last);
+    assert!(last(&seen).is_some());
+    assert_eq!(last(&goes_on), last(&seen));
 }
 
 /// Both end nothing and both begin nothing: the proposal comes three minutes after the first look, not after the last break.
