@@ -95,7 +95,10 @@ pub enum Verb {
     /// Compare detectors on labelled series
     ///
     /// FOLDER holds manifest.json, or only CSV files with the columns timestamp (unix seconds), value (empty: missing)
-    /// and label (0 or 1), in a folder per data set. Every detector sees the same rows in order and no label.
+    /// and label (0 or 1), in a folder per data set. Every detector sees the same rows in order and no label. The manifest
+    /// is {"series": [...]}; each has id, dataset, file (below FOLDER), interval_s (seconds between rows) and score_from
+    /// (rows before it are warm-up), and may have service (what its incidents are grouped by), vus_window (rows, 100) and
+    /// nab_windows (pairs of rows).
     ///
     /// Columns: F1, R@P85 (recall at precision 0.85), R@1FP (recall at one false page per series and week) and DF1 (F1 of
     /// events that were found soon enough) at the best threshold for the data set; NAB is its standard score, VUS-PR and

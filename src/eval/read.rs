@@ -166,8 +166,13 @@ struct WireSeries {
     file: String,
     interval_s: u32,
     score_from: usize,
+    #[serde(default = "vus_window")]
     vus_window: usize,
     nab_windows: Option<Vec<(usize, usize)>>,
+}
+
+fn vus_window() -> usize {
+    VUS_WINDOW
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,8 +190,8 @@ pub type Manifest = BTreeMap<String, Vec<SeriesEntry>>;
 /// [`ReadError`] when it is no manifest, or names a file outside of its folder.
 pub fn read_manifest(text: &str) -> Result<Manifest, ReadError> {
     let wire: Wire = serde_json::from_str(text).map_err(|error| {
-        let fix =
-            "see `series[]` in the help of tars eval, or remove manifest.json to read the CSV files alone";
+        let fix = "a series has id, dataset, file, interval_s and score_from (tars eval --help); without manifest.json the CSV \
+                   files are read alone";
         ReadError::new(error.line(), error.to_string(), fix)
     })?;
     let server = |group: &str| wire.multi.iter().any(|it| it.id.rsplit('/').next() == Some(group));

@@ -55,15 +55,14 @@ fn what_cannot_be_read_is_refused_with_its_line() {
     }
     let series = read_series("label,timestamp,value\n1,5,\n0,5,2.5\n").unwrap();
     assert_eq!((series.values, series.labels), (vec![None, Some(2.5)], vec![true, false]));
-    assert!(
-        read_manifest(
-            "{\"series\": [{\"id\": \"a\", \"dataset\": \"d\", \"file\": \"../a\", \
-        \"interval_s\": 1, \"score_from\": 0, \"vus_window\": 1}]}"
-        )
-        .unwrap_err()
-        .what
-        .contains("outside")
-    );
+    let manifest = |file: &str| {
+        read_manifest(&format!(
+            "{{\"series\": [{{\"id\": \"a\", \"dataset\": \"d\", \"file\": \"{file}\", \"interval_s\": 1, \"score_from\": 0}}]}}"
+        ))
+    };
+    assert!(manifest("../a").unwrap_err().what.contains("outside"));
+    assert_eq!(manifest("a.csv").unwrap()["d"][0].vus_window, 100, "what the help names is enough");
+    assert!(read_manifest("{\"series\": [{}]}").unwrap_err().fix.contains("id, dataset, file"));
 }
 
 #[test]

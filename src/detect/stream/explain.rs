@@ -69,7 +69,8 @@ impl Detector {
                 models.push(ModelScore {
                     model,
                     score: self.score(state.votes()[index]),
-                    weight: f64::from(share),
+                    // As the settings have it: 0.4 is no number of a half of the bits.
+                    weight: if self.warms_up(state) { 1.0 } else { self.settings.weights.of(model) },
                     evidence: self.evidence(state, index, names[index], surprises),
                 });
             }

@@ -65,7 +65,8 @@ pub fn read_cases(text: &str) -> Result<Vec<Case>, ReadError> {
     let wire: Wire = serde_json::from_str(text).map_err(|error| ReadError {
         line: error.line(),
         what: error.to_string(),
-        fix: "see `rca[]` in the help of tars eval",
+        fix: "a case has id, dataset, file (columns timestamp and service|metric), interval_s and root_cause_service, and \
+              inject_ts or target with node and metric",
     })?;
     for case in &wire.rca {
         let files = [Some(&case.file), case.normal_file.as_ref(), case.call_graph.as_ref()];
