@@ -279,6 +279,9 @@ impl SignalWindows {
 
     /// Goes on from what the process before this one had; before the first round.
     pub fn restore(&mut self, pasts: Vec<Past>) {
+        if pasts.is_empty() {
+            return;
+        }
         let places = self.watched.iter().enumerate();
         let only: BTreeMap<SignalKey, usize> =
             places.filter_map(|(at, it)| Some((it.config.only()?, at))).collect();
